@@ -1,0 +1,67 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+/// Tests take these, without strict memory safety: they corrupt memory on purpose.
+let testing: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+let strict = testing + [.strictMemorySafety()]
+
+let package = Package(
+    name: "streamvault",
+    products: [
+        .executable(name: "streamvault-recorder", targets: ["Recorder"]),
+        .executable(name: "streamvault-exporter", targets: ["Exporter"]),
+        .library(name: "StreamVaultTelemetry", targets: ["StreamVaultTelemetry"]),
+    ],
+    targets: [
+        .target(name: "Posix", swiftSettings: strict),
+        .target(name: "HTTP", dependencies: ["Posix"], swiftSettings: strict),
+        .target(
+            name: "StreamVaultTelemetry",
+            dependencies: ["Posix"],
+            path: "Sources/Telemetry",
+            swiftSettings: strict
+        ),
+        .systemLibrary(
+            name: "CSQLite",
+            pkgConfig: "sqlite3",
+            providers: [.apt(["libsqlite3-dev"])]
+        ),
+        .executableTarget(
+            name: "Exporter",
+            dependencies: ["Posix", "HTTP", "StreamVaultTelemetry"],
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "Recorder",
+            dependencies: ["Posix", "HTTP", "StreamVaultTelemetry", "CSQLite"],
+            swiftSettings: strict
+        ),
+        .testTarget(name: "PosixTests", dependencies: ["Posix"], swiftSettings: testing),
+        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "Posix"], swiftSettings: testing),
+        .testTarget(
+            name: "TelemetryTests",
+            dependencies: ["StreamVaultTelemetry", "Posix"],
+            swiftSettings: testing
+        ),
+        .testTarget(
+            name: "ExporterTests",
+            dependencies: ["Exporter", "StreamVaultTelemetry", "HTTP", "Posix"],
+            swiftSettings: testing
+        ),
+        .testTarget(
+            name: "RecorderTests",
+            dependencies: ["Recorder", "StreamVaultTelemetry", "HTTP", "Posix"],
+            swiftSettings: testing
+        ),
+        .testTarget(name: "EndToEndTests", dependencies: ["Posix"], swiftSettings: testing),
+    ]
+)

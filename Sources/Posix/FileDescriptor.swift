@@ -1,0 +1,87 @@
+package import Glibc
+
+/// Owns a descriptor and closes it once; every descriptor is close-on-exec.
+package struct FileDescriptor: ~Copyable {
+    package let rawValue: CInt
+
+    /// Takes over a descriptor that the caller received from a system call.
+    package init(adopting rawValue: CInt) {
+        self.rawValue = rawValue
+    }
+
+    /// Opens a file with `open(2)`.
+    ///
+    /// `flags` as for the call, without `O_CLOEXEC`, which is always set; `mode` counts only with `O_CREAT`.
+    package init(
+        opening path: String,
+        _ flags: CInt,
+        mode: mode_t = 0o644
+    ) throws(SystemError) {
+        rawValue = try retrying("open \(path)") { unsafe open(path, flags | O_CLOEXEC, mode) }
+    }
+
+    deinit { close(rawValue) }
+
+    /// Facts about the open file, with `fstat(2)`.
+    package borrowing func status() throws(SystemError) -> stat {
+        var status = stat()
+        try retrying("fstat") { unsafe fstat(rawValue, &status) }
+        return status
+    }
+
+    /// Reads up to `buffer.count` bytes at the current position; 0 is the end of the file.
+    package borrowing func read(
+        into buffer: UnsafeMutableRawBufferPointer
+    ) throws(SystemError) -> Int {
+        try retrying("read") {
+            unsafe Glibc.read(rawValue, buffer.baseAddress, buffer.count)
+        }
+    }
+
+    /// Fills `buffer` from `offset` with `pread(2)`; the result is short only at the end of the file.
+    package borrowing func read(
+        into buffer: UnsafeMutableRawBufferPointer,
+        at offset: Int
+    ) throws(SystemError) -> Int {
+        var filled = 0
+        while filled < buffer.count {
+            let count = try retrying("pread") {
+                unsafe pread(
+                    rawValue,
+                    buffer.baseAddress.map { unsafe $0 + filled },
+                    buffer.count - filled,
+                    off_t(offset + filled)
+                )
+            }
+            if count == 0 { break }
+            filled += count
+        }
+        return filled
+    }
+
+    /// Writes all of `bytes`, however many `write(2)` calls that takes.
+    package borrowing func writeAll(_ bytes: RawSpan) throws(SystemError) {
+        var written = 0
+        while written < bytes.byteCount {
+            let rest = bytes.extracting(droppingFirst: written)
+            written += try retrying("write") {
+                unsafe rest.withUnsafeBytes { unsafe write(rawValue, $0.baseAddress, $0.count) }
+            }
+        }
+    }
+
+    /// Cuts or extends the file to `length` bytes, with `ftruncate(2)`.
+    package borrowing func truncate(to length: Int) throws(SystemError) {
+        try retrying("ftruncate") { ftruncate(rawValue, off_t(length)) }
+    }
+
+    /// Waits until the file's data and metadata are on the disk, with `fsync(2)`.
+    package borrowing func synchronize() throws(SystemError) {
+        try retrying("fsync") { fsync(rawValue) }
+    }
+
+    /// Waits until the file's data is on the disk, with `fdatasync(2)`.
+    package borrowing func synchronizeData() throws(SystemError) {
+        try retrying("fdatasync") { fdatasync(rawValue) }
+    }
+}

@@ -1,0 +1,53 @@
+package import Glibc
+
+/// Calls on paths, under their manual-page names.
+package enum FileSystem {
+    /// Facts about the file at `path`, with `stat(2)`.
+    package static func status(of path: String) throws(SystemError) -> stat {
+        var status = stat()
+        try retrying("stat \(path)") { unsafe stat(path, &status) }
+        return status
+    }
+
+    /// Moves `old` over `new` in one step, with `rename(2)`.
+    package static func rename(_ old: String, to new: String) throws(SystemError) {
+        try retrying("rename \(old)") { unsafe Glibc.rename(old, new) }
+    }
+
+    /// Removes a name, with `unlink(2)`; a name that is not there is no error.
+    package static func unlink(_ path: String) throws(SystemError) {
+        do throws(SystemError) {
+            try retrying("unlink \(path)") { unsafe Glibc.unlink(path) }
+        } catch  where error.code == ENOENT {}
+    }
+
+    /// Makes one directory, with `mkdir(2)`; one that is there is no error.
+    package static func makeDirectory(_ path: String) throws(SystemError) {
+        do throws(SystemError) {
+            try retrying("mkdir \(path)") { unsafe mkdir(path, 0o755) }
+        } catch  where error.code == EEXIST {}
+    }
+
+    /// Makes the entries of `directory` durable: a `rename` is atomic, not durable, without it.
+    package static func synchronizeDirectory(_ directory: String) throws(SystemError) {
+        try FileDescriptor(opening: directory, O_RDONLY | O_DIRECTORY).synchronize()
+    }
+
+    /// Names in `directory` but `.` and `..`, sorted.
+    package static func entries(of directory: String) throws(SystemError) -> [String] {
+        guard let stream = unsafe opendir(directory) else {
+            throw SystemError(call: "opendir \(directory)", code: errno)
+        }
+        defer { unsafe closedir(stream) }
+        var names: [String] = []
+        while let entry = unsafe readdir(stream) {
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+                unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) {
+                    unsafe String(cString: $0)
+                }
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+}

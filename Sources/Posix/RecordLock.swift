@@ -1,0 +1,36 @@
+import Glibc
+
+/// Open-file-description locks (`fcntl(2)`, `F_OFD_SETLK`) over a whole file.
+///
+/// They belong to the open file, not to the process: the kernel drops one when its last descriptor is closed, whatever
+/// killed the owner, and they are seen across containers and PID namespaces.
+extension FileDescriptor {
+    /// Takes the write lock without waiting; `false` when another open file holds a lock.
+    package borrowing func tryLock() throws(SystemError) -> Bool {
+        var request = wholeFile()
+        do throws(SystemError) {
+            try retrying("fcntl F_OFD_SETLK") { unsafe fcntl(rawValue, setLock, &request) }
+            return true
+        } catch  where error.code == EAGAIN || error.code == EACCES {
+            return false
+        }
+    }
+
+    /// Whether another open file holds a lock on this file; needs read permission only.
+    package borrowing func isLockedElsewhere() throws(SystemError) -> Bool {
+        var request = wholeFile()
+        try retrying("fcntl F_OFD_GETLK") { unsafe fcntl(rawValue, getLock, &request) }
+        return request.l_type != Int16(F_UNLCK)
+    }
+}
+
+/// `F_OFD_GETLK` and `F_OFD_SETLK` of `<fcntl.h>`, which the Glibc module leaves out.
+private let getLock: CInt = 36
+private let setLock: CInt = 37
+
+private func wholeFile() -> flock {
+    var lock = flock()
+    lock.l_type = Int16(F_WRLCK)
+    lock.l_whence = Int16(SEEK_SET)
+    return lock
+}
