@@ -1,7 +1,7 @@
 package import Glibc
 
 /// Owns a descriptor and closes it once; every descriptor is close-on-exec.
-package struct FileDescriptor: ~Copyable {
+package struct FileDescriptor: ~Copyable, Sendable {
     package let rawValue: CInt
 
     /// Takes over a descriptor that the caller received from a system call.

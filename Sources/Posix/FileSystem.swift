@@ -18,14 +18,18 @@ package enum FileSystem {
     package static func unlink(_ path: String) throws(SystemError) {
         do throws(SystemError) {
             try retrying("unlink \(path)") { unsafe Glibc.unlink(path) }
-        } catch  where error.code == ENOENT {}
+        } catch {
+            guard error.code == ENOENT else { throw error }
+        }
     }
 
     /// Makes one directory, with `mkdir(2)`; one that is there is no error.
     package static func makeDirectory(_ path: String) throws(SystemError) {
         do throws(SystemError) {
             try retrying("mkdir \(path)") { unsafe mkdir(path, 0o755) }
-        } catch  where error.code == EEXIST {}
+        } catch {
+            guard error.code == EEXIST else { throw error }
+        }
     }
 
     /// Makes the entries of `directory` durable: a `rename` is atomic, not durable, without it.

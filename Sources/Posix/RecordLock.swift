@@ -11,7 +11,8 @@ extension FileDescriptor {
         do throws(SystemError) {
             try retrying("fcntl F_OFD_SETLK") { unsafe fcntl(rawValue, setLock, &request) }
             return true
-        } catch  where error.code == EAGAIN || error.code == EACCES {
+        } catch {
+            guard error.code == EAGAIN || error.code == EACCES else { throw error }
             return false
         }
     }

@@ -1,0 +1,54 @@
+import Posix
+
+/// Where a recording's media comes from; runs on the recording's own thread, and blocks it.
+protocol MediaSource: Sendable {
+    /// Delivers media to `sink`, in order, until the source ends or `stop` is requested.
+    ///
+    /// Returns soon after `stop` is requested, having delivered what it already held whole.
+    /// - Throws: what the sink threw, or why the source could not go on.
+    func run(into sink: any MediaSink, until stop: StopSignal) throws(SourceError) -> SourceEnd
+}
+
+/// Takes what a source delivers; lives on the recording's thread.
+protocol MediaSink: AnyObject {
+    /// Appends media that is whole in itself: a segment, or what a program wrote.
+    func append(_ media: RawSpan) throws(SystemError)
+
+    /// Notes something that happened on the way and is counted, not thrown.
+    func note(_ event: SourceEvent)
+}
+
+/// Something that a source met and went on after.
+enum SourceEvent: Equatable, Sendable {
+    /// A media segment was appended.
+    case segmentWritten
+    /// Media segments that the playlist announced and that could not be had.
+    case segmentsMissed(Int)
+    /// The media sequence went backwards: the encoder was restarted.
+    case sequenceReset
+    /// A playlist could not be loaded or understood, and is tried again.
+    case playlistFailed(PlaylistFailure)
+}
+
+/// Why one load of a playlist failed; the raw value is the label of the metric.
+enum PlaylistFailure: String, CaseIterable, Sendable {
+    case network, http, invalid
+}
+
+/// How a source ended without an error.
+enum SourceEnd: Equatable, Sendable {
+    /// The stream is over: `EXT-X-ENDLIST`, silence, or a program that exited with 0.
+    case finished
+    /// `stop` was requested.
+    case stopped
+}
+
+/// Why a source could not go on.
+enum SourceError: Error, Equatable {
+    /// The media could not be stored.
+    case sink(SystemError)
+    /// The program could not be started, or ended with a failure.
+    case program(String)
+    /// The stream could not be loaded, or is of a kind that is not supported.
+    case stream(String)
+}

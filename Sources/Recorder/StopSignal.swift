@@ -1,0 +1,37 @@
+import Glibc
+import Posix
+import Synchronization
+
+/// Asks a recording's thread to stop, whether it waits in `poll(2)` or for a time.
+final class StopSignal: Sendable {
+    private let requested = Atomic(false)
+    private let pipe: Pipe
+
+    init() throws(SystemError) {
+        pipe = try Pipe()
+    }
+
+    /// Readable from the moment of the request on; nobody reads it, so it stays readable.
+    var readableDescriptor: CInt { pipe.reader.rawValue }
+
+    var isRequested: Bool { requested.load(ordering: .acquiring) }
+
+    /// Makes the request; a second one changes nothing.
+    func request() {
+        guard !requested.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        let byte: [UInt8] = [1]
+        try? pipe.writer.writeAll(byte.span.bytes)
+    }
+
+    /// Waits until `deadline`, or until the request; whether the request was made.
+    func wait(until deadline: BootTime) -> Bool {
+        while !isRequested {
+            let left = deadline.since(.now())
+            guard left > .zero else { break }
+            var entry = pollfd(fd: readableDescriptor, events: Int16(POLLIN), revents: 0)
+            let milliseconds = CInt(clamping: (left.wholeNanoseconds + 999_999) / 1_000_000)
+            _ = unsafe poll(&entry, 1, milliseconds)
+        }
+        return isRequested
+    }
+}
