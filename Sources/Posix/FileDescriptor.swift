@@ -60,9 +60,9 @@ package struct FileDescriptor: ~Copyable, Sendable {
     }
 
     /// Writes all of `bytes`, however many `write(2)` calls that takes.
-    package borrowing func writeAll(_ bytes: RawSpan) throws(SystemError) {
+    package borrowing func writeAll(_ bytes: Span<UInt8>) throws(SystemError) {
         var written = 0
-        while written < bytes.byteCount {
+        while written < bytes.count {
             let rest = bytes.extracting(droppingFirst: written)
             written += try retrying("write") {
                 unsafe rest.withUnsafeBytes { unsafe write(rawValue, $0.baseAddress, $0.count) }

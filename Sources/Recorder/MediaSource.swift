@@ -12,7 +12,7 @@ protocol MediaSource: Sendable {
 /// Takes what a source delivers; lives on the recording's thread.
 protocol MediaSink: AnyObject {
     /// Appends media that is whole in itself: a segment, or what a program wrote.
-    func append(_ media: RawSpan) throws(SystemError)
+    func append(_ media: Span<UInt8>) throws(SystemError)
 
     /// Notes something that happened on the way and is counted, not thrown.
     func note(_ event: SourceEvent)

@@ -20,7 +20,7 @@ final class StopSignal: Sendable {
     func request() {
         guard !requested.exchange(true, ordering: .acquiringAndReleasing) else { return }
         let byte: [UInt8] = [1]
-        try? pipe.writer.writeAll(byte.span.bytes)
+        try? pipe.writer.writeAll(byte.span)
     }
 
     /// Waits until `deadline`, or until the request; whether the request was made.
