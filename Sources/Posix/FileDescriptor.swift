@@ -59,6 +59,24 @@ package struct FileDescriptor: ~Copyable, Sendable {
         return filled
     }
 
+    /// Fills `bytes` from `offset`; the result is short only at the end of the file.
+    package borrowing func read(
+        into bytes: inout [UInt8],
+        at offset: Int
+    ) throws(SystemError) -> Int {
+        try unsafe bytes.withUnsafeMutableBufferPointer { buffer throws(SystemError) in
+            try unsafe read(into: UnsafeMutableRawBufferPointer(buffer), at: offset)
+        }
+    }
+
+    /// The file's first bytes, at most `limit` of them.
+    package borrowing func firstBytes(limit: Int) throws(SystemError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: limit)
+        let count = try read(into: &bytes, at: 0)
+        bytes.removeSubrange(count...)
+        return bytes
+    }
+
     /// Writes all of `bytes`, however many `write(2)` calls that takes.
     package borrowing func writeAll(_ bytes: Span<UInt8>) throws(SystemError) {
         var written = 0
@@ -73,6 +91,15 @@ package struct FileDescriptor: ~Copyable, Sendable {
     /// Cuts or extends the file to `length` bytes, with `ftruncate(2)`.
     package borrowing func truncate(to length: Int) throws(SystemError) {
         try retrying("ftruncate") { ftruncate(rawValue, off_t(length)) }
+    }
+
+    /// Makes sure that the first `length` bytes have their place on the disk, with `posix_fallocate(3)`.
+    package borrowing func allocate(_ length: Int) throws(SystemError) {
+        while true {
+            let code = posix_fallocate(rawValue, 0, off_t(length))
+            if code == 0 { return }
+            guard code == EINTR else { throw SystemError(call: "posix_fallocate", code: code) }
+        }
     }
 
     /// Waits until the file's data and metadata are on the disk, with `fsync(2)`.

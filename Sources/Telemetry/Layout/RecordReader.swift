@@ -1,0 +1,38 @@
+/// Reads the fields of a record; past its end every field is zero or empty, as a later minor version may append fields.
+struct RecordReader {
+    private let bytes: ArraySlice<UInt8>
+    private var position: Int
+
+    init(_ bytes: ArraySlice<UInt8>) {
+        self.bytes = bytes
+        position = bytes.startIndex
+    }
+
+    mutating func integer<T: FixedWidthInteger>(_: T.Type = T.self) -> T {
+        let field = raw(width: T.bitWidth / 8)
+        return field.reversed().reduce(0) { $0 << 8 | T(truncatingIfNeeded: $1) }
+    }
+
+    mutating func raw(width: Int) -> ArraySlice<UInt8> {
+        let end = min(position + width, bytes.endIndex)
+        defer { position = end }
+        return bytes[position..<end]
+    }
+
+    /// UTF-8 up to the first zero; what is not UTF-8 becomes U+FFFD.
+    mutating func text(width: Int) -> String {
+        String(decoding: raw(width: width).prefix { $0 != 0 }, as: UTF8.self)
+    }
+
+    /// As many strings as `count` says; `nil` when they do not fit.
+    mutating func texts(_ count: Int, width: Int) -> [String]? {
+        var rest = raw(width: width)
+        var values: [String] = []
+        for _ in 0..<count {
+            guard let length = rest.popFirst(), rest.count >= Int(length) else { return nil }
+            values.append(String(decoding: rest.prefix(Int(length)), as: UTF8.self))
+            rest = rest.dropFirst(Int(length))
+        }
+        return values
+    }
+}

@@ -1,0 +1,119 @@
+/// Where everything stands in a segment: computed by the writer, found in the header by a reader.
+///
+/// The table with every offset is in `docs/segment.md`.
+struct SegmentLayout: Equatable, Sendable {
+    static let magic: [UInt8] = Array("SVTELEM\0".utf8)
+    static let major: UInt16 = 1
+    static let minor: UInt16 = 0
+    static let headerSize = 512
+    static let largestFile = 64 << 20
+
+    /// The parts of a segment, in the order of the header's table.
+    enum Part: Int, CaseIterable, Sendable {
+        case words, lifecycle, families, series, recordings, history
+    }
+
+    /// One part: `count` slots of `copies` records, each record `stride` bytes.
+    struct Section: Equatable, Sendable {
+        var offset: Int
+        var stride: Int
+        var count: Int
+        var copies: Int
+
+        var byteCount: Int { stride * count * copies }
+
+        func offset(ofSlot slot: Int, copy: Int) -> Int {
+            offset + (slot * copies + copy) * stride
+        }
+    }
+
+    private(set) var sections: [Section]
+    private(set) var fileSize: Int
+
+    subscript(part: Part) -> Section { sections[part.rawValue] }
+
+    init(_ capacity: SegmentCapacity) {
+        sections = []
+        fileSize = Self.headerSize
+        for part in Part.allCases {
+            var section = part.shape(capacity)
+            section.offset = fileSize
+            sections.append(section)
+            fileSize = (section.offset + section.byteCount + 63) & ~63
+        }
+    }
+
+    /// A layout as a header gives it; `nil` when it does not hold together or does not fit the file.
+    init?(sections: [Section], fileSize: Int) {
+        guard sections.count == Part.allCases.count, fileSize <= Self.largestFile else {
+            return nil
+        }
+        for (part, section) in zip(Part.allCases, sections) {
+            guard section.fits(in: fileSize), section.isShaped(for: part) else { return nil }
+        }
+        (self.sections, self.fileSize) = (sections, fileSize)
+    }
+}
+
+extension SegmentLayout.Section {
+    fileprivate func fits(in fileSize: Int) -> Bool {
+        let limit = SegmentLayout.largestFile
+        guard (0...limit).contains(offset), (8...limit).contains(stride), offset % 8 == 0,
+            stride % 8 == 0, (1...limit).contains(count), (1...2).contains(copies)
+        else { return false }
+        let (size, overflow) = (stride * copies).multipliedReportingOverflow(by: count)
+        return !overflow && size <= fileSize && offset <= fileSize - size
+    }
+
+    fileprivate func isShaped(for part: SegmentLayout.Part) -> Bool {
+        switch part {
+        case .words: stride == 8 && copies == 1 && count >= SegmentWord.firstFree
+        case .lifecycle: count == 1
+        case .families, .series, .recordings, .history: true
+        }
+    }
+}
+
+extension SegmentLayout.Part {
+    fileprivate func shape(_ capacity: SegmentCapacity) -> SegmentLayout.Section {
+        switch self {
+        case .words:
+            .init(offset: 0, stride: 8, count: capacity.allWords, copies: 1)
+        case .lifecycle:
+            .init(offset: 0, stride: Lifecycle.stride, count: 1, copies: 2)
+        case .families:
+            .init(offset: 0, stride: FamilyRecord.stride, count: capacity.families, copies: 2)
+        case .series:
+            .init(offset: 0, stride: SeriesRecord.stride, count: capacity.series, copies: 2)
+        case .recordings:
+            .init(offset: 0, stride: RecordingRecord.stride, count: capacity.recordings, copies: 2)
+        case .history:
+            .init(offset: 0, stride: PastRun.stride, count: PastRun.kept, copies: 1)
+        }
+    }
+}
+
+/// Words with a meaning of their own, before those of the metrics.
+enum SegmentWord {
+    /// Counts changes of records; odd while one is being written.
+    static let change = 0
+    /// `CLOCK_BOOTTIME` nanoseconds at the last sign of life.
+    static let heartbeat = 1
+    /// Declarations that found no room.
+    static let refused = 2
+    static let firstFree = 8
+}
+
+/// How much a segment can hold; the defaults make a file of half a MiB.
+public struct SegmentCapacity: Sendable {
+    public var families = 128
+    public var series = 512
+    /// 64-bit words of all series: one a counter or gauge, buckets + 2 a histogram.
+    public var words = 4096
+    /// Recordings that can be open at a time.
+    public var recordings = 64
+
+    public init() {}
+
+    var allWords: Int { SegmentWord.firstFree + recordings * 2 + words }
+}

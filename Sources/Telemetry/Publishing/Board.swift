@@ -1,0 +1,95 @@
+import Posix
+
+/// A publisher's state, under its lock: what the records of the segment say.
+struct Board {
+    let writer: SegmentWriter
+    var declarations: Declarations
+    private(set) var lifecycle = Lifecycle()
+    private var places: [RecordingRecord]
+
+    /// Fills new memory: header, lifecycle, the run's own families at 0 or where the last run left them, and history.
+    init(_ plan: RunPlan, _ memory: SharedMemory, _ inheritance: Inheritance) {
+        writer = SegmentWriter(layout: plan.layout, memory: memory)
+        let placeCount = plan.layout[.recordings].count
+        places = (0..<placeCount).map { RecordingRecord(word: SegmentWord.firstFree + $0 * 2) }
+        declarations = Declarations(writer, firstWord: SegmentWord.firstFree + placeCount * 2)
+        let header = SegmentHeader(
+            identity: plan.identity,
+            layout: plan.layout,
+            historyCount: inheritance.history.count
+        )
+        writer.write(header)
+        lifecycle.phases = plan.phases.map {
+            PhaseRecord(name: $0.name, budget: $0.budget.wholeNanoseconds)
+        }
+        change { _ in }
+        declareRunMetrics(version: plan.identity.version, phases: plan.phases.map(\.name))
+        take(over: inheritance)
+    }
+
+    /// Changes the lifecycle and writes it, in one step for any reader.
+    mutating func change(_ body: (inout Lifecycle) -> Void) {
+        body(&lifecycle)
+        var fields = RecordWriter()
+        lifecycle.write(to: &fields)
+        writer.write(.lifecycle, slot: 0, fields.bytes)
+    }
+
+    private mutating func declareRunMetrics(version: String, phases: [String]) {
+        for (family, series) in RunMetrics.families(phases: phases) {
+            declarations.declare(family)
+            for values in series { _ = declarations.word(of: family, values) }
+        }
+        if let word = declarations.word(of: RunMetrics.recorderInfo, [version.fitting(64)]) {
+            writer.store(1, word: word)
+        }
+    }
+
+    private mutating func take(over inheritance: Inheritance) {
+        for one in inheritance.series {
+            guard let first = declarations.word(of: one.family, one.values, inherited: true) else {
+                continue
+            }
+            for (offset, cell) in one.cells.enumerated() {
+                writer.store(cell, word: first + offset)
+            }
+        }
+        for (slot, run) in inheritance.history.enumerated() {
+            writer.write(.history, slot: slot, run.fields)
+        }
+    }
+}
+
+extension Board {
+    /// Finds a place for a recording; `nil` when all are taken.
+    mutating func open(_ recording: OpenRecording) -> Int? {
+        guard let slot = places.firstIndex(where: { $0.open == nil }) else {
+            declarations.refuse()
+            return nil
+        }
+        writer.store(0, word: places[slot].word)
+        writer.store(0, word: places[slot].word + 1)
+        places[slot].open = recording
+        write(slot)
+        return slot
+    }
+
+    mutating func finalize(_ slot: Int) {
+        places[slot].open?.state = .finalizing
+        write(slot)
+    }
+
+    /// Closes a recording and counts it, in one write; one that has no place is counted in the first.
+    mutating func close(_ slot: Int?, _ result: RecordingResult) {
+        let index = RecordingResult.allCases.firstIndex(of: result) ?? 0
+        places[slot ?? 0].ended[index] += 1
+        if let slot { places[slot].open = nil }
+        write(slot ?? 0)
+    }
+
+    func bytesCell(_ slot: Int) -> Cell { writer.cell(places[slot].word) }
+
+    private func write(_ slot: Int) {
+        writer.write(.recordings, slot: slot, places[slot].fields)
+    }
+}

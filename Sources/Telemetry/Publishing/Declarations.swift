@@ -1,0 +1,114 @@
+import Posix
+
+/// What a publisher has declared in its segment: families, their series, and the words that these use.
+struct Declarations {
+    private let writer: SegmentWriter
+    private var families: [Family] = []
+    private var series: [SeriesRecord] = []
+    private var seriesIndex: [SeriesKey: Int] = [:]
+    private var nextWord: Int
+    private var refused: UInt64 = 0
+
+    private struct Family {
+        var family: MetricFamily
+        /// Declared by an earlier run only: this one may still give it another shape.
+        var isInherited: Bool
+    }
+
+    private struct SeriesKey: Hashable {
+        let family: Int
+        let values: [String]
+    }
+
+    init(_ writer: SegmentWriter, firstWord: Int) {
+        (self.writer, nextWord) = (writer, firstWord)
+    }
+
+    /// The index of a series' first word, found or made; `nil`, and counted, when there is no room or no such shape.
+    mutating func word(of family: MetricFamily, _ values: [String], inherited: Bool = false) -> Int?
+    {
+        guard let slot = declare(family, inherited: inherited), values.count == family.labels.count
+        else {
+            refuse()
+            return nil
+        }
+        let key = SeriesKey(family: slot, values: values)
+        if let known = seriesIndex[key] {
+            revive(known)
+            return series[known].word
+        }
+        let size = family.wordsPerSeries
+        guard SeriesRecord.holds(values), series.count < writer.layout[.series].count,
+            nextWord + size <= writer.layout[.words].count
+        else {
+            refuse()
+            return nil
+        }
+        seriesIndex[key] = series.count
+        series.append(SeriesRecord(family: slot, word: nextWord, values: values))
+        nextWord += size
+        writer.write(.series, slot: series.count - 1, series[series.count - 1].fields)
+        return series[series.count - 1].word
+    }
+
+    /// Declares a family; its slot, or `nil` when its name has another shape or there is no room.
+    @discardableResult
+    mutating func declare(_ family: MetricFamily, inherited: Bool = false) -> Int? {
+        if let slot = families.firstIndex(where: { $0.family.name == family.name }) {
+            return adopt(family, slot: slot)
+        }
+        guard FamilyRecord.holds(family), families.count < writer.layout[.families].count else {
+            return nil
+        }
+        families.append(Family(family: family, isInherited: inherited))
+        writer.write(.families, slot: families.count - 1, FamilyRecord.fields(family))
+        return families.count - 1
+    }
+
+    /// Takes a series out of the exposition; its words stay its own, for when it comes back.
+    mutating func retire(_ name: String, _ values: [String]) {
+        guard let slot = families.firstIndex(where: { $0.family.name == name }),
+            let index = seriesIndex[SeriesKey(family: slot, values: values)]
+        else { return }
+        setRetired(true, index)
+    }
+
+    /// Counts something that found no room.
+    mutating func refuse() {
+        refused += 1
+        writer.store(refused, word: SegmentWord.refused)
+    }
+
+    private mutating func adopt(_ family: MetricFamily, slot: Int) -> Int? {
+        let known = families[slot]
+        guard known.family != family else {
+            families[slot].isInherited = false
+            return slot
+        }
+        if !known.family.hasShape(of: family) {
+            guard known.isInherited, FamilyRecord.holds(family) else { return nil }
+            // Another version's meaning of this name ends here, and with it what was counted.
+            dropSeries(of: slot)
+        }
+        families[slot] = Family(family: family, isInherited: false)
+        writer.write(.families, slot: slot, FamilyRecord.fields(family))
+        return slot
+    }
+
+    private mutating func dropSeries(of slot: Int) {
+        for (key, index) in seriesIndex where key.family == slot {
+            setRetired(true, index)
+            seriesIndex[key] = nil
+        }
+    }
+
+    private mutating func revive(_ index: Int) {
+        setRetired(false, index)
+    }
+
+    private mutating func setRetired(_ isRetired: Bool, _ index: Int) {
+        guard series[index].isRetired != isRetired else { return }
+        series[index].isRetired = isRetired
+        writer.write(.series, slot: index, series[index].fields)
+    }
+}

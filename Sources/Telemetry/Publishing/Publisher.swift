@@ -1,0 +1,145 @@
+import Posix
+import Synchronization
+
+/// Publishes what a recorder does into its telemetry segment, for an exporter to serve.
+///
+/// Publishing a value is a store or an addition in shared memory: it does not block, allocate, lock or fail. Declaring
+/// metrics, recordings and the shutdown take a short lock of this process. Nothing here throws but the start.
+public final class Publisher: Sendable {
+    /// What is wrong, in one line, for the log; `nil` when all is well.
+    ///
+    /// A directory that is missing, full or read-only must not cost a recording: the publisher then works on private
+    /// memory, and nobody sees what it publishes. Or the segment of the run before could not be read, and its counts are lost.
+    public let trouble: String?
+
+    let board: Mutex<Board>
+    private let heartbeatCell: Cell
+    /// Held for the lock on it.
+    private let file: FileDescriptor?
+
+    /// Starts a run: finds how the one before it ended, takes over its counts, and gives the segment its name.
+    ///
+    /// - Parameters:
+    ///   - directory: shared with the exporter; the file is `NAME.telemetry` in it.
+    ///   - name: names the recorder, its file, and the label `recorder`.
+    ///   - version: the recorder's own, for `streamvault_recorder_info`.
+    ///   - heartbeatInterval: promises a call of `heartbeat()` that often.
+    ///   - phases: of the shutdown, in their order.
+    ///   - capacity: how much the segment can hold.
+    /// - Throws: `PublisherError`; what is wrong with the directory is no error, but `trouble`.
+    public init(
+        directory: String,
+        name: String,
+        version: String,
+        heartbeatInterval: Duration = .seconds(1),
+        phases: [ShutdownPhase] = [],
+        capacity: SegmentCapacity = SegmentCapacity()
+    ) throws(PublisherError) {
+        guard Identity.isName(name) else { throw .invalidName(name) }
+        guard ShutdownPhase.areValid(phases) else { throw .invalidPhases }
+        let plan = RunPlan(
+            identity: Identity(starting: name, version, heartbeatInterval: heartbeatInterval),
+            layout: SegmentLayout(capacity),
+            phases: phases
+        )
+        guard let start = plan.start(in: directory) else { throw .nameTaken(name) }
+        trouble = start.trouble
+        heartbeatCell = start.board.writer.cell(SegmentWord.heartbeat)
+        board = Mutex(start.board)
+        file = start.file
+        heartbeat()
+    }
+
+    /// Says that the loop that does the work still turns; not for a timer of its own, or a hang would look healthy.
+    public func heartbeat() {
+        heartbeatCell.store(BootTime.now().nanoseconds)
+    }
+
+    /// Says what the recorder is doing now; the shutdown has calls of its own.
+    public func enter(_ state: RunState) {
+        board.withLock { $0.change { $0.state = state } }
+    }
+}
+
+extension Publisher {
+    /// Declares a counter, or finds it; it goes on where the last run left it.
+    ///
+    /// - Parameters:
+    ///   - name: in full, ending in `_total`.
+    ///   - help: at most 200 bytes are kept.
+    ///   - labels: at most four; values come from closed sets. One name always has the same label names.
+    /// - Returns: a handle that any thread may use, also when there was no room, and nobody sees it.
+    public func counter(
+        _ name: String,
+        _ help: String,
+        labels: KeyValuePairs<String, String> = [:]
+    ) -> Counter {
+        let family = MetricFamily(name: name, help: help, kind: .counter, labels: labels.map(\.key))
+        return Counter(cell: cell(family, labels))
+    }
+
+    /// A counter that only the caller adds to; see `counter`.
+    public func soleCounter(
+        _ name: String,
+        _ help: String,
+        labels: KeyValuePairs<String, String> = [:]
+    ) -> SoleCounter {
+        SoleCounter(cell: counter(name, help, labels: labels).cell)
+    }
+
+    /// Declares a gauge, or finds it; it starts at 0 in every run.
+    ///
+    /// `unit` is the base unit that the name ends in, or empty.
+    public func gauge(
+        _ name: String,
+        _ help: String,
+        unit: String = "",
+        labels: KeyValuePairs<String, String> = [:]
+    ) -> Gauge {
+        var family = MetricFamily(name: name, help: help, kind: .gauge, encoding: .double)
+        (family.unit, family.labels) = (unit, labels.map(\.key))
+        return Gauge(cell: cell(family, labels))
+    }
+
+    /// Declares a histogram of durations, or finds it; it goes on where the last run left it.
+    ///
+    /// The name ends in `_seconds`. `bounds` are the buckets' upper bounds but `+Inf`, ascending, at most 32; 1 ms to
+    /// 120 s where none are given.
+    public func histogram(
+        _ name: String,
+        _ help: String,
+        bounds: [Duration] = [],
+        labels: KeyValuePairs<String, String> = [:]
+    ) -> Histogram {
+        var family = RunMetrics.durations("", help, labels: labels.map(\.key))
+        family.name = name
+        if !bounds.isEmpty { family.bounds = bounds.map(\.wholeNanoseconds) }
+        return Histogram(sum: cell(family, labels), bounds: family.bounds)
+    }
+
+    /// A histogram that only the caller observes into; see `histogram`.
+    public func soleHistogram(
+        _ name: String,
+        _ help: String,
+        bounds: [Duration] = [],
+        labels: KeyValuePairs<String, String> = [:]
+    ) -> SoleHistogram {
+        SoleHistogram(shared: histogram(name, help, bounds: bounds, labels: labels))
+    }
+
+    /// Takes the series with these label values out of what is shown; declaring it again brings it back.
+    public func retire(_ name: String, _ values: [String] = []) {
+        board.withLock { $0.declarations.retire(name, values) }
+    }
+
+    /// The first cell of a series; one that nobody sees, where there is no room for it.
+    private func cell(_ family: MetricFamily, _ labels: KeyValuePairs<String, String>) -> Cell {
+        board.withLock { board in
+            guard let word = board.declarations.word(of: family, labels.map(\.value)) else {
+                let scrap = SharedMemory(privateWords: family.wordsPerSeries)
+                return Cell(address: scrap.address)
+            }
+            return board.writer.cell(word)
+        }
+    }
+}

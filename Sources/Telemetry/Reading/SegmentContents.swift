@@ -1,0 +1,88 @@
+/// What a segment holds, but for the words: all that changes rarely.
+///
+/// Immutable, and shared by the snapshots taken of it.
+package final class SegmentContents: Sendable {
+    package let identity: Identity
+    package let lifecycle: Lifecycle
+    package let families: [MetricFamily]
+    /// Live series, in the order of their families.
+    package let series: [Series]
+    package let recordings: [OpenRecording]
+    /// Recordings of this run that ended, in the order of `RecordingResult.allCases`.
+    package let ended: [UInt64]
+    /// The oldest run first.
+    package let history: [PastRun]
+
+    /// A live series: its family's index, its label values, and the index of its first word.
+    package struct Series: Hashable, Sendable {
+        package let family: Int
+        package let values: [String]
+        package let word: Int
+    }
+
+    let runCells: RunCells
+    let shown: [ShownRecording]
+    /// Words of the file that anything here refers to; a snapshot has those of the shown recordings behind them.
+    let fileWords: Int
+
+    init(_ parts: SegmentParts) {
+        identity = parts.identity
+        lifecycle = parts.lifecycle
+        families = parts.families.map(\.family)
+        history = parts.history
+        recordings = parts.places.compactMap(\.open)
+        ended = RecordingResult.allCases.indices.map { index in
+            parts.places.reduce(0) { $0 &+ $1.ended[index] }
+        }
+        fileWords = parts.usedWords
+        shown = ShownRecording.newest(of: parts.places, firstAddedWord: parts.usedWords)
+        let declared = parts.liveSeries()
+        runCells = RunCells(families, declared, phases: lifecycle.phases)
+        series = (declared + shown.flatMap { [families] in $0.series(families) })
+            .enumerated()
+            .sorted { ($0.element.family, $0.offset) < ($1.element.family, $1.offset) }
+            .map(\.element)
+    }
+}
+
+/// The recording whose gauges stand for its stream: of several at a time, the newest.
+struct ShownRecording: Sendable {
+    /// Words that each adds to a snapshot: its start, and the time of its last write.
+    static let addedWords = 2
+
+    let recording: OpenRecording
+    /// Index of its bytes in the file's words; the stamp of its last write is behind it.
+    let word: Int
+    let addedWord: Int
+
+    static func newest(of places: [RecordingRecord], firstAddedWord: Int) -> [ShownRecording] {
+        var byStream: [String: RecordingRecord] = [:]
+        for place in places {
+            guard let open = place.open else { continue }
+            if let rival = byStream[open.stream]?.open, rival.startedBoot > open.startedBoot {
+                continue
+            }
+            byStream[open.stream] = place
+        }
+        let newest = byStream.sorted { $0.key < $1.key }.enumerated()
+        return newest.compactMap { index, entry in
+            entry.value.open.map {
+                ShownRecording(
+                    recording: $0,
+                    word: entry.value.word,
+                    addedWord: firstAddedWord + index * addedWords
+                )
+            }
+        }
+    }
+
+    /// Its series, one of each family that is declared for recordings.
+    func series(_ families: [MetricFamily]) -> [SegmentContents.Series] {
+        let words = [addedWord, addedWord + 1, word]
+        return zip(RunMetrics.perRecording, words).compactMap { family, word in
+            families.firstIndex { $0.name == family.name && $0.hasShape(of: family) }.map {
+                SegmentContents.Series(family: $0, values: [recording.stream], word: word)
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+/// The records of a segment, parsed from a copy of the file: total, for any bytes whatsoever.
+struct SegmentParts {
+    var identity: Identity
+    var lifecycle: Lifecycle
+    /// Declared families, each with the slot that series name it by.
+    var families: [(slot: Int, family: MetricFamily)] = []
+    var series: [SeriesRecord] = []
+    var places: [RecordingRecord] = []
+    var history: [PastRun] = []
+    var usedWords = SegmentWord.firstFree
+
+    init(_ file: [UInt8]) throws(SegmentError) {
+        let header = try SegmentHeader(file)
+        let layout = header.layout
+        identity = header.identity
+        guard case .fields(var record) = RecordFrame.open(file, layout[.lifecycle], slot: 0),
+            let lifecycle = Lifecycle(&record)
+        else { throw .damaged(.lifecycle) }
+        self.lifecycle = lifecycle
+        try readFamilies(file, layout[.families])
+        try readSeries(file, layout)
+        try readPlaces(file, layout)
+        try readHistory(file, layout[.history], count: header.historyCount)
+    }
+
+    /// Series that are not retired and whose labels fit their family, without repetitions, by position of the family.
+    func liveSeries() -> [SegmentContents.Series] {
+        let positions = Dictionary(
+            uniqueKeysWithValues: families.enumerated().map { ($0.element.slot, $0.offset) }
+        )
+        var seen: Set<[String]> = []
+        return series.compactMap { record in
+            guard !record.isRetired, let position = positions[record.family] else { return nil }
+            let key = ["\(position)"] + record.values
+            guard seen.insert(key).inserted else { return nil }
+            return .init(family: position, values: record.values, word: record.word)
+        }
+    }
+
+    private mutating func readFamilies(
+        _ file: [UInt8],
+        _ section: SegmentLayout.Section
+    ) throws(SegmentError) {
+        var names: Set<String> = []
+        for slot in 0..<section.count {
+            switch RecordFrame.open(file, section, slot: slot) {
+            case .never: continue
+            case .damaged: throw .damaged(.families)
+            case .fields(let record):
+                guard let family = FamilyRecord.family(record), names.insert(family.name).inserted
+                else { throw .damaged(.families) }
+                families.append((slot, family))
+            }
+        }
+    }
+
+    private mutating func readSeries(
+        _ file: [UInt8],
+        _ layout: SegmentLayout
+    ) throws(SegmentError) {
+        let familyBySlot = Dictionary(uniqueKeysWithValues: families.map { ($0.slot, $0.family) })
+        for slot in 0..<layout[.series].count {
+            switch RecordFrame.open(file, layout[.series], slot: slot) {
+            case .never: continue
+            case .damaged: throw .damaged(.series)
+            case .fields(let fields):
+                guard let record = SeriesRecord(fields) else { throw .damaged(.series) }
+                // A family whose first write death cut short was never born, and its series has nobody to show it.
+                guard let family = familyBySlot[record.family] else { continue }
+                guard record.values.count == family.labels.count,
+                    use(record.word, family.wordsPerSeries, of: layout)
+                else { throw .damaged(.series) }
+                series.append(record)
+            }
+        }
+    }
+
+    private mutating func readPlaces(
+        _ file: [UInt8],
+        _ layout: SegmentLayout
+    ) throws(SegmentError) {
+        for slot in 0..<layout[.recordings].count {
+            switch RecordFrame.open(file, layout[.recordings], slot: slot) {
+            case .never: continue
+            case .damaged: throw .damaged(.recordings)
+            case .fields(let fields):
+                guard let place = RecordingRecord(fields), use(place.word, 2, of: layout) else {
+                    throw .damaged(.recordings)
+                }
+                places.append(place)
+            }
+        }
+    }
+
+    private mutating func readHistory(
+        _ file: [UInt8],
+        _ section: SegmentLayout.Section,
+        count: Int
+    ) throws(SegmentError) {
+        for slot in 0..<count {
+            guard case .fields(let fields) = RecordFrame.open(file, section, slot: slot),
+                let run = PastRun(fields)
+            else { throw .damaged(.history) }
+            history.append(run)
+        }
+    }
+
+    /// Notes that words are referred to; `false` when the file does not have them.
+    private mutating func use(_ first: Int, _ count: Int, of layout: SegmentLayout) -> Bool {
+        guard first >= SegmentWord.firstFree, count <= layout[.words].count,
+            first <= layout[.words].count - count
+        else { return false }
+        usedWords = max(usedWords, first + count)
+        return true
+    }
+}

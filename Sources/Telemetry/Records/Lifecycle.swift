@@ -1,0 +1,143 @@
+package import Posix
+
+/// What a recorder says of itself; a value of `streamvault_recorder_state`, too.
+public enum RunState: UInt32, CaseIterable, Sendable {
+    case starting = 1
+    case recording
+    /// No new recordings; it ends when the last one has.
+    case draining
+    case stopping
+    case stopped
+}
+
+/// How a phase of a shutdown went.
+public enum PhaseOutcome: UInt32, CaseIterable, Sendable {
+    case ok = 2
+    case error
+    /// It ran out of its budget and was left behind.
+    case timeout
+}
+
+/// One phase of a shutdown.
+package struct PhaseRecord: Hashable, Sendable {
+    package enum State: Hashable, Sendable {
+        case pending, running
+        case ended(PhaseOutcome)
+    }
+
+    package var name: String
+    package var budget: UInt64
+    package var state = State.pending
+    package var started = BootTime(nanoseconds: 0)
+    package var ended = BootTime(nanoseconds: 0)
+}
+
+/// The life of one run, from start to exit status.
+package struct Lifecycle: Hashable, Sendable {
+    static let mostPhases = 16
+    static let phaseNameBytes = 32
+    static let fieldBytes = 64 + mostPhases * 64
+    static let stride = RecordFrame.overhead + fieldBytes
+
+    package var state = RunState.starting
+    /// The signal that began the shutdown; 0 for none.
+    package var signal: UInt32 = 0
+    /// When the shutdown was asked for; 0 as long as it was not.
+    package var requestedBoot = BootTime(nanoseconds: 0)
+    package var requestedWall = WallTime(nanoseconds: 0)
+    /// Nanoseconds granted for the whole shutdown; 0 when not known.
+    package var gracePeriod: UInt64 = 0
+    package var deadline = BootTime(nanoseconds: 0)
+    package var endedBoot = BootTime(nanoseconds: 0)
+    package var endedWall = WallTime(nanoseconds: 0)
+    package var exitStatus: Int32 = 0
+    package var phases: [PhaseRecord] = []
+
+    /// Index of the phase that is running.
+    package var runningPhase: Int? { phases.firstIndex { $0.state == .running } }
+
+    package var isShuttingDown: Bool { state == .stopping }
+}
+
+extension Lifecycle {
+    func write(to writer: inout RecordWriter) {
+        writer.integer(state.rawValue)
+        writer.integer(signal)
+        writer.integer(requestedBoot.nanoseconds)
+        writer.integer(requestedWall.nanoseconds)
+        writer.integer(gracePeriod)
+        writer.integer(deadline.nanoseconds)
+        writer.integer(endedBoot.nanoseconds)
+        writer.integer(endedWall.nanoseconds)
+        writer.integer(exitStatus)
+        writer.integer(UInt32(phases.count))
+        for index in 0..<Self.mostPhases {
+            guard index < phases.count else {
+                writer.raw([], width: 64)
+                continue
+            }
+            phases[index].write(to: &writer)
+        }
+    }
+
+    /// `nil` for states that are not known.
+    init?(_ record: inout RecordReader) {
+        guard let state = RunState(rawValue: record.integer()) else { return nil }
+        self.state = state
+        signal = record.integer()
+        requestedBoot = BootTime(nanoseconds: record.integer())
+        requestedWall = WallTime(nanoseconds: record.integer())
+        gracePeriod = record.integer()
+        deadline = BootTime(nanoseconds: record.integer())
+        endedBoot = BootTime(nanoseconds: record.integer())
+        endedWall = WallTime(nanoseconds: record.integer())
+        exitStatus = record.integer()
+        let count = Int(record.integer(UInt32.self))
+        guard count <= Self.mostPhases else { return nil }
+        for index in 0..<Self.mostPhases {
+            guard let phase = PhaseRecord(&record) else { return nil }
+            if index < count { phases.append(phase) }
+        }
+    }
+}
+
+extension PhaseRecord {
+    fileprivate func write(to writer: inout RecordWriter) {
+        writer.text(name, width: Lifecycle.phaseNameBytes)
+        writer.integer(state.rawValue)
+        writer.integer(UInt32(0))
+        writer.integer(budget)
+        writer.integer(started.nanoseconds)
+        writer.integer(ended.nanoseconds)
+    }
+
+    fileprivate init?(_ record: inout RecordReader) {
+        name = record.text(width: Lifecycle.phaseNameBytes)
+        guard let state = State(rawValue: record.integer()) else { return nil }
+        self.state = state
+        _ = record.integer(UInt32.self)
+        budget = record.integer()
+        started = BootTime(nanoseconds: record.integer())
+        ended = BootTime(nanoseconds: record.integer())
+    }
+}
+
+extension PhaseRecord.State {
+    fileprivate var rawValue: UInt32 {
+        switch self {
+        case .pending: 0
+        case .running: 1
+        case .ended(let outcome): outcome.rawValue
+        }
+    }
+
+    fileprivate init?(rawValue: UInt32) {
+        switch rawValue {
+        case 0: self = .pending
+        case 1: self = .running
+        default:
+            guard let outcome = PhaseOutcome(rawValue: rawValue) else { return nil }
+            self = .ended(outcome)
+        }
+    }
+}

@@ -1,0 +1,66 @@
+/// What a metric family is, as it is declared in a segment and rendered by an exporter.
+package struct MetricFamily: Hashable, Sendable {
+    package enum Kind: UInt8, Sendable {
+        case counter = 1
+        case gauge, histogram, info, stateset
+    }
+
+    /// How a cell holds a value.
+    package enum Encoding: UInt8, Sendable {
+        /// An unsigned integer, to be divided by the family's scale.
+        case integer
+        /// The bits of an IEEE 754 double.
+        case double
+    }
+
+    package var name: String
+    package var help: String
+    package var kind: Kind
+    package var encoding = Encoding.integer
+    /// Cells per unit: 1,000,000,000 where cells hold nanoseconds and the exposition seconds.
+    package var scale: UInt64 = 1
+    package var unit = ""
+    package var labels: [String] = []
+    /// Upper bounds of a histogram's buckets but `+Inf`, ascending, in the cells' unit.
+    package var bounds: [UInt64] = []
+
+    /// Cells of one series: a histogram's sum and its buckets, `+Inf` among them, each counted for itself.
+    package var wordsPerSeries: Int { kind == .histogram ? bounds.count + 2 : 1 }
+
+    /// Whether a following run goes on counting where this one ended.
+    var isCarried: Bool { kind == .counter || kind == .histogram }
+
+    /// Whether cells of `other` mean the same as cells of this family.
+    func hasShape(of other: MetricFamily) -> Bool {
+        var renamed = other
+        renamed.help = help
+        return renamed == self
+    }
+
+    /// Whether an exposition can hold it: one bad name would cost the whole scrape.
+    ///
+    /// Names: the Prometheus data model's, without UTF-8 extensions; `recorder` and `le` are given by the exporter.
+    package var isValid: Bool {
+        isName(name, colons: true) && scale > 0 && bounds.count <= FamilyRecord.mostBounds
+            && (kind == .histogram) != bounds.isEmpty
+            && zip(bounds, bounds.dropFirst()).allSatisfy { $0 < $1 }
+            && Set(labels).count == labels.count
+            && labels.allSatisfy {
+                isName($0, colons: false) && $0 != "le" && $0 != "recorder" && !$0.hasPrefix("__")
+            }
+    }
+}
+
+private func isName(_ text: String, colons: Bool) -> Bool {
+    guard let first = text.utf8.first, !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first)
+    else { return false }
+    return text.utf8.allSatisfy { byte in
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
+            true
+        case UInt8(ascii: ":"): colons
+        default: false
+        }
+    }
+}

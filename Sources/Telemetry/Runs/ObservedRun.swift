@@ -1,0 +1,71 @@
+import Posix
+
+/// A run as it is seen at one moment: its records, its last sign of life, and the verdict.
+struct ObservedRun {
+    let contents: SegmentContents
+    let heartbeat: BootTime
+    let refused: UInt64
+    let isOwned: Bool
+    let verdict: Verdict
+    let now: BootTime
+    /// The run as history will have it, once it is over.
+    let past: PastRun?
+
+    init(
+        _ contents: SegmentContents,
+        heartbeat: BootTime,
+        refused: UInt64,
+        isOwned: Bool,
+        now: BootTime,
+        bootID: BootID
+    ) {
+        let identity = contents.identity
+        let sameBoot = identity.bootID == bootID
+        (self.contents, self.refused, self.isOwned, self.now) = (contents, refused, isOwned, now)
+        self.heartbeat = max(heartbeat, identity.startedBoot)
+        verdict = Verdict.judge(
+            contents.lifecycle,
+            openRecordings: contents.recordings.count,
+            isOwned: isOwned,
+            silence: sameBoot ? now.since(self.heartbeat) : nil,
+            heartbeatInterval: .nanoseconds(identity.heartbeatInterval)
+        )
+        guard case .ended(let end) = verdict else {
+            past = nil
+            return
+        }
+        past = PastRun(
+            identity,
+            contents.lifecycle,
+            end: end,
+            lastSeen: max(self.heartbeat, contents.lifecycle.lastChange),
+            abandoned: contents.recordings.count
+        )
+    }
+
+    /// The value of `streamvault_recorder_state` that holds.
+    var stateLabel: String {
+        switch verdict {
+        case .hung: "hung"
+        case .alive: "\(contents.lifecycle.state)"
+        case .ended(.clean), .ended(.degraded): "stopped"
+        case .ended(let death): death.label
+        }
+    }
+
+    /// Nanoseconds that a phase of the running shutdown has taken so far.
+    func elapsed(_ phase: PhaseRecord) -> UInt64 {
+        switch phase.state {
+        case .pending: 0
+        case .running: now.since(phase.started).wholeNanoseconds
+        case .ended: phase.ended.since(phase.started).wholeNanoseconds
+        }
+    }
+}
+
+extension Lifecycle {
+    /// The latest stamp in it.
+    fileprivate var lastChange: BootTime {
+        phases.reduce(max(requestedBoot, endedBoot)) { max($0, $1.started, $1.ended) }
+    }
+}

@@ -1,0 +1,97 @@
+package import Posix
+
+/// A run that is over, as the run after it judged it: an entry of the history.
+package struct PastRun: Hashable, Sendable {
+    /// Entries that a segment keeps.
+    static let kept = 32
+    static let stride = RecordFrame.overhead + 64 + Lifecycle.fieldBytes
+
+    package var runID: [UInt8]
+    package var startedBoot: BootTime
+    package var startedWall: WallTime
+    /// The last heartbeat, or the last change of the lifecycle when that is later.
+    package var lastSeen: BootTime
+    package var end: RunEnd
+    /// Recordings that were open when it ended.
+    package var abandoned: UInt32
+    package var lifecycle: Lifecycle
+
+    var fields: [UInt8] {
+        var writer = RecordWriter()
+        writer.raw(runID, width: 16)
+        writer.integer(startedBoot.nanoseconds)
+        writer.integer(startedWall.nanoseconds)
+        writer.integer(lastSeen.nanoseconds)
+        writer.integer(end.rawValue)
+        writer.integer(abandoned)
+        writer.raw([], width: 16)
+        lifecycle.write(to: &writer)
+        return writer.bytes
+    }
+
+    /// `nil` for an end or a state that is not known.
+    init?(_ record: RecordReader) {
+        var record = record
+        runID = Array(record.raw(width: 16))
+        startedBoot = BootTime(nanoseconds: record.integer())
+        startedWall = WallTime(nanoseconds: record.integer())
+        lastSeen = BootTime(nanoseconds: record.integer())
+        let end = RunEnd(rawValue: record.integer())
+        abandoned = record.integer()
+        _ = record.raw(width: 16)
+        guard let end, let lifecycle = Lifecycle(&record) else { return nil }
+        (self.end, self.lifecycle) = (end, lifecycle)
+    }
+
+    package init(
+        _ identity: Identity,
+        _ lifecycle: Lifecycle,
+        end: RunEnd,
+        lastSeen: BootTime,
+        abandoned: Int
+    ) {
+        runID = identity.runID
+        startedBoot = identity.startedBoot
+        startedWall = identity.startedWall
+        self.lastSeen = lastSeen
+        self.end = end
+        self.abandoned = UInt32(clamping: abandoned)
+        self.lifecycle = lifecycle
+    }
+}
+
+extension PastRun {
+    /// Wall time of a stamp of that run.
+    package func wall(_ time: BootTime) -> WallTime {
+        WallTime(
+            nanoseconds: startedWall.nanoseconds &+ time.nanoseconds &- startedBoot.nanoseconds
+        )
+    }
+
+    /// Nanoseconds from the request to the end; to the last sign of life when death was the end; 0 without a request.
+    package var shutdownDuration: UInt64 {
+        guard lifecycle.requestedBoot.nanoseconds > 0 else { return 0 }
+        let end = lifecycle.endedBoot.nanoseconds > 0 ? lifecycle.endedBoot : lastSeen
+        return end.since(lifecycle.requestedBoot).wholeNanoseconds
+    }
+
+    /// Share of the grace period that the shutdown took; 0 when no grace period is known.
+    package var graceUsed: Double {
+        guard lifecycle.gracePeriod > 0 else { return 0 }
+        return Double(shutdownDuration) / Double(lifecycle.gracePeriod)
+    }
+
+    /// Nanoseconds that a phase took: until the last sign of life for the one that death cut short.
+    package func duration(of phase: PhaseRecord) -> UInt64 {
+        switch phase.state {
+        case .pending: 0
+        case .running: lastSeen.since(phase.started).wholeNanoseconds
+        case .ended: phase.ended.since(phase.started).wholeNanoseconds
+        }
+    }
+
+    /// The phase in which it was killed.
+    package var fatalPhase: PhaseRecord? {
+        end == .killed ? lifecycle.runningPhase.map { lifecycle.phases[$0] } : nil
+    }
+}
