@@ -18,6 +18,10 @@ package final class SegmentContents: Sendable {
         package let family: Int
         package let values: [String]
         package let word: Int
+
+        package init(family: Int, values: [String], word: Int) {
+            (self.family, self.values, self.word) = (family, values, word)
+        }
     }
 
     let runCells: RunCells

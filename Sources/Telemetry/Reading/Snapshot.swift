@@ -48,6 +48,13 @@ package struct Snapshot: Sendable {
         words = filled.words
     }
 
+    /// The same cells, when the file can no longer be read: nothing tells that the recorder lives.
+    package var wordsOfUnseenRecorder: [UInt64] {
+        var unseen = RunWords(words: words)
+        unseen.set(contents.runCells.up, 0)
+        return unseen.words
+    }
+
     /// Runs that are over, the latest last: those of the file, and its own if that is over.
     package var history: [PastRun] {
         (contents.history + (past.map { [$0] } ?? [])).suffix(PastRun.kept)

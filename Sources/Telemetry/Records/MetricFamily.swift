@@ -31,7 +31,7 @@ package struct MetricFamily: Hashable, Sendable {
     var isCarried: Bool { kind == .counter || kind == .histogram }
 
     /// Whether cells of `other` mean the same as cells of this family.
-    func hasShape(of other: MetricFamily) -> Bool {
+    package func hasShape(of other: MetricFamily) -> Bool {
         var renamed = other
         renamed.help = help
         return renamed == self

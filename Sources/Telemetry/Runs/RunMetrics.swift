@@ -47,7 +47,7 @@ package enum RunMetrics {
         kind: .info,
         labels: ["version"]
     )
-    static let recorderUp = gauge("recorder_up", "1 while the recorder's process lives.")
+    package static let recorderUp = gauge("recorder_up", "1 while the recorder's process lives.")
     static let recorderStart = time("recorder_start_time_seconds", "When this run started.")
     static let recorderHeartbeat = time(
         "recorder_heartbeat_timestamp_seconds",

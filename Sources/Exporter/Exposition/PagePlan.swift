@@ -1,0 +1,111 @@
+import StreamVaultTelemetry
+
+/// A page of metrics but for the values: its constant text, and which cell's value follows which piece of it.
+///
+/// Made once per declaration; rendering then copies text and formats numbers, and nothing else.
+struct PagePlan {
+    /// A value, after the constant text before it.
+    struct Step {
+        /// End of the constant text, which begins where the step before ended.
+        let textEnd: Int
+        let source: Int
+        let word: Int
+        let value: Value
+    }
+
+    /// How a value is made of cells.
+    enum Value: Equatable {
+        case count
+        case nanoseconds
+        case scaled(UInt64)
+        case double
+        /// A histogram's bucket: all cells from `word` up to its own, `cells` of them.
+        case cumulative(cells: Int)
+    }
+
+    private(set) var text: [UInt8] = []
+    private(set) var steps: [Step] = []
+
+    /// - Parameter sources: in the order in which they are rendered later.
+    init(_ sources: [MetricSource]) {
+        for group in FamilyGroup.sorted(sources) {
+            text += ExpositionText.header(of: group.family)
+            for member in group.members { append(member, of: group.family, sources) }
+        }
+    }
+
+    private mutating func append(
+        _ member: FamilyGroup.Member,
+        of family: MetricFamily,
+        _ sources: [MetricSource]
+    ) {
+        let recorder = sources[member.source].recorder
+        let labels = ExpositionText.labels(family, member.series.values, recorder: recorder)
+        guard family.kind == .histogram else {
+            return append(family.name, labels, Self.value(of: family), member, word: 0)
+        }
+        for index in 0...family.bounds.count {
+            let bucket = ExpositionText.bucketLabels(labels, family, index)
+            let value = Value.cumulative(cells: index + 1)
+            append(family.name + "_bucket", bucket, value, member, word: 1)
+        }
+        append(family.name + "_sum", labels, Self.value(of: family), member, word: 0)
+        let all = Value.cumulative(cells: family.bounds.count + 1)
+        append(family.name + "_count", labels, all, member, word: 1)
+    }
+
+    private mutating func append(
+        _ name: String,
+        _ labels: String,
+        _ value: Value,
+        _ member: FamilyGroup.Member,
+        word: Int
+    ) {
+        // Each line but the first of a family ends the line before it: the header ends its own.
+        text += Array((labels.isEmpty ? "\(name) " : "\(name){\(labels)} ").utf8)
+        steps.append(
+            Step(
+                textEnd: text.count,
+                source: member.source,
+                word: member.series.word + word,
+                value: value
+            )
+        )
+        text.append(UInt8(ascii: "\n"))
+    }
+
+    private static func value(of family: MetricFamily) -> Value {
+        switch (family.encoding, family.scale) {
+        case (.double, _): .double
+        case (.integer, 1): .count
+        case (.integer, 1_000_000_000): .nanoseconds
+        case (.integer, let scale): .scaled(scale)
+        }
+    }
+}
+
+/// The series of one family, of all sources: an exposition must not interleave them.
+struct FamilyGroup {
+    struct Member {
+        let source: Int
+        let series: SegmentContents.Series
+    }
+
+    let family: MetricFamily
+    var members: [Member] = []
+
+    /// Families by name; where two sources disagree on what a name means, the first one is shown.
+    static func sorted(_ sources: [MetricSource]) -> [FamilyGroup] {
+        var groups: [String: FamilyGroup] = [:]
+        for (index, source) in sources.enumerated() {
+            for series in source.series {
+                let family = source.families[series.family]
+                let group = groups[family.name] ?? FamilyGroup(family: family)
+                guard group.family.hasShape(of: family) else { continue }
+                groups[family.name] = group
+                groups[family.name]?.members.append(Member(source: index, series: series))
+            }
+        }
+        return groups.values.sorted { $0.family.name < $1.family.name }
+    }
+}

@@ -1,0 +1,55 @@
+import Posix
+
+/// The health of all recorders of a directory: the worst one decides, all are listed.
+struct HealthReport {
+    let status: RecorderHealth.Status
+    let recorders: [RecorderHealth]
+    let note: String?
+
+    /// `uptime` is the exporter's, which may be up before the recorder is.
+    init(_ known: [KnownRecorder], uptime: Duration, _ policy: HealthPolicy) {
+        recorders = known.map { RecorderHealth($0, policy) }
+        guard let worst = recorders.map(\.status).max() else {
+            status = uptime <= policy.startupGrace ? .warn : .fail
+            note = "no recorder has published telemetry yet"
+            return
+        }
+        (status, note) = (worst, nil)
+    }
+
+    /// 200 for pass and warn, 503 for fail: what a liveness probe goes by.
+    var httpStatus: Int { status == .fail ? 503 : 200 }
+
+    var isReady: Bool { !recorders.isEmpty && recorders.allSatisfy(\.isReady) }
+
+    /// The document, after the names of the Health Check Response Format draft (draft-inadarei-api-health-check-06).
+    var json: JSONText {
+        var members: [(String, JSONText)] = [("status", .text(status.rawValue))]
+        if let note { members.append(("output", .text(note))) }
+        members.append(("recorders", .array(recorders.map(\.json))))
+        return .object(members)
+    }
+}
+
+extension RecorderHealth {
+    fileprivate var json: JSONText {
+        var members: [(String, JSONText)] = [
+            ("recorder", .text(name)), ("status", .text(status.rawValue)), ("state", .text(state)),
+        ]
+        if let note { members.append(("output", .text(note))) }
+        if let activeRecordings {
+            members.append(("active_recordings", .integer(Int64(activeRecordings))))
+        }
+        if let heartbeatAge {
+            members.append(("heartbeat_age_seconds", .number(heartbeatAge.inSeconds)))
+        }
+        if let shutdown {
+            members += [
+                ("phase", .optional(shutdown.phase, JSONText.text)),
+                ("elapsed_seconds", .number(shutdown.elapsed.inSeconds)),
+                ("left_seconds", .optional(shutdown.left) { .number($0.inSeconds) }),
+            ]
+        }
+        return .object(members)
+    }
+}

@@ -1,0 +1,95 @@
+import Glibc
+import Posix
+import StreamVaultTelemetry
+
+/// A recorder that has a segment in the telemetry directory, and what is known of it.
+struct KnownRecorder {
+    let name: String
+    fileprivate var reader: SegmentReader
+    /// What was last read; it stays when a later read fails.
+    fileprivate(set) var snapshot: Snapshot?
+    /// Why the last read failed; `nil` when it did not.
+    fileprivate(set) var failure: SegmentError?
+}
+
+/// The recorders of a telemetry directory, read again at every look.
+struct RecorderDirectory {
+    let path: String
+    private let bootID = BootID.current()
+    private var recorders: [KnownRecorder] = []
+    private var listed: Listing?
+    /// Failed reads since the start, by `SegmentError.reason`.
+    private(set) var readErrors: [String: UInt64] = [:]
+
+    /// The directory's state when its entries were listed.
+    private struct Listing {
+        let modified: timespec
+        /// Timestamps are coarse: a change in the same tick would not show.
+        let isSettled: Bool
+    }
+
+    init(path: String) {
+        self.path = path
+    }
+
+    /// Reads every segment.
+    ///
+    /// The directory may be missing: then nothing has published yet.
+    mutating func look() -> [KnownRecorder] {
+        list()
+        for index in recorders.indices { read(index) }
+        if recorders.contains(where: { $0.failure == .missing }) { listed = nil }
+        recorders.removeAll { $0.failure == .missing }
+        return recorders
+    }
+
+    private mutating func read(_ index: Int) {
+        do throws(SegmentError) {
+            let snapshot = try recorders[index].reader.snapshot()
+            guard snapshot.contents.identity.name == recorders[index].name else {
+                throw .damaged(.header)  // A copy under another name would show every series twice.
+            }
+            recorders[index].snapshot = snapshot
+            recorders[index].failure = nil
+        } catch {
+            recorders[index].failure = error
+            if error != .missing { readErrors[error.reason, default: 0] += 1 }
+        }
+    }
+
+    private mutating func list() {
+        do throws(SystemError) {
+            let modified = try FileSystem.status(of: path).st_mtim
+            if let listed, listed.isSettled, listed.modified.isEqual(modified) { return }
+            let names = try FileSystem.entries(of: path).compactMap(Self.recorderName)
+            listed = Listing(
+                modified: modified,
+                isSettled: WallTime.now().nanoseconds > modified.nanoseconds + 100_000_000
+            )
+            recorders.removeAll { !names.contains($0.name) }
+            for name in names where !recorders.contains(where: { $0.name == name }) {
+                let reader = SegmentReader(path: "\(path)/\(name).telemetry", bootID: bootID)
+                recorders.append(KnownRecorder(name: name, reader: reader))
+            }
+            recorders.sort { $0.name < $1.name }
+        } catch {
+            (listed, recorders) = (nil, [])
+        }
+    }
+
+    private static func recorderName(_ entry: String) -> String? {
+        guard entry.hasSuffix(".telemetry") else { return nil }
+        let name = String(entry.dropLast(".telemetry".count))
+        return Identity.isName(name) ? name : nil
+    }
+}
+
+extension timespec {
+    fileprivate var nanoseconds: UInt64 {
+        UInt64(clamping: tv_sec) * 1_000_000_000 + UInt64(clamping: tv_nsec)
+    }
+
+    fileprivate func isEqual(_ other: timespec) -> Bool {
+        tv_sec == other.tv_sec && tv_nsec == other.tv_nsec
+    }
+}

@@ -1,0 +1,97 @@
+import Glibc
+import Synchronization
+
+/// Writes lines to standard output, and to a file if there is one, never waiting long for a reader that does not read.
+///
+/// A line is `ts=… level=… msg="…" key=value …` (logfmt): a constant message, then fields.
+package final class Log: Sendable {
+    package enum Level: String, Sendable {
+        case debug, info, warn, error
+    }
+
+    private struct Outputs: ~Copyable {
+        var file: FileDescriptor?
+        var dropped = 0
+    }
+
+    private let outputs: Mutex<Outputs>
+
+    /// Writes to standard output, and appends to `file` if there is one.
+    package init(file: consuming FileDescriptor? = nil) {
+        outputs = Mutex(Outputs(file: file))
+    }
+
+    /// One event, one line.
+    package func callAsFunction(
+        _ level: Level,
+        _ message: String,
+        _ fields: KeyValuePairs<String, String> = [:]
+    ) {
+        let stamp = WallTime.now().iso8601
+        let rest = fields.map { " \($0)=\(quoteIfNeeded($1))" }.joined()
+        plain("ts=\(stamp) level=\(level.rawValue) msg=\(quoteIfNeeded(message))\(rest)")
+    }
+
+    /// A line that is an interface of its own, word for word.
+    package func plain(_ line: String) {
+        outputs.withLock { outputs in
+            var text = line + "\n"
+            if outputs.dropped > 0 {
+                text = "level=warn msg=\"Log lines dropped\" count=\(outputs.dropped)\n" + text
+            }
+            let bytes = Array(text.utf8)
+            if canTake(STDOUT_FILENO) {
+                write(bytes, to: STDOUT_FILENO)
+                outputs.dropped = 0
+            } else {
+                outputs.dropped += 1
+            }
+            if let file = outputs.file?.rawValue { write(bytes, to: file) }
+        }
+    }
+}
+
+/// Whether a write of a line will not block: a log whose reader hangs must not hang a recording.
+private func canTake(_ descriptor: CInt) -> Bool {
+    var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+    return unsafe poll(&entry, 1, 50) == 1
+}
+
+private func write(_ bytes: [UInt8], to descriptor: CInt) {
+    unsafe bytes.withUnsafeBytes { _ = unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+}
+
+private func quoteIfNeeded(_ value: String) -> String {
+    let needs =
+        value.isEmpty || value.unicodeScalars.contains { $0 <= " " || $0 == "\"" || $0 == "=" }
+    guard needs else { return value }
+    let escaped = value.unicodeScalars.map { scalar in
+        switch scalar {
+        case "\"": "\\\""
+        case "\\": "\\\\"
+        case "\n": "\\n"
+        case _ where scalar < " ": " "
+        default: String(scalar)
+        }
+    }
+    return "\"" + escaped.joined() + "\""
+}
+
+extension WallTime {
+    /// UTC, to the millisecond: `2026-11-23T10:45:00.123Z`.
+    package var iso8601: String {
+        var seconds = time_t(clamping: nanoseconds / 1_000_000_000)
+        var parts = unsafe tm()
+        unsafe gmtime_r(&seconds, &parts)
+        let date = unsafe [Int(parts.tm_year) + 1900, Int(parts.tm_mon) + 1, Int(parts.tm_mday)]
+        let time = unsafe [Int(parts.tm_hour), Int(parts.tm_min), Int(parts.tm_sec)]
+        let milliseconds = padded(Int(nanoseconds / 1_000_000 % 1000), 3)
+        let day = date.map { padded($0, 2) }.joined(separator: "-")
+        return "\(day)T\(time.map { padded($0, 2) }.joined(separator: ":")).\(milliseconds)Z"
+    }
+}
+
+private func padded(_ number: Int, _ width: Int) -> String {
+    let digits = String(number)
+    return String(repeating: "0", count: max(0, width - digits.count)) + digits
+}
