@@ -1,1 +1,76 @@
-@main enum Main { static func main() {} }
+import Glibc
+import HTTP
+import Posix
+import StreamVaultTelemetry
+
+/// `streamvault-exporter`: serves telemetry segments, or prints one.
+@main
+enum Main {
+    static let version = "0.1.0"
+
+    static func main() {
+        do {
+            let words = Array(CommandLine.arguments.dropFirst())
+            switch try Arguments.table.parse(words, environment: processEnvironment()) {
+            case .help(let text): print(text, terminator: "")
+            case .version: print("streamvault-exporter \(version)")
+            case .run(let values): try run(values)
+            }
+        } catch let error as CommandLineError {
+            leave(64, "\(error)")
+        } catch {
+            leave(1, "\(error)")
+        }
+    }
+
+    private static func run(_ values: CommandLineValues) throws {
+        switch values.operands.count {
+        case 0: try serve(try Arguments(values))
+        case 2 where values.operands[0] == "dump": try dump(values.operands[1])
+        default: throw CommandLineError("unknown command, see --help")
+        }
+    }
+
+    private static func dump(_ path: String) throws {
+        var reader = SegmentReader(path: path)
+        do {
+            let text = SegmentDump(snapshot: try reader.snapshot()).json.bytes(indented: true)
+            try FileDescriptor(duplicating: STDOUT_FILENO).writeAll(text.span)
+        } catch {
+            throw DumpError(description: "\(path): \(error)")
+        }
+    }
+
+    private static func serve(_ arguments: Arguments) throws {
+        try Signals.ignoringBrokenPipe()
+        var signals = try Signals([SIGTERM, SIGINT])
+        var server = try Server(on: try arguments.listenAddresses.map { try ListenAddress($0) })
+        var service = ExporterService(
+            telemetryDirectory: arguments.telemetryDirectory,
+            metricsPath: arguments.metricsPath,
+            policy: arguments.policy,
+            version: version
+        )
+        let log = Log()
+        let listening = server.addresses.map { "\($0)" }.joined(separator: ",")
+        let directory = arguments.telemetryDirectory
+        log(.info, "Exporter started", ["listen": listening, "telemetry_dir": directory])
+        while true {
+            _ = try server.turn(alsoWatching: [signals.descriptor]) { service.respond(to: $0) }
+            guard let signal = signals.next() else { continue }
+            return log(.info, "Exiting", ["signal": "\(signal)"])
+        }
+    }
+
+    /// One line on standard error; the status as `sysexits.h` has it.
+    private static func leave(_ status: CInt, _ message: String) -> Never {
+        let line = Array("streamvault-exporter: \(message)\n".utf8)
+        unsafe line.withUnsafeBytes { _ = unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        exit(status)
+    }
+}
+
+/// A segment that cannot be printed.
+struct DumpError: Error, CustomStringConvertible {
+    let description: String
+}

@@ -1,1 +1,43 @@
-@main enum Main { static func main() {} }
+import Foundation
+import Posix
+
+/// `streamvault-recorder`: reads what it is to do, records, and ends as it was told.
+@main
+enum Main {
+    static let version = "0.1.0"
+
+    static func main() {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        do {
+            switch try Arguments.parse(arguments, environment: ProcessInfo.processInfo.environment)
+            {
+            case .help(let text): print(text)
+            case .version: print("streamvault-recorder \(version)")
+            case .run(let arguments): try run(arguments)
+            }
+        } catch let error as CommandLineError {
+            leave(64, error)
+        } catch let error as ConfigurationError {
+            leave(78, error)
+        } catch {
+            leave(1, error)
+        }
+    }
+
+    private static func run(_ arguments: Arguments) throws {
+        let configuration = try Configuration.load(arguments)
+        if arguments.checksOnly { return print("\(arguments.configPath): ok") }
+        try Signals.ignoringBrokenPipe()
+        let recorder = try Recorder(configuration, version: version)
+        // Not `exit`: a thread that was left behind must not hold up the end, and nothing is left to flush.
+        _exit(try recorder.run())
+    }
+
+    /// One line a mistake, on standard error; the status as `sysexits.h` has it.
+    private static func leave(_ status: CInt, _ error: any Error) -> Never {
+        for line in "\(error)".split(separator: "\n") {
+            FileHandle.standardError.write(Data("streamvault-recorder: \(line)\n".utf8))
+        }
+        exit(status)
+    }
+}

@@ -1,0 +1,59 @@
+import Posix
+
+/// What the exporter's command line and environment say.
+struct Arguments {
+    var telemetryDirectory = "/run/streamvault"
+    var listenAddresses = [":9847"]
+    var metricsPath = "/metrics"
+    var policy = HealthPolicy()
+
+    static let table = CommandLineTable(
+        program: "streamvault-exporter",
+        summary:
+            "serves what recorders publish into telemetry segments to Prometheus and to probes.",
+        operands: "[dump FILE]",
+        flags: [
+            CommandLineFlag(
+                "telemetry-dir",
+                .text("DIRECTORY"),
+                help: "Where the recorders keep their telemetry segments; read only.",
+                defaultText: "/run/streamvault"
+            ),
+            CommandLineFlag(
+                "web.listen-address",
+                .list("ADDRESS"),
+                help: "Where to listen: :9847, 127.0.0.1:9847, [::1]:9847, unix:/path.",
+                defaultText: ":9847"
+            ),
+            CommandLineFlag(
+                "web.telemetry-path",
+                .text("PATH"),
+                help: "The path of the metrics.",
+                defaultText: "/metrics"
+            ),
+            CommandLineFlag(
+                "health.startup-grace",
+                .duration(.zero...(.seconds(86_400))),
+                help: "How long /health is well without any recorder, from the exporter's start.",
+                defaultText: "60s"
+            ),
+            CommandLineFlag(
+                "health.fail-past-deadline",
+                .boolean,
+                help: "Fail /health when a shutdown is past its deadline."
+            ),
+        ]
+    )
+
+    init(_ values: CommandLineValues) throws(CommandLineError) {
+        telemetryDirectory = values.text("telemetry-dir") ?? telemetryDirectory
+        let addresses = values.all("web.listen-address")
+        if !addresses.isEmpty { listenAddresses = addresses }
+        metricsPath = values.text("web.telemetry-path") ?? metricsPath
+        guard metricsPath.hasPrefix("/") else {
+            throw CommandLineError("--web.telemetry-path: must begin with /")
+        }
+        policy.startupGrace = values.duration("health.startup-grace") ?? policy.startupGrace
+        policy.failsPastDeadline = values.isOn("health.fail-past-deadline")
+    }
+}

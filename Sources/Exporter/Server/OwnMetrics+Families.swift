@@ -1,0 +1,69 @@
+import StreamVaultTelemetry
+
+extension MetricFamily {
+    static let buildInfo = MetricFamily(
+        name: "streamvault_exporter_build_info",
+        help: "1, with the exporter's version.",
+        kind: .gauge,
+        labels: ["version"]
+    )
+    static let httpRequests = MetricFamily(
+        name: "streamvault_exporter_http_requests_total",
+        help: "Requests answered by the exporter.",
+        kind: .counter,
+        labels: ["handler", "code"]
+    )
+    static let segmentReadErrors = MetricFamily(
+        name: "streamvault_exporter_segment_read_errors_total",
+        help: "Telemetry segments that could not be read.",
+        kind: .counter,
+        labels: ["reason"]
+    )
+    static let segmentReadDuration = MetricFamily(
+        name: "streamvault_exporter_segment_read_duration_seconds",
+        help: "Time that the last look at all telemetry segments took.",
+        kind: .gauge,
+        scale: 1_000_000_000,
+        unit: "seconds"
+    )
+
+    /// The usual metrics of a process, in the order of `OwnMetrics.source`.
+    static let process = [
+        MetricFamily(
+            name: "process_cpu_seconds_total",
+            help: "User and system CPU time of the exporter.",
+            kind: .counter,
+            scale: 1_000_000_000,
+            unit: "seconds"
+        ),
+        MetricFamily(
+            name: "process_resident_memory_bytes",
+            help: "Resident memory of the exporter.",
+            kind: .gauge,
+            unit: "bytes"
+        ),
+        MetricFamily(
+            name: "process_virtual_memory_bytes",
+            help: "Virtual memory of the exporter.",
+            kind: .gauge,
+            unit: "bytes"
+        ),
+        MetricFamily(
+            name: "process_open_fds",
+            help: "Open descriptors of the exporter.",
+            kind: .gauge
+        ),
+        MetricFamily(
+            name: "process_max_fds",
+            help: "Most descriptors that the exporter may have open.",
+            kind: .gauge
+        ),
+        MetricFamily(
+            name: "process_start_time_seconds",
+            help: "When the exporter was started.",
+            kind: .gauge,
+            scale: 1_000_000_000,
+            unit: "seconds"
+        ),
+    ]
+}

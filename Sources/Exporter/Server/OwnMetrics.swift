@@ -1,0 +1,107 @@
+import HTTP
+import Posix
+import StreamVaultTelemetry
+
+/// The exporter's metrics about itself.
+struct OwnMetrics {
+    private var families: [MetricFamily] = []
+    private var series: [SegmentContents.Series] = []
+    private var words: [UInt64] = []
+    /// Replaced when a series is added.
+    private var declaration = Declaration()
+    private var requests: [RequestKey: Int] = [:]
+    private var process = ProcessFacts()
+    private var processReadAt = BootTime.now()
+
+    private let requestFamily: Int
+    private let readDuration: Int
+    private let readErrors: [String: Int]
+    private let processWords: Int
+
+    private final class Declaration {}
+
+    private struct RequestKey: Hashable {
+        let handler: String
+        let code: Int
+    }
+
+    init(version: String, handlers: [String]) {
+        var board = Declarations()
+        board.declare(.buildInfo, [version])
+        board.words[0] = 1
+        readErrors = Dictionary(
+            uniqueKeysWithValues: SegmentError.reasons.filter { $0 != "missing" }.map {
+                ($0, board.declare(.segmentReadErrors, [$0]))
+            }
+        )
+        readDuration = board.declare(.segmentReadDuration)
+        processWords = board.words.count
+        for family in MetricFamily.process { board.declare(family) }
+        for handler in handlers {
+            requests[RequestKey(handler: handler, code: 200)] = board.declare(
+                .httpRequests,
+                [handler, "200"]
+            )
+        }
+        requestFamily = board.families.count - 1
+        (families, series, words) = (board.families, board.series, board.words)
+    }
+
+    /// Counts a request that was answered.
+    mutating func count(handler: String, status: Status) {
+        let key = RequestKey(handler: handler, code: status.code)
+        let word = requests[key] ?? add(key)
+        words[word] += 1
+    }
+
+    /// Notes a look at the segments: how long it took, and what could not be read since the start.
+    mutating func note(readNanoseconds: UInt64, errors: [String: UInt64]) {
+        words[readDuration] = readNanoseconds
+        for (reason, count) in errors {
+            if let word = readErrors[reason] { words[word] = count }
+        }
+    }
+
+    /// What to render; the process is looked at once a second at most, which costs more than all the rest.
+    mutating func source(now: BootTime) -> MetricSource {
+        if now.since(processReadAt) >= .seconds(1) {
+            (process, processReadAt) = (ProcessFacts(), now)
+        }
+        let values = [
+            process.cpuNanoseconds, process.residentBytes, process.virtualBytes,
+            process.openDescriptors, process.mostDescriptors, process.startedAt.nanoseconds,
+        ]
+        words.replaceSubrange(processWords..<processWords + values.count, with: values)
+        return MetricSource(
+            declaration: declaration,
+            families: families,
+            series: series,
+            words: words
+        )
+    }
+
+    private mutating func add(_ key: RequestKey) -> Int {
+        let values = [key.handler, "\(key.code)"]
+        series.append(.init(family: requestFamily, values: values, word: words.count))
+        words.append(0)
+        requests[key] = words.count - 1
+        declaration = Declaration()
+        return words.count - 1
+    }
+}
+
+/// Declares series one after the other, each with the next word.
+private struct Declarations {
+    var families: [MetricFamily] = []
+    var series: [SegmentContents.Series] = []
+    var words: [UInt64] = []
+
+    /// The index of the series' word.
+    @discardableResult
+    mutating func declare(_ family: MetricFamily, _ values: [String] = []) -> Int {
+        if families.last != family { families.append(family) }
+        series.append(.init(family: families.count - 1, values: values, word: words.count))
+        words.append(0)
+        return words.count - 1
+    }
+}

@@ -1,0 +1,33 @@
+import Foundation
+import HTTP
+import Posix
+import Synchronization
+
+/// Serves the API on a thread of its own, until the process ends: nothing stops it, so it outlives every phase.
+final class APIServer: Sendable {
+    /// Held by the thread for ever.
+    private let server: Mutex<Server>
+
+    /// Takes over a server that already listens, so that a port in use is found before anything starts.
+    init(_ server: consuming sending Server) {
+        self.server = Mutex(server)
+    }
+
+    func start(_ api: RecorderAPI, _ log: Log) {
+        let thread = Thread { [self] in
+            do throws(SystemError) {
+                try serve(api)
+            } catch {
+                log(.error, "API ended", ["error": "\(error)"])
+            }
+        }
+        thread.name = "api"
+        thread.start()
+    }
+
+    private func serve(_ api: RecorderAPI) throws(SystemError) -> Never {
+        try server.withLock { server throws(SystemError) in
+            while true { _ = try server.turn { api.respond(to: $0) } }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+import Glibc
+import HTTP
+import Posix
+import StreamVaultTelemetry
+
+/// Why the recorder does not start, in one line.
+struct StartError: Error, CustomStringConvertible {
+    let description: String
+
+    static func wrapping<T: ~Copyable>(
+        _ what: String = "",
+        _ body: () throws(SystemError) -> T
+    ) throws(StartError) -> T {
+        do throws(SystemError) {
+            return try body()
+        } catch {
+            throw StartError(description: what + error.description)
+        }
+    }
+}
+
+/// The steps of a start, each with its own way to fail.
+extension Recorder {
+    static func openLog(_ path: String?) throws(StartError) -> Log {
+        guard let path else { return Log() }
+        return try StartError.wrapping("log.file: ") { () throws(SystemError) in
+            Log(file: try FileDescriptor(opening: path, O_WRONLY | O_CREAT | O_APPEND))
+        }
+    }
+
+    /// Makes the directory when it is not there, and tries whether a file can be made in it.
+    static func checkDirectory(_ path: String) throws(StartError) {
+        try StartError.wrapping("recordings_dir: ") { () throws(SystemError) in
+            try FileSystem.makeDirectory(path)
+            let probe = "\(path)/.writable-\(getpid())"
+            _ = try FileDescriptor(opening: probe, O_WRONLY | O_CREAT | O_EXCL)
+            try FileSystem.unlink(probe)
+        }
+    }
+
+    static func listen(_ texts: [String]) throws(StartError) -> Server {
+        var addresses: [ListenAddress] = []
+        for text in texts {
+            do throws(ListenAddressError) {
+                addresses.append(try ListenAddress(text))
+            } catch {
+                throw StartError(description: "web.listen-address: \(error)")
+            }
+        }
+        return try StartError.wrapping("web.listen-address: ") { () throws(SystemError) in
+            try Server(on: addresses)
+        }
+    }
+
+    static func publish(
+        _ configuration: Configuration,
+        _ plan: ShutdownPlan,
+        version: String
+    ) throws(StartError) -> Publisher {
+        var capacity = SegmentCapacity()
+        capacity.recordings = max(16, configuration.streams.count * 2)
+        do throws(PublisherError) {
+            return try Publisher(
+                directory: configuration.telemetryDirectory,
+                name: configuration.recorderName,
+                version: version,
+                phases: plan.declared,
+                capacity: capacity
+            )
+        } catch {
+            throw StartError(description: "\(error)")
+        }
+    }
+
+    static func openCatalogue(
+        _ path: String,
+        _ metrics: RecorderMetrics
+    ) throws(StartError) -> Catalogue {
+        do throws(CatalogueError) {
+            return try Catalogue(path: path) { metrics.count($0) }
+        } catch {
+            throw StartError(description: "catalogue \(path): \(error)")
+        }
+    }
+
+    static func workers(
+        _ streams: [StreamConfiguration],
+        _ context: RecordingContext
+    ) throws(StartError) -> [StreamWorker] {
+        var workers: [StreamWorker] = []
+        for stream in streams {
+            let worker = try StartError.wrapping { () throws(SystemError) in
+                try StreamWorker(stream, stream.source.open(stream.name, context.log), context)
+            }
+            workers.append(worker)
+        }
+        return workers
+    }
+}

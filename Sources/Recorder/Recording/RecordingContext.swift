@@ -1,0 +1,14 @@
+import Posix
+import StreamVaultTelemetry
+
+/// What all recordings of a recorder share.
+struct RecordingContext: Sendable {
+    let directory: String
+    let syncInterval: Duration
+    let publisher: Publisher
+    let metrics: RecorderMetrics
+    let catalogue: Catalogue
+    let log: Log
+    /// Tells the main thread that something changed.
+    let wakeup: Wakeup
+}

@@ -1,0 +1,149 @@
+import Foundation
+import Posix
+import StreamVaultTelemetry
+import Synchronization
+
+/// Records one stream for as long as it is wanted, on a thread of its own: its calls block.
+final class StreamWorker: Sendable {
+    let stream: StreamConfiguration
+    private let context: RecordingContext
+    private let source: any MediaSource
+    private let container: MediaContainer
+    private let stop: StopSignal
+    private let state = Mutex(State())
+
+    /// What other threads may know.
+    private struct State {
+        var active: ActiveRecording?
+        var hasEnded = false
+        /// Recordings whose files could not be finalized.
+        var failures: [FinalizeError] = []
+    }
+
+    init(
+        _ stream: StreamConfiguration,
+        _ source: any MediaSource,
+        _ container: MediaContainer,
+        _ context: RecordingContext
+    ) throws(SystemError) {
+        (self.stream, self.source, self.container) = (stream, source, container)
+        self.context = context
+        stop = try StopSignal()
+    }
+
+    var active: ActiveRecording? { state.withLock { $0.active } }
+
+    /// Whether the thread is done, and no file is open.
+    var hasEnded: Bool { state.withLock { $0.hasEnded } }
+
+    var failures: [FinalizeError] { state.withLock { $0.failures } }
+
+    func start() {
+        let thread = Thread { [self] in run() }
+        thread.name = stream.name
+        thread.stackSize = 512 << 10
+        thread.start()
+    }
+
+    /// Ends the recording and the thread; does not wait for either.
+    func requestStop() { stop.request() }
+
+    private func run() {
+        var pause = Backoff()
+        repeat {
+            let sink = WorkerSink(worker: self)
+            let isOver = record(into: sink)
+            if isOver { break }
+            if sink.recording != nil { pause = Backoff() }
+        } while !stop.wait(until: BootTime.now().advanced(by: pause.next()))
+        state.withLock { $0.hasEnded = true }
+        context.wakeup.wake()
+    }
+
+    /// Records until the source ends; whether the stream is over for good.
+    private func record(into sink: WorkerSink) -> Bool {
+        do throws(SourceError) {
+            let end = try source.run(into: sink, until: stop)
+            finish(sink, end == .finished ? .completed : .interrupted)
+            return end == .finished && source.endsForGood
+        } catch {
+            context.log(.warn, "Source failed", ["stream": stream.name, "error": "\(error)"])
+            finish(sink, stop.isRequested ? .interrupted : .failed)
+            return false
+        }
+    }
+
+    private func finish(_ sink: WorkerSink, _ result: RecordingResult) {
+        guard let recording = sink.recording else { return }
+        state.withLock { $0.active?.status = .finalizing }
+        let failure = recording.finish(result)
+        state.withLock { state in
+            state.active = nil
+            if let failure { state.failures.append(failure) }
+        }
+        context.wakeup.wake()
+    }
+
+    fileprivate func begin() throws(SystemError) -> RunningRecording {
+        let recording = try RunningRecording(stream, container, context)
+        state.withLock { $0.active = recording.facts }
+        context.log(
+            .info,
+            "Recording started",
+            ["stream": stream.name, "path": recording.facts.filePath]
+        )
+        return recording
+    }
+
+    fileprivate func show(bytes: Int) {
+        state.withLock { $0.active?.bytes = bytes }
+    }
+
+    fileprivate func note(_ event: SourceEvent) {
+        context.metrics.count(event)
+        switch event {
+        case .segmentWritten: break
+        case .segmentsMissed(let count):
+            context.log(.warn, "Segments missed", ["stream": stream.name, "count": "\(count)"])
+        case .sequenceReset:
+            context.log(.warn, "Media sequence went backwards", ["stream": stream.name])
+        case .playlistFailed(let failure):
+            let fields: KeyValuePairs = ["stream": stream.name, "reason": failure.rawValue]
+            context.log(.warn, "Playlist not loaded", fields)
+        }
+    }
+}
+
+/// Takes a source's media; the recording begins with the first of it, so that a stream that is off leaves no file.
+private final class WorkerSink: MediaSink {
+    private let worker: StreamWorker
+    private(set) var recording: RunningRecording?
+
+    init(worker: StreamWorker) {
+        self.worker = worker
+    }
+
+    func append(_ media: Span<UInt8>) throws(SystemError) {
+        try begun().append(media)
+        worker.show(bytes: recording?.bytes ?? 0)
+    }
+
+    func note(_ event: SourceEvent) { worker.note(event) }
+
+    private func begun() throws(SystemError) -> RunningRecording {
+        if let recording { return recording }
+        let begun = try worker.begin()
+        recording = begun
+        return begun
+    }
+}
+
+/// Pauses between attempts: half a second, doubled up to half a minute.
+struct Backoff {
+    private var pause = Duration.milliseconds(500)
+
+    mutating func next() -> Duration {
+        defer { pause = min(pause * 2, .seconds(30)) }
+        return pause
+    }
+}

@@ -1,0 +1,162 @@
+import Glibc
+import Posix
+import StreamVaultTelemetry
+
+/// Ends the recorder in phases, inside the time that it is granted; runs on the main thread.
+///
+/// A phase that overruns its budget is left behind, and the next begins: whatever hangs, the database is closed.
+struct Shutdown: ~Copyable {
+    private let plan: ShutdownPlan
+    private let roster: Roster
+    private let context: RecordingContext
+    private let requestedAt = BootTime.now()
+    private var loop: MainLoop
+    /// Set by a second signal: no phase waits longer than this from then on.
+    private var hurry: BootTime?
+
+    init(
+        _ plan: ShutdownPlan,
+        _ roster: Roster,
+        _ context: RecordingContext,
+        _ loop: consuming MainLoop
+    ) {
+        (self.plan, self.roster, self.context) = (plan, roster, context)
+        self.loop = loop
+    }
+
+    /// Runs all phases.
+    ///
+    /// - Returns: the exit status: 0, or 1 when a recording was not finalized.
+    mutating func run(signal: CInt) throws(SystemError) -> CInt {
+        context.publisher.beginShutdown(
+            signal: signal,
+            gracePeriod: plan.gracePeriod,
+            phases: plan.declared
+        )
+        show(.signal)
+        context.log.plain("🛑 Starting application shutdown...")
+        enter(.recordings, after: .ok)
+        let (outcome, isWhole) = try stopRecordings()
+        enter(.broadcaster, after: outcome)
+        context.log.plain("🔄 Stopping active recordings broadcaster...")
+        enter(.cleanup, after: .ok)
+        context.log.plain("🔄 Cancelling cleanup task...")
+        enter(.eventsub, after: .ok)
+        context.log.plain("🔄 Stopping EventSub...")
+        enter(.database, after: .ok)
+        let closed = try closeDatabase()
+        context.log.plain("🎯 Application shutdown complete")
+        let status: CInt = isWhole ? 0 : 1
+        context.publisher.goodbye(closed, exitStatus: status)
+        logPhases(status: status)
+        return status
+    }
+
+    private func enter(_ phase: Phase, after outcome: PhaseOutcome) {
+        context.publisher.beginPhase(phase.rawValue, after: outcome)
+        show(phase)
+    }
+
+    private func show(_ phase: Phase) {
+        roster.showShutdown(in: phase, deadline: requestedAt.advanced(by: plan.gracePeriod))
+    }
+
+    private func logPhases(status: CInt) {
+        for (name, outcome, duration) in context.publisher.endedPhases {
+            context.log(
+                .info,
+                "Shutdown phase ended",
+                ["phase": name, "outcome": "\(outcome)", "seconds": "\(duration.inSeconds)"]
+            )
+        }
+        context.log(.info, "Exiting", ["status": "\(status)"])
+    }
+}
+
+extension Shutdown {
+    /// Stops all recordings at once; whether each was finalized.
+    private mutating func stopRecordings() throws(SystemError) -> (PhaseOutcome, isWhole: Bool) {
+        context.log.plain("🔄 Gracefully shutting down recording service...")
+        let failuresBefore = roster.failureCount
+        for recording in roster.active {
+            context.log.plain("📹 Stopping active recording for stream \(recording.stream)...")
+        }
+        for worker in roster.workers { worker.requestStop() }
+        if !roster.active.isEmpty { context.log.plain("📁 Finalizing recording files...") }
+        let roster = roster
+        let isDone = try wait(in: .recordings) { roster.workers.allSatisfy(\.hasEnded) }
+        guard isDone else {
+            reportUnfinished()
+            return (.timeout, false)
+        }
+        guard roster.failureCount == failuresBefore else {
+            context.log.plain("❌ Error during recording service shutdown: finalizing failed")
+            return (.error, false)
+        }
+        context.log.plain("✅ Recording service shutdown completed")
+        return (.ok, true)
+    }
+
+    private func reportUnfinished() {
+        for recording in roster.active {
+            context.metrics.finalizeErrors[.timeout]?.add()
+            context.log.plain("❌ Error finalizing recording: timeout")
+            context.log(
+                .error,
+                "Recording left behind, for the next start",
+                ["stream": recording.stream, "path": recording.filePath]
+            )
+        }
+        context.log.plain("❌ Error during recording service shutdown: timeout")
+    }
+
+    /// Closes the catalogue on a thread of its own, which is left behind when it hangs.
+    private mutating func closeDatabase() throws(SystemError) -> PhaseOutcome {
+        context.log.plain("🔄 Closing database connections...")
+        let (catalogue, wakeup) = (context.catalogue, context.wakeup)
+        let deadline = deadline(of: .database)
+        let closing = BackgroundTask(named: "database", wakeup) { () throws(CatalogueError) in
+            try catalogue.close(until: deadline)
+        }
+        _ = try wait(in: .database) { closing.result != nil }
+        switch closing.result {
+        case .success:
+            context.log.plain("✅ Database connections closed")
+            return .ok
+        case .failure(let error):
+            context.log.plain("❌ Error disposing database engine: \(error)")
+            return error == .connectionPoolExhausted ? .timeout : .error
+        case nil:
+            context.log.plain("❌ Error disposing database engine: timeout")
+            return .timeout
+        }
+    }
+
+    private func deadline(of phase: Phase) -> BootTime {
+        let deadline = plan.deadline(of: phase, from: .now(), requestedAt: requestedAt)
+        return min(deadline, hurry ?? deadline)
+    }
+
+    /// Waits until `isDone`, or the phase's deadline; the heartbeat goes on, and a second signal shortens the wait.
+    private mutating func wait(
+        in phase: Phase,
+        until isDone: () -> Bool
+    ) throws(SystemError) -> Bool {
+        var deadline = deadline(of: phase)
+        while !isDone() {
+            let now = BootTime.now()
+            guard now < deadline else { return false }
+            context.publisher.heartbeat()
+            let next = min(deadline, now.advanced(by: .seconds(1)))
+            guard try loop.wait(until: next) != nil, hurry == nil else { continue }
+            context.log(.warn, "Second signal: hurrying", ["phase": phase.rawValue])
+            let hurry = BootTime.now().advanced(by: .seconds(1))
+            (self.hurry, deadline) = (hurry, min(deadline, hurry))
+        }
+        return true
+    }
+}
+
+extension Roster {
+    fileprivate var failureCount: Int { workers.reduce(0) { $0 + $1.failures.count } }
+}
