@@ -14,6 +14,11 @@ package enum FileSystem {
         try retrying("rename \(old)") { unsafe Glibc.rename(old, new) }
     }
 
+    /// Gives a file a second name, with `link(2)`; fails with `EEXIST` when the name is taken.
+    package static func link(_ existing: String, to new: String) throws(SystemError) {
+        try retrying("link \(new)") { unsafe Glibc.link(existing, new) }
+    }
+
     /// Removes a name, with `unlink(2)`; a name that is not there is no error.
     package static func unlink(_ path: String) throws(SystemError) {
         do throws(SystemError) {

@@ -1,0 +1,16 @@
+import Glibc
+
+/// Room on the file system that holds a path, in bytes.
+package struct DiskSpace: Equatable, Sendable {
+    /// Room that an ordinary user can still fill; less than what is free, where root keeps a reserve.
+    package let freeBytes: UInt64
+    package let sizeBytes: UInt64
+
+    /// Asks the file system of `path`, with `statvfs(3)`.
+    package init(at path: String) throws(SystemError) {
+        var facts = statvfs()
+        try retrying("statvfs \(path)") { unsafe statvfs(path, &facts) }
+        freeBytes = UInt64(facts.f_bavail) * UInt64(facts.f_frsize)
+        sizeBytes = UInt64(facts.f_blocks) * UInt64(facts.f_frsize)
+    }
+}

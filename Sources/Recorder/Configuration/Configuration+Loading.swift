@@ -1,0 +1,93 @@
+import Glibc
+import Posix
+
+extension Configuration {
+    /// Reads and checks the file, and puts what the command line says over it.
+    ///
+    /// - Throws: all mistakes at once, one line each; of a file that is not JSON5 only the first.
+    static func load(_ arguments: Arguments) throws(ConfigurationError) -> Configuration {
+        let path = arguments.configPath
+        let bytes = try readFile(path)
+        guard let bytes else {
+            throw ConfigurationError(lines: ["\(path): larger than \(mostFileBytes) bytes"])
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw ConfigurationError(lines: ["\(path): not UTF-8"])
+        }
+        return try check(try parse(text, of: path), arguments: arguments)
+    }
+
+    private static func readFile(_ path: String) throws(ConfigurationError) -> [UInt8]? {
+        do throws(SystemError) {
+            return try FileDescriptor(opening: path, O_RDONLY).readAll(atMost: mostFileBytes)
+        } catch {
+            throw ConfigurationError(lines: ["\(path): cannot be read: \(error.reason)"])
+        }
+    }
+
+    private static func parse(
+        _ text: String,
+        of path: String
+    ) throws(ConfigurationError) -> JSON5Value {
+        do throws(JSON5Error) {
+            return try JSON5Parser.parse(text)
+        } catch {
+            throw ConfigurationError(lines: ["\(path): \(error)"])
+        }
+    }
+
+    /// Checks a parsed file.
+    static func check(
+        _ file: JSON5Value,
+        arguments: Arguments
+    ) throws(ConfigurationError) -> Configuration {
+        let problems = ConfigurationProblems()
+        let configuration = ConfigurationFields(file, at: "", problems: problems).map {
+            (fields: ConfigurationFields) in
+            var fields = fields
+            var configuration = Configuration(reading: &fields)
+            fields.finish()
+            configuration.override(with: arguments, problems: problems)
+            return configuration
+        }
+        guard let configuration, problems.lines.isEmpty else {
+            throw ConfigurationError(lines: problems.lines)
+        }
+        return configuration
+    }
+
+    private mutating func override(
+        with arguments: Arguments,
+        problems: ConfigurationProblems
+    ) {
+        recorderName = arguments.recorderName ?? recorderName
+        if !ConfigurationRules.isName(recorderName) {
+            let source = arguments.recorderName == nil ? "name" : "--recorder.name"
+            problems.add(source, ConfigurationRules.nameRule)
+        }
+        telemetryDirectory = arguments.telemetryDirectory ?? telemetryDirectory
+        gracePeriod = arguments.gracePeriod ?? gracePeriod
+        if !arguments.listenAddresses.isEmpty { listenAddresses = arguments.listenAddresses }
+        logFile = arguments.logFile ?? logFile
+    }
+}
+
+extension Configuration {
+    private init(reading fields: inout ConfigurationFields) {
+        let directory = fields.text("recordings_dir", isRequired: true) ?? ""
+        recordingsDirectory = directory
+        cataloguePath = fields.text("catalogue") ?? "\(directory)/catalogue.sqlite"
+        recorderName = fields.text("name") ?? recorderName
+        telemetryDirectory = fields.text("telemetry_dir") ?? telemetryDirectory
+        syncInterval = fields.duration("sync_interval", in: Self.syncIntervalBounds) ?? syncInterval
+        fields.object("shutdown") { shutdown in
+            gracePeriod =
+                shutdown.duration("grace_period", in: Self.gracePeriodBounds) ?? gracePeriod
+        }
+        fields.object("web") { web in
+            listenAddresses = web.texts("listen_address") ?? listenAddresses
+        }
+        fields.object("log") { log in logFile = log.text("file") }
+        streams = StreamConfiguration.readAll(from: &fields)
+    }
+}

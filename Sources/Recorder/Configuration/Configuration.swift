@@ -1,0 +1,74 @@
+import Posix
+
+/// What the recorder is to do: every value checked, every default applied.
+struct Configuration: Equatable, Sendable {
+    var recorderName = defaultName
+    var recordingsDirectory: String
+    var telemetryDirectory = defaultTelemetryDirectory
+    var cataloguePath: String
+    /// From SIGTERM to the orchestrator's SIGKILL.
+    var gracePeriod = defaultGracePeriod
+    /// As written, such as `:8000`; never empty.
+    var listenAddresses = [defaultListenAddress]
+    var logFile: String?
+    /// The most media that a power cut may cost, as time.
+    var syncInterval = defaultSyncInterval
+    /// May be empty: a recorder without streams still recovers, serves and reports. A fleet's template that renders no
+    /// stream for one host must not put that host into a crash loop.
+    var streams: [StreamConfiguration] = []
+
+    static let defaultName = "recorder"
+    static let defaultTelemetryDirectory = "/run/streamvault"
+    static let defaultGracePeriod = Duration.seconds(60)
+    static let defaultListenAddress = ":8000"
+    static let defaultSyncInterval = Duration.seconds(5)
+
+    /// Below 3 s the phases of the shutdown cannot each have a slice.
+    static let gracePeriodBounds = Duration.seconds(3)...Duration.seconds(86_400)
+    static let syncIntervalBounds = Duration.milliseconds(100)...Duration.seconds(60)
+    static let mostStreams = 1000
+    static let mostFileBytes = 1 << 20
+}
+
+/// A stream that can be recorded.
+struct StreamConfiguration: Equatable, Sendable {
+    /// The name in metrics, file names and the API; unique.
+    let name: String
+    /// The name for people.
+    let title: String?
+    let source: Source
+
+    enum Source: Equatable, Sendable {
+        /// An http or https URL of a playlist.
+        case hls(url: String)
+        /// A program, found by `PATH` or a path, and its arguments.
+        case command(argv: [String], container: MediaContainer)
+    }
+}
+
+/// A configuration that cannot be used: one line for each mistake.
+struct ConfigurationError: Error, Equatable, CustomStringConvertible {
+    let lines: [String]
+
+    var description: String { lines.joined(separator: "\n") }
+}
+
+/// Rules that a flag and a field share.
+enum ConfigurationRules {
+    static let nameRule = "must be of a to z, 0 to 9 and inner dashes, at most 63"
+
+    static func isName(_ text: String) -> Bool {
+        let bytes = Array(text.utf8)
+        guard (1...63).contains(bytes.count), bytes.first != dash, bytes.last != dash else {
+            return false
+        }
+        return bytes.allSatisfy { isLetterOrDigit($0) || $0 == dash }
+    }
+
+    private static let dash = UInt8(ascii: "-")
+
+    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+            || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+    }
+}

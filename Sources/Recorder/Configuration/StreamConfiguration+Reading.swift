@@ -1,0 +1,102 @@
+import FoundationEssentials
+
+extension StreamConfiguration {
+    /// Takes `streams`; a stream with a mistake is reported and left out.
+    static func readAll(from fields: inout ConfigurationFields) -> [StreamConfiguration] {
+        guard let items = fields.items("streams", isRequired: true) else { return [] }
+        guard items.count <= Configuration.mostStreams else {
+            fields.report("streams", "at most \(Configuration.mostStreams), not \(items.count)")
+            return []
+        }
+        var pathsByName: [String: String] = [:]
+        return items.compactMap { item in
+            guard
+                var stream = ConfigurationFields(
+                    item.value,
+                    at: item.path,
+                    problems: fields.problems
+                )
+            else { return nil }
+            defer { stream.finish() }
+            return read(&stream, pathsByName: &pathsByName)
+        }
+    }
+
+    private static func read(
+        _ fields: inout ConfigurationFields,
+        pathsByName: inout [String: String]
+    ) -> StreamConfiguration? {
+        let name = readName(&fields, pathsByName: &pathsByName)
+        let title = fields.text("title")
+        if let title, title.utf8.count > 256 {
+            fields.report("title", "at most 256 bytes, not \(title.utf8.count)")
+        }
+        if fields.isMissing("source") { fields.report("source", "is required") }
+        var source: Source?
+        fields.object("source") { source = readSource(&$0) }
+        guard let name, let source else { return nil }
+        return StreamConfiguration(name: name, title: title, source: source)
+    }
+
+    private static func readName(
+        _ fields: inout ConfigurationFields,
+        pathsByName: inout [String: String]
+    ) -> String? {
+        guard let name = fields.text("name", isRequired: true) else { return nil }
+        guard ConfigurationRules.isName(name) else {
+            fields.report("name", ConfigurationRules.nameRule)
+            return nil
+        }
+        if let first = pathsByName[name] {
+            fields.report("name", "duplicate of \(first).name \"\(name)\"")
+            return nil
+        }
+        pathsByName[name] = fields.path
+        return name
+    }
+
+    private static func readSource(_ fields: inout ConfigurationFields) -> Source? {
+        switch fields.text("type", isRequired: true) {
+        case "hls": return readURL(&fields).map { .hls(url: $0) }
+        case "command": return readCommand(&fields)
+        case .some(let type):
+            fields.report("type", "must be \"hls\" or \"command\", not \"\(type)\"")
+        case nil: break
+        }
+        fields.ignoreRest()  // Which fields belong here depends on the type.
+        return nil
+    }
+
+    private static func readURL(_ fields: inout ConfigurationFields) -> String? {
+        guard let text = fields.text("url", isRequired: true) else { return nil }
+        let url = URL(string: text, encodingInvalidCharacters: false)
+        let scheme = url?.scheme?.lowercased()
+        guard scheme == "http" || scheme == "https", let host = url?.host(), !host.isEmpty else {
+            fields.report("url", "must be an http or https URL")
+            return nil
+        }
+        return text
+    }
+
+    private static func readCommand(_ fields: inout ConfigurationFields) -> Source? {
+        var container: MediaContainer? = .mpegTS
+        if let text = fields.text("container") {
+            container = MediaContainer(rawValue: text)
+            let known = MediaContainer.allCases.map { "\"\($0.rawValue)\"" }
+            if container == nil {
+                fields.report("container", "must be \(known.joined(separator: " or "))")
+            }
+        }
+        guard let items = fields.items("argv", isRequired: true) else { return nil }
+        guard let first = items.first else {
+            fields.report("argv", "must not be empty")
+            return nil
+        }
+        // Arguments behind the program may be empty, as on a shell's command line.
+        let rest = items.dropFirst().compactMap { fields.argument($0.value, at: $0.path) }
+        guard let program = fields.text(first.value, at: first.path), let container else {
+            return nil
+        }
+        return .command(argv: [program] + rest, container: container)
+    }
+}

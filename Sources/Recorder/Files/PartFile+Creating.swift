@@ -1,0 +1,64 @@
+import Glibc
+import Posix
+
+extension PartFile {
+    /// Makes a new file, `STREAM-20261123T104500Z.ts.part`, and locks it; a number is added when the name is taken.
+    ///
+    /// - Throws: `.fileLocked` when another program locks the new file first, or what failed.
+    static func create(
+        stream: String,
+        startedAt: WallTime,
+        container: MediaContainer,
+        in directory: String,
+        syncInterval: Duration,
+        now: BootTime = .now()
+    ) throws(FinalizeError) -> PartFile {
+        let plain = RecordingName(
+            directory: directory,
+            stem: "\(stream)-\(UTCTime(startedAt).compact)",
+            container: container
+        )
+        do throws(SystemError) {
+            for number in 1...RecordingName.mostAlternatives {
+                let name = plain.alternative(number)
+                guard try !isTaken(name.finalPath), let file = try open(name) else { continue }
+                return PartFile(
+                    adopting: file,
+                    name: name,
+                    syncInterval: syncInterval,
+                    now: now
+                )
+            }
+        } catch {
+            throw FinalizeError(error)
+        }
+        throw FinalizeError(.other, detail: "\(plain.partPath): all names are taken")
+    }
+
+    private static func isTaken(_ path: String) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            _ = try FileSystem.status(of: path)
+            return true
+        } catch {
+            guard error.code == ENOENT else { throw error }
+            return false
+        }
+    }
+
+    /// Makes and locks the file; `nil` when the name is taken.
+    private static func open(_ name: RecordingName) throws(SystemError) -> FileDescriptor? {
+        let file: FileDescriptor
+        do throws(SystemError) {
+            // Appending, so that a cut moves the place of the next write too.
+            let flags = O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW
+            file = try FileDescriptor(opening: name.partPath, flags)
+        } catch {
+            guard error.code == EEXIST else { throw error }
+            return nil
+        }
+        guard try file.tryExclusiveLock() else {
+            throw SystemError(call: "flock \(name.partPath)", code: EWOULDBLOCK)
+        }
+        return file
+    }
+}

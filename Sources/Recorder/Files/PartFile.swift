@@ -1,0 +1,98 @@
+import Glibc
+import Posix
+
+/// Owns the file of a running recording: appends media, keeps it on the disk, and publishes it.
+///
+/// Without `finish` the `.part` file stays as it is, for the recovery of the next start.
+struct PartFile: ~Copyable, Sendable {
+    let name: RecordingName
+    /// Bytes appended and accepted by the kernel.
+    private(set) var bytesWritten = 0
+    /// Bytes that are on the disk: a power cut does not cost them.
+    private(set) var bytesSynced = 0
+
+    private let file: FileDescriptor
+    private let syncInterval: Duration
+    private var lastSync: BootTime
+    /// The first failure of a sync: the kernel reports lost writes once, and a later sync succeeds without them.
+    private var syncFailure: SystemError?
+
+    /// Takes over an open and locked file; `creating` makes one.
+    init(
+        adopting file: consuming FileDescriptor,
+        name: RecordingName,
+        syncInterval: Duration,
+        now: BootTime
+    ) {
+        self.file = file
+        self.name = name
+        self.syncInterval = syncInterval
+        lastSync = now
+    }
+
+    /// Appends media; after a failure the file is as it was before.
+    mutating func append(_ media: Span<UInt8>) throws(SystemError) {
+        do throws(SystemError) {
+            try file.writeAll(media)
+        } catch {
+            try? file.truncate(to: bytesWritten)
+            throw error
+        }
+        bytesWritten += media.count
+    }
+
+    /// Waits until the media is on the disk, if the sync interval has passed since it last was.
+    mutating func synchronizeIfDue(now: BootTime) throws(SystemError) {
+        guard bytesSynced < bytesWritten, now.since(lastSync) >= syncInterval else { return }
+        do throws(SystemError) {
+            try file.synchronizeData()
+        } catch {
+            syncFailure = syncFailure ?? error
+            throw error
+        }
+        (bytesSynced, lastSync) = (bytesWritten, now)
+    }
+
+    /// Ends the recording: cuts it to its last whole packet, syncs it, and gives it its final name.
+    ///
+    /// - Throws: what failed; the `.part` file is left to the next start.
+    consuming func finish() throws(FinalizeError) -> FinishedFile {
+        if let syncFailure { throw FinalizeError(syncFailure) }
+        do throws(SystemError) {
+            guard bytesWritten > 0 else {
+                try FileSystem.unlink(name.partPath)
+                return .empty
+            }
+            // flock(2) keeps recorders apart; a lock of fcntl(2) is another program's, such as Samba's.
+            guard try !file.isLockedElsewhere() else {
+                throw SystemError(call: "fcntl \(name.partPath)", code: EWOULDBLOCK)
+            }
+            if let finished = try name.finalize(file, length: bytesWritten) { return finished }
+        } catch {
+            throw FinalizeError(error)
+        }
+        throw FinalizeError(.invalidMedia, detail: "\(name.partPath) holds no \(name.container)")
+    }
+}
+
+/// What became of a recording's file.
+enum FinishedFile: Equatable, Sendable {
+    /// It has its final name, and `bytes` bytes; `cutBytes` at its end were no whole packet.
+    case published(path: String, bytes: Int, cutBytes: Int)
+    /// Nothing was recorded, and the file is gone.
+    case empty
+}
+
+extension RecordingName {
+    /// Cuts, syncs and publishes the open and locked file at `partPath`; `nil` when it holds no media.
+    func finalize(
+        _ file: borrowing FileDescriptor,
+        length: Int
+    ) throws(SystemError) -> FinishedFile? {
+        let whole = try container.wholeLength(of: file)
+        guard whole > 0 else { return nil }
+        if whole < length { try file.truncate(to: whole) }
+        try file.synchronize()
+        return .published(path: try publish(), bytes: whole, cutBytes: length - whole)
+    }
+}

@@ -1,0 +1,49 @@
+import Posix
+
+/// The packets of an MPEG transport stream (ISO 13818-1): 188 bytes that begin with 0x47.
+enum TransportStream {
+    static let packetLength = 188
+    private static let syncByte: UInt8 = 0x47
+
+    /// Packets in a row that must begin with the sync byte, so that chance does not pass for media.
+    private static let run = 4
+
+    /// Bytes of the file up to the end of its last whole packet; 0 when it does not begin with packets.
+    static func wholeLength(
+        of file: borrowing FileDescriptor,
+        length: Int
+    ) throws(SystemError) -> Int {
+        let packets = min(length / packetLength, run)
+        let head = try file.bytes(at: 0, count: packets * packetLength)
+        guard packets > 0, isRun(of: packets, endingAt: head.count, in: head) else { return 0 }
+        return try lastRunEnd(of: packets, in: file, length: length)
+    }
+
+    /// Searches from the end for a run of packets, at any offset.
+    ///
+    /// What a crash leaves at the end may be zeros, and packets need not lie on multiples of 188: a source that was cut
+    /// in mid-packet shifts all that follow, and a player finds them again.
+    private static func lastRunEnd(
+        of packets: Int,
+        in file: borrowing FileDescriptor,
+        length: Int
+    ) throws(SystemError) -> Int {
+        let runLength = packets * packetLength
+        var end = length
+        while end > runLength {
+            let start = max(0, end - 65_536)
+            let window = try file.bytes(at: start, count: end - start)
+            var candidate = window.count
+            while candidate >= runLength {
+                if isRun(of: packets, endingAt: candidate, in: window) { return start + candidate }
+                candidate -= 1
+            }
+            end = start + candidate
+        }
+        return runLength  // The head, which has been checked.
+    }
+
+    private static func isRun(of packets: Int, endingAt end: Int, in bytes: [UInt8]) -> Bool {
+        (1...packets).allSatisfy { bytes[end - $0 * packetLength] == syncByte }
+    }
+}
