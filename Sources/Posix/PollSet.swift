@@ -1,0 +1,51 @@
+import Glibc
+
+/// Descriptors to wait for together, with `poll(2)`; kept and refilled, so that a turn allocates nothing.
+package struct PollSet: Sendable {
+    private var entries: [pollfd] = []
+
+    /// What to wait for; errors and hang-ups count as ready whatever was asked.
+    package enum Interest: Sendable {
+        case reading, writing
+        /// Keeps the place in the set, and is never ready.
+        case nothing
+    }
+
+    package init() {}
+
+    package var count: Int { entries.count }
+
+    package mutating func removeAll() {
+        entries.removeAll(keepingCapacity: true)
+    }
+
+    package mutating func append(_ descriptor: CInt, for interest: Interest) {
+        switch interest {
+        case .reading: entries.append(pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0))
+        case .writing: entries.append(pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0))
+        case .nothing: entries.append(pollfd(fd: -1, events: 0, revents: 0))  // poll skips it.
+        }
+    }
+
+    /// Waits until one is ready, a signal came, or `deadline`, without which it waits for ever.
+    ///
+    /// - Returns: how many are ready.
+    package mutating func wait(until deadline: BootTime?) throws(SystemError) -> Int {
+        let timeout = deadline.map { Self.milliseconds(from: .now(), to: $0) } ?? -1
+        let count = unsafe poll(&entries, nfds_t(entries.count), timeout)
+        if count >= 0 { return Int(count) }
+        let code = errno
+        // Not restarted: a signal may have changed what the caller waits for.
+        guard code == EINTR else { throw SystemError(call: "poll", code: code) }
+        return 0
+    }
+
+    package func isReady(_ index: Int) -> Bool { entries[index].revents != 0 }
+
+    /// Rounded up: a poll that ends just before the deadline would come again at once, and spin.
+    static func milliseconds(from now: BootTime, to deadline: BootTime) -> CInt {
+        guard deadline > now else { return 0 }
+        let nanoseconds = deadline.nanoseconds - now.nanoseconds
+        return CInt(clamping: nanoseconds / 1_000_000 + (nanoseconds % 1_000_000 == 0 ? 0 : 1))
+    }
+}

@@ -1,0 +1,95 @@
+import Glibc
+
+/// Owns a connected stream socket that never blocks.
+package struct Socket: ~Copyable, Sendable {
+    private let descriptor: FileDescriptor
+    /// The other end's address without its port, `127.0.0.1` or `::1`; `unix` for a local socket.
+    package let peer: String
+
+    /// What became of a transfer.
+    package enum Transfer: Equatable, Sendable {
+        /// So many bytes, at least one unless none were asked for.
+        case moved(Int)
+        case wouldBlock
+        /// The peer has finished, or the connection is lost: nothing more will move this way.
+        case closed
+    }
+
+    init(adopting descriptor: consuming FileDescriptor, peer: SocketAddress) throws(SystemError) {
+        try descriptor.makeNonblocking()
+        if peer.address != nil { try descriptor.setOption(Int32(IPPROTO_TCP), TCP_NODELAY, to: 1) }
+        self.descriptor = descriptor
+        self.peer = peer.address?.unmapped.description ?? "unix"
+    }
+
+    /// To be polled.
+    package var rawValue: CInt { descriptor.rawValue }
+
+    /// Takes what has arrived, up to `buffer.count` bytes, with `recv(2)`.
+    package borrowing func receive(into buffer: inout MutableSpan<UInt8>) -> Transfer {
+        let count = unsafe buffer.withUnsafeMutableBytes {
+            unsafe recv(rawValue, $0.baseAddress, $0.count, 0)
+        }
+        return count == 0 ? .closed : Self.outcome(of: count)
+    }
+
+    /// Hands `first` and then `second` to the kernel, as far as it takes them, with one `sendmsg(2)`.
+    package borrowing func send(
+        _ first: Span<UInt8>,
+        _ second: Span<UInt8> = Span()
+    ) -> Transfer {
+        let count = unsafe first.withUnsafeBytes { first in
+            unsafe second.withUnsafeBytes { second in unsafe send(first, second) }
+        }
+        return Self.outcome(of: count)
+    }
+
+    /// Tells the peer that nothing more follows, with `shutdown(2)`; a connection already lost is no error.
+    package borrowing func finishSending() {
+        _ = shutdown(rawValue, CInt(SHUT_WR))
+    }
+
+    /// Bytes that the peer's kernel has not acknowledged yet, with `ioctl(2)`, `SIOCOUTQ`.
+    ///
+    /// Counts a `FIN` that is under way as one. On a local socket: bytes that the peer has not read.
+    package borrowing func unacknowledgedBytes() throws(SystemError) -> Int {
+        var count: CInt = 0
+        try retrying("ioctl SIOCOUTQ") { unsafe ioctl(rawValue, outputQueue, &count) }
+        return Int(count)
+    }
+
+    private borrowing func send(
+        _ first: UnsafeRawBufferPointer,
+        _ second: UnsafeRawBufferPointer
+    ) -> Int {
+        unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { parts in
+            unsafe parts.initializeElement(at: 0, to: iovec(first))
+            unsafe parts.initializeElement(at: 1, to: iovec(second))
+            var message = unsafe msghdr()
+            unsafe message.msg_iov = parts.baseAddress
+            unsafe message.msg_iovlen = 2
+            // Without the flag a lost connection would be a SIGPIPE.
+            return unsafe sendmsg(rawValue, &message, CInt(MSG_NOSIGNAL))
+        }
+    }
+
+    /// Every error but "later" ends the connection, so a caller has only that to know.
+    private static func outcome(of count: Int) -> Transfer {
+        guard count == -1 else { return .moved(count) }
+        let code = errno
+        return code == EAGAIN || code == EINTR ? .wouldBlock : .closed
+    }
+}
+
+/// `SIOCOUTQ` of `<linux/sockios.h>`, which the Glibc module leaves out.
+private let outputQueue: UInt = 0x5411
+
+extension iovec {
+    fileprivate init(_ bytes: UnsafeRawBufferPointer) {
+        // sendmsg reads through the pointer and never writes.
+        unsafe self.init(
+            iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress),
+            iov_len: bytes.count
+        )
+    }
+}

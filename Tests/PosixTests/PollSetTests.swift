@@ -1,0 +1,44 @@
+import Testing
+
+@testable import Posix
+
+@Suite("Poll set")
+struct PollSetTests {
+    @Test(
+        "rounds a timeout up, so that it never ends before its deadline",
+        arguments: [
+            (0, 0, 0), (5, 4, 0), (0, 1, 1), (0, 1_000_000, 1), (0, 1_000_001, 2),
+            (7, 2_000_007, 2), (0, .max, CInt.max),
+        ] as [(UInt64, UInt64, CInt)]
+    )
+    func timeout(now: UInt64, deadline: UInt64, expected: CInt) {
+        let found = PollSet.milliseconds(
+            from: BootTime(nanoseconds: now),
+            to: BootTime(nanoseconds: deadline)
+        )
+        #expect(found == expected)
+    }
+
+    @Test("tells which descriptors are ready")
+    func ready() throws {
+        let first = try Pipe()
+        let second = try Pipe()
+        try second.writer.writeAll([1].span)
+        var set = PollSet()
+        set.append(first.reader.rawValue, for: .reading)
+        set.append(second.reader.rawValue, for: .reading)
+        set.append(second.reader.rawValue, for: .nothing)
+        #expect(try set.wait(until: nil) == 1)
+        #expect((0..<set.count).map(set.isReady) == [false, true, false])
+    }
+
+    @Test("returns at its deadline when nothing is ready")
+    func deadline() throws {
+        let pipe = try Pipe()
+        var set = PollSet()
+        set.append(pipe.reader.rawValue, for: .reading)
+        let deadline = BootTime.now().advanced(by: .milliseconds(5))
+        #expect(try set.wait(until: deadline) == 0)
+        #expect(BootTime.now() >= deadline)
+    }
+}
