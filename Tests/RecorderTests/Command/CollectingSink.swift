@@ -1,0 +1,76 @@
+import Foundation
+import Posix
+import Synchronization
+
+@testable import Recorder
+
+/// Keeps in memory what a source delivers.
+final class CollectingSink: MediaSink {
+    private(set) var collected = Collected()
+    /// Called after each append, with the number of bytes so far; may make the sink fail.
+    var onAppend: (Int) throws(SystemError) -> Void = { _ in }
+    var onNote: (SourceEvent) -> Void = { _ in }
+
+    func append(_ media: Span<UInt8>) throws(SystemError) {
+        for index in media.indices { collected.bytes.append(media[index]) }
+        try onAppend(collected.bytes.count)
+    }
+
+    func note(_ event: SourceEvent) {
+        collected.events.append(event)
+        onNote(event)
+    }
+}
+
+struct Collected: Sendable {
+    var bytes: [UInt8] = []
+    var events: [SourceEvent] = []
+
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+}
+
+/// Lines that a source logged; filled from its thread.
+final class CollectedLines: Sendable {
+    private let lines = Mutex<[String]>([])
+
+    var all: [String] { lines.withLock { $0 } }
+
+    func append(_ line: String) {
+        lines.withLock { $0.append(line) }
+    }
+}
+
+/// How a run of a source ended, and what it delivered.
+struct RunOutcome: Sendable {
+    let result: Result<SourceEnd, SourceError>
+    let collected: Collected
+    let took: Duration
+}
+
+/// Runs `source` on a thread of its own, as a recording does.
+func run(
+    _ source: some MediaSource,
+    until stop: StopSignal,
+    onAppend: @escaping @Sendable (Int) throws(SystemError) -> Void = { _ in },
+    onNote: @escaping @Sendable (SourceEvent) -> Void = { _ in }
+) async -> RunOutcome {
+    await onThread {
+        let sink = CollectingSink()
+        sink.onAppend = onAppend
+        sink.onNote = onNote
+        let start = BootTime.now()
+        let result = Result { () throws(SourceError) in try source.run(into: sink, until: stop) }
+        return RunOutcome(
+            result: result,
+            collected: sink.collected,
+            took: BootTime.now().since(start)
+        )
+    }
+}
+
+/// Runs blocking work outside the cooperative pool.
+func onThread<Value: Sendable>(_ work: @escaping @Sendable () -> Value) async -> Value {
+    await withCheckedContinuation { continuation in
+        Thread.detachNewThread { continuation.resume(returning: work()) }
+    }
+}

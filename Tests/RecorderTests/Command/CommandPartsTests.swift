@@ -1,0 +1,68 @@
+import Glibc
+import Posix
+import Testing
+
+@testable import Recorder
+
+@Suite("parts of the command source")
+struct CommandPartsTests {
+    @Test("the stages follow each other, each signal once, then it is given up")
+    func ladder() {
+        let start = BootTime(nanoseconds: 0)
+        func at(_ seconds: Int) -> BootTime { start.advanced(by: .seconds(seconds)) }
+        var ladder = StopLadder(StopStage.standard, at: start)
+        #expect(ladder.step(at: at(0)) == .signal(SIGINT))
+        #expect(ladder.step(at: at(0)) == .wait(until: at(2)))
+        #expect(ladder.step(at: at(1)) == .wait(until: at(2)))
+        #expect(ladder.step(at: at(2)) == .signal(SIGTERM))
+        #expect(ladder.step(at: at(4)) == .signal(SIGKILL))
+        #expect(ladder.step(at: at(4)) == .wait(until: at(5)))
+        #expect(ladder.step(at: at(5)) == .giveUp)
+    }
+
+    @Test("a stage without a signal only waits")
+    func pause() {
+        let start = BootTime(nanoseconds: 0)
+        var ladder = StopLadder([StopStage(signal: nil, patience: .seconds(1))], at: start)
+        #expect(ladder.step(at: start) == .wait(until: start.advanced(by: .seconds(1))))
+        #expect(ladder.step(at: start.advanced(by: .seconds(1))) == .giveUp)
+    }
+
+    @Test(
+        "error output becomes lines",
+        arguments: [
+            (["a\nb\n"], ["a", "b"]), (["a", "b\nc"], ["ab", "c"]),
+            (["1\r2\r\n3"], ["1", "2", "3"]),
+            (["0123456789\nx\n"], ["01234567", "x"]), (["\n\n"], []), (["a\u{1b}[1m\n"], ["a [1m"]),
+        ] as [([String], [String])]
+    )
+    func errorLines(of pieces: [String], are expected: [String]) {
+        var lines = ErrorLines(longest: 8)
+        var found: [String] = []
+        for piece in pieces { found += lines.append(Array(piece.utf8).span) }
+        found += lines.finish()
+        #expect(found == expected)
+        #expect(lines.last == expected.last ?? "")
+    }
+
+    @Test("a second has so many lines, and the next line tells how many were dropped")
+    func budget() {
+        var budget = LineBudget(perSecond: 2)
+        let passes = [1, 1, 1, 1, 2].map { budget.take(at: $0) }
+        #expect(passes.map(\.passes) == [true, true, false, false, true])
+        #expect(passes.map(\.droppedBefore) == [0, 0, 0, 0, 2])
+    }
+
+    @Test(
+        "queries of addresses are left out of texts",
+        arguments: [
+            ("open https://h.test/a/b.m3u8?t=1&u=2 for", "open https://h.test/a/b.m3u8 for"),
+            ("'http://h/x?k'", "'http://h/x'"), ("why? http://h/x", "why? http://h/x"),
+            ("http://h/a?b http://h/c#d", "http://h/a http://h/c"), ("no address", "no address"),
+            ("https://h?q", "https://h"), ("://", "://"),
+        ]
+    )
+    func redaction(of text: String, gives expected: String) {
+        #expect(withoutQueries(text) == expected)
+    }
+}

@@ -1,0 +1,154 @@
+import Glibc
+import Posix
+import Testing
+
+@testable import Recorder
+
+@Suite("command sources", .timeLimit(.minutes(1)))
+struct CommandSourceTests {
+    private let lines = CollectedLines()
+    private let stop: StopSignal
+
+    init() throws {
+        stop = try StopSignal()
+    }
+
+    @Test("output is delivered in order and whole, and exit code 0 ends the source")
+    func finishes() async {
+        let outcome = await run(shell("seq 200000"), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.text == (1...200_000).map { "\($0)\n" }.joined())
+    }
+
+    @Test("a failure names the exit code and the last line of the program")
+    func fails() async {
+        let script = "echo first >&2; echo 'no https://a.test/x?token=abc here' >&2; exit 3"
+        let outcome = await run(shell(script), until: stop)
+        #expect(
+            outcome.result == .failure(.program("sh exited with 3; no https://a.test/x here"))
+        )
+        #expect(lines.all == ["first", "no https://a.test/x here"])
+    }
+
+    @Test("a program ended by a signal of others is a failure")
+    func signalled() async {
+        let outcome = await run(shell("kill -9 $$"), until: stop)
+        #expect(outcome.result == .failure(.program("sh was ended by signal 9")))
+    }
+
+    @Test("a program that is not there is a failure that says so")
+    func notFound() async {
+        let source = CommandSource(arguments: ["no-such-program", "-x"], log: lines.append)
+        let outcome = await run(source, until: stop)
+        #expect(outcome.result == .failure(.program("no-such-program was not found")))
+    }
+
+    @Test("a stop sends SIGINT, takes the rest of the output, and forgives the exit code")
+    func stops() async {
+        let script = "trap 'echo rest; exit 130' INT; echo up; while :; do sleep 0.05; done"
+        let outcome = await run(shell(script), until: stop, onAppend: stopAtOnce)
+        #expect(outcome.result == .success(.stopped))
+        #expect(outcome.collected.text == "up\nrest\n")
+        #expect(outcome.took < .seconds(2))
+    }
+
+    @Test("a stop before the start still ends the program")
+    func stoppedBefore() async {
+        stop.request()
+        let outcome = await run(shell("exec sleep 100"), until: stop)
+        #expect(outcome.result == .success(.stopped))
+        #expect(outcome.took < .seconds(2))
+    }
+
+    @Test("a program that ignores SIGINT and SIGTERM is killed, its output kept")
+    func ignores() async {
+        let script = "trap '' INT TERM; echo up; while :; do echo more; sleep 0.02; done"
+        let outcome = await run(shell(script), until: stop, onAppend: stopAtOnce)
+        #expect(outcome.result == .success(.stopped))
+        #expect(outcome.collected.text.hasPrefix("up\nmore\nmore\n"))
+        #expect(outcome.took > .milliseconds(600) && outcome.took < .seconds(2))
+    }
+
+    @Test("a program that floods its standard error neither blocks nor floods the log")
+    func floods() async {
+        let script = "yes 'complaint' | head -c 20000000 >&2; echo media; echo end >&2"
+        let outcome = await run(shell(script), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.text == "media\n")
+        #expect(lines.all.count < 2000)
+    }
+
+    @Test("a program left behind in the group, holding the pipe, is ended after the patience")
+    func grandchild() async {
+        let outcome = await run(shell("sleep 100 & echo media"), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.text == "media\n")
+        #expect(outcome.took < .seconds(2))
+    }
+
+    @Test("a program that left the group, holding the pipe, cannot hang the source")
+    func escapedGrandchild() async {
+        let script = "setsid sh -c 'echo $$ >&2; exec sleep 20' & while :; do sleep 1; done"
+        let outcome = await run(shell(script, log: stopAndKeep), until: stop)
+        #expect(outcome.result == .success(.stopped))
+        #expect(outcome.took < .seconds(3))
+        for escaped in lines.all.compactMap({ pid_t($0) }) { kill(escaped, SIGKILL) }
+    }
+
+    @Test("a program that closes its output but goes on is told to end")
+    func closesOutput() async {
+        let outcome = await run(shell("echo media; exec >&- ; exec sleep 100"), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.text == "media\n")
+    }
+
+    @Test("when the media cannot be stored the program is killed and the error kept")
+    func sinkFails() async {
+        let full = SystemError(call: "write", code: ENOSPC)
+        let outcome = await run(shell("echo up; exec sleep 100"), until: stop) {
+            _ throws(SystemError) in throw full
+        }
+        #expect(outcome.result == .failure(.sink(full)))
+    }
+
+    @Test("a real encoder, stopped, leaves a stream of whole packets")
+    func encoder() async {
+        let input = ["-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25"]
+        let output = ["-c:v", "libx264", "-preset", "ultrafast", "-f", "mpegts", "-"]
+        let arguments = ["ffmpeg", "-v", "error", "-nostdin"] + input + output
+        let source = CommandSource(arguments: arguments, log: lines.append)
+        let outcome = await run(source, until: stop) { [stop] total throws(SystemError) in
+            if total > 20_000 { stop.request() }
+        }
+        #expect(outcome.result == .success(.stopped))
+        #expect(outcome.collected.bytes.count % 188 == 0)
+        #expect(outcome.collected.bytes.first == 0x47)
+    }
+
+    private func shell(
+        _ script: String,
+        log: (@Sendable (String) -> Void)? = nil
+    ) -> CommandSource {
+        CommandSource(
+            arguments: ["sh", "-c", script],
+            stages: [
+                StopStage(signal: SIGINT, patience: .milliseconds(300)),
+                StopStage(signal: SIGTERM, patience: .milliseconds(300)),
+                StopStage(signal: SIGKILL, patience: .milliseconds(500)),
+            ],
+            leftoverPatience: .milliseconds(200),
+            log: log ?? lines.append
+        )
+    }
+
+    private var stopAtOnce: @Sendable (Int) -> Void {
+        { [stop] _ in stop.request() }
+    }
+
+    private var stopAndKeep: @Sendable (String) -> Void {
+        { [stop, lines] line in
+            lines.append(line)
+            stop.request()
+        }
+    }
+}
