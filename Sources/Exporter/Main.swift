@@ -35,7 +35,7 @@ enum Main {
         var reader = SegmentReader(path: path)
         do {
             let text = SegmentDump(snapshot: try reader.snapshot()).json.bytes(indented: true)
-            try FileDescriptor(duplicating: STDOUT_FILENO).writeAll(text.span)
+            try FileDescriptor(adopting: STDOUT_FILENO).writeAll(text.span)
         } catch {
             throw DumpError(description: "\(path): \(error)")
         }

@@ -90,7 +90,7 @@ extension Recorder {
         var workers: [StreamWorker] = []
         for stream in streams {
             let worker = try StartError.wrapping { () throws(SystemError) in
-                try StreamWorker(stream, stream.source.open(stream.name, context.log), context)
+                try StreamWorker(stream, context)
             }
             workers.append(worker)
         }

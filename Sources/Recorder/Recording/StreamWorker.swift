@@ -8,7 +8,6 @@ final class StreamWorker: Sendable {
     let stream: StreamConfiguration
     private let context: RecordingContext
     private let source: any MediaSource
-    private let container: MediaContainer
     private let stop: StopSignal
     private let state = Mutex(State())
 
@@ -20,14 +19,9 @@ final class StreamWorker: Sendable {
         var failures: [FinalizeError] = []
     }
 
-    init(
-        _ stream: StreamConfiguration,
-        _ source: any MediaSource,
-        _ container: MediaContainer,
-        _ context: RecordingContext
-    ) throws(SystemError) {
-        (self.stream, self.source, self.container) = (stream, source, container)
-        self.context = context
+    init(_ stream: StreamConfiguration, _ context: RecordingContext) throws(SystemError) {
+        (self.stream, self.context) = (stream, context)
+        source = stream.makeSource(context.log)
         stop = try StopSignal()
     }
 
@@ -85,7 +79,7 @@ final class StreamWorker: Sendable {
     }
 
     fileprivate func begin() throws(SystemError) -> RunningRecording {
-        let recording = try RunningRecording(stream, container, context)
+        let recording = try RunningRecording(stream, context)
         state.withLock { $0.active = recording.facts }
         context.log(
             .info,

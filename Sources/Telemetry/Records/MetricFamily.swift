@@ -16,13 +16,28 @@ package struct MetricFamily: Hashable, Sendable {
     package var name: String
     package var help: String
     package var kind: Kind
-    package var encoding = Encoding.integer
+    package var encoding: Encoding
     /// Cells per unit: 1,000,000,000 where cells hold nanoseconds and the exposition seconds.
-    package var scale: UInt64 = 1
-    package var unit = ""
-    package var labels: [String] = []
+    package var scale: UInt64
+    package var unit: String
+    package var labels: [String]
     /// Upper bounds of a histogram's buckets but `+Inf`, ascending, in the cells' unit.
-    package var bounds: [UInt64] = []
+    package var bounds: [UInt64]
+
+    package init(
+        name: String,
+        help: String,
+        kind: Kind,
+        encoding: Encoding = .integer,
+        scale: UInt64 = 1,
+        unit: String = "",
+        labels: [String] = [],
+        bounds: [UInt64] = []
+    ) {
+        (self.name, self.help, self.kind) = (name, help, kind)
+        (self.encoding, self.scale, self.unit) = (encoding, scale, unit)
+        (self.labels, self.bounds) = (labels, bounds)
+    }
 
     /// Cells of one series: a histogram's sum and its buckets, `+Inf` among them, each counted for itself.
     package var wordsPerSeries: Int { kind == .histogram ? bounds.count + 2 : 1 }
