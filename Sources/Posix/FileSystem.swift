@@ -60,3 +60,13 @@ package enum FileSystem {
         return names.sorted()
     }
 }
+
+extension stat {
+    /// When the content was last changed; as coarse as the file system's clock.
+    package var modifiedAt: WallTime {
+        WallTime(
+            nanoseconds: UInt64(clamping: st_mtim.tv_sec) * 1_000_000_000
+                + UInt64(clamping: st_mtim.tv_nsec)
+        )
+    }
+}

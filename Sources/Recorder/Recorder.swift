@@ -15,12 +15,13 @@ struct Recorder: ~Copyable {
         let log = try Self.openLog(configuration.logFile)
         try Self.checkDirectory(configuration.recordingsDirectory)
         let wakeup = try StartError.wrapping { () throws(SystemError) in try Wakeup() }
-        loop = try StartError.wrapping { () throws(SystemError) in try MainLoop(wakeup) }
+        // Signals are caught from here on: one that comes during the start ends what was started.
+        let loop = try StartError.wrapping { () throws(SystemError) in try MainLoop(wakeup) }
         let server = try Self.listen(configuration.listenAddresses)
-        plan = ShutdownPlan(gracePeriod: configuration.gracePeriod)
+        let plan = ShutdownPlan(gracePeriod: configuration.gracePeriod)
         let publisher = try Self.publish(configuration, plan, version: version)
         let metrics = RecorderMetrics(publisher)
-        context = RecordingContext(
+        let context = RecordingContext(
             directory: configuration.recordingsDirectory,
             syncInterval: configuration.syncInterval,
             publisher: publisher,
@@ -29,11 +30,13 @@ struct Recorder: ~Copyable {
             log: log,
             wakeup: wakeup
         )
-        roster = Roster(
+        let roster = Roster(
             name: configuration.recorderName,
             workers: try Self.workers(configuration.streams, context)
         )
-        self.configuration = configuration
+        (self.configuration, self.plan) = (configuration, plan)
+        (self.context, self.roster) = (context, roster)
+        self.loop = loop
         logStart(server.addresses)
         APIServer(server).start(RecorderAPI(roster: roster), log)
     }

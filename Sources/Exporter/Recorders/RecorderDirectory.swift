@@ -1,4 +1,3 @@
-import Glibc
 import Posix
 import StreamVaultTelemetry
 
@@ -23,7 +22,7 @@ struct RecorderDirectory {
 
     /// The directory's state when its entries were listed.
     private struct Listing {
-        let modified: timespec
+        let modified: WallTime
         /// Timestamps are coarse: a change in the same tick would not show.
         let isSettled: Bool
     }
@@ -59,8 +58,8 @@ struct RecorderDirectory {
 
     private mutating func list() {
         do throws(SystemError) {
-            let modified = try FileSystem.status(of: path).st_mtim
-            if let listed, listed.isSettled, listed.modified.isEqual(modified) { return }
+            let modified = try FileSystem.status(of: path).modifiedAt
+            if let listed, listed.isSettled, listed.modified == modified { return }
             let names = try FileSystem.entries(of: path).compactMap(Self.recorderName)
             listed = Listing(
                 modified: modified,
@@ -81,15 +80,5 @@ struct RecorderDirectory {
         guard entry.hasSuffix(".telemetry") else { return nil }
         let name = String(entry.dropLast(".telemetry".count))
         return Identity.isName(name) ? name : nil
-    }
-}
-
-extension timespec {
-    fileprivate var nanoseconds: UInt64 {
-        UInt64(clamping: tv_sec) * 1_000_000_000 + UInt64(clamping: tv_nsec)
-    }
-
-    fileprivate func isEqual(_ other: timespec) -> Bool {
-        tv_sec == other.tv_sec && tv_nsec == other.tv_nsec
     }
 }

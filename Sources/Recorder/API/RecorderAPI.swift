@@ -80,7 +80,7 @@ extension Response {
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         guard let body = try? encoder.encode(value) else {
-            return .text(.internalServerError, "no answer")
+            return .text(.internalError, "no answer")
         }
         return Response(contentType: "application/json", body: Array(body) + [0x0A])
     }

@@ -4,7 +4,7 @@ import Posix
 extension PartFile {
     /// Makes a new file, `STREAM-20261123T104500Z.ts.part`, and locks it; a number is added when the name is taken.
     ///
-    /// - Throws: `.fileLocked` when another program locks the new file first, or what failed.
+    /// - Throws: `EWOULDBLOCK` when another program locks the new file first; `EEXIST` when all names are taken.
     static func create(
         stream: String,
         startedAt: WallTime,
@@ -12,27 +12,18 @@ extension PartFile {
         in directory: String,
         syncInterval: Duration,
         now: BootTime = .now()
-    ) throws(FinalizeError) -> PartFile {
+    ) throws(SystemError) -> PartFile {
         let plain = RecordingName(
             directory: directory,
             stem: "\(stream)-\(UTCTime(startedAt).compact)",
             container: container
         )
-        do throws(SystemError) {
-            for number in 1...RecordingName.mostAlternatives {
-                let name = plain.alternative(number)
-                guard try !isTaken(name.finalPath), let file = try open(name) else { continue }
-                return PartFile(
-                    adopting: file,
-                    name: name,
-                    syncInterval: syncInterval,
-                    now: now
-                )
-            }
-        } catch {
-            throw FinalizeError(error)
+        for number in 1...RecordingName.mostAlternatives {
+            let name = plain.alternative(number)
+            guard try !isTaken(name.finalPath), let file = try open(name) else { continue }
+            return PartFile(adopting: file, name: name, syncInterval: syncInterval, now: now)
         }
-        throw FinalizeError(.other, detail: "\(plain.partPath): all names are taken")
+        throw SystemError(call: "open \(plain.partPath)", code: EEXIST)
     }
 
     private static func isTaken(_ path: String) throws(SystemError) -> Bool {

@@ -25,8 +25,7 @@ struct Recovery: Sendable {
 
     /// The file's time, before the recovery changes it.
     private func lastWrite(to name: RecordingName) -> WallTime? {
-        guard let time = try? FileSystem.status(of: name.partPath).st_mtim else { return nil }
-        return WallTime(nanoseconds: UInt64(max(0, time.tv_sec)) * 1_000_000_000)
+        try? FileSystem.status(of: name.partPath).modifiedAt
     }
 
     /// What became of one file; `nil` when it was gone by the time of the lock.

@@ -46,7 +46,7 @@ final class Wakeup: Sendable {
 
     fileprivate func clear() {
         var bytes = [UInt8](repeating: 0, count: 64)
-        bytes.withUnsafeMutableBytes { buffer in
+        unsafe bytes.withUnsafeMutableBytes { buffer in
             while let count = unsafe try? pipe.reader.read(into: buffer), count == 64 {}
         }
     }
