@@ -16,13 +16,8 @@ struct MetricsPage {
         }
         var page: [UInt8] = []
         page.reserveCapacity(max(size, plan.text.count * 5 / 4))
-        var copied = 0
-        for step in plan.steps {
-            page += plan.text[copied..<step.textEnd]
-            copied = step.textEnd
-            Self.append(step, sources[step.source].words, to: &page)
-        }
-        page += plan.text[copied...]
+        let words = sources.count == 1 ? sources[0].words : sources.flatMap(\.words)
+        plan.write(words.span, to: &page)
         size = page.count
         return page
     }
@@ -34,19 +29,36 @@ struct MetricsPage {
                     && sources[$0].recorder == planned[$0].recorder
             }
     }
+}
 
-    private static func append(_ step: PagePlan.Step, _ words: [UInt64], to page: inout [UInt8]) {
-        let word = step.word
-        switch step.value {
-        case .count: NumberText.append(words[word], to: &page)
-        case .nanoseconds: NumberText.append(nanoseconds: words[word], to: &page)
-        case .scaled(let scale):
-            NumberText.append(Double(words[word]) / Double(scale), to: &page)
-        case .double: NumberText.append(Double(bitPattern: words[word]), to: &page)
-        case .cumulative(let cells):
-            var total: UInt64 = 0
-            for cell in word..<word + cells { total &+= words[cell] }
-            NumberText.append(total, to: &page)
+extension PagePlan {
+    /// Copies the constant text, and formats a value after each piece of it.
+    ///
+    /// By spans: slices of arrays would count references for every value, which costs as much as all the rest.
+    fileprivate func write(_ words: Span<UInt64>, to page: inout [UInt8]) {
+        let text = text.span
+        var (copied, total) = (0, UInt64(0))
+        for step in steps {
+            page.append(text.extracting(copied..<step.textEnd))
+            copied = step.textEnd
+            let word = words[step.word]
+            switch step.value {
+            case .count: NumberText.append(word, to: &page)
+            case .nanoseconds: NumberText.append(nanoseconds: word, to: &page)
+            case .scaled(let scale): NumberText.append(Double(word) / Double(scale), to: &page)
+            case .double: NumberText.append(Double(bitPattern: word), to: &page)
+            case .bucket(let isFirst):
+                total = isFirst ? word : total &+ word
+                NumberText.append(total, to: &page)
+            case .bucketTotal: NumberText.append(total, to: &page)
+            }
         }
+        page.append(text.extracting(droppingFirst: copied))
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func append(_ bytes: Span<UInt8>) {
+        unsafe bytes.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
     }
 }

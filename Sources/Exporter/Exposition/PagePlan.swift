@@ -8,7 +8,7 @@ struct PagePlan {
     struct Step {
         /// End of the constant text, which begins where the step before ended.
         let textEnd: Int
-        let source: Int
+        /// Among the words of all sources, one behind the other.
         let word: Int
         let value: Value
     }
@@ -19,15 +19,20 @@ struct PagePlan {
         case nanoseconds
         case scaled(UInt64)
         case double
-        /// A histogram's bucket: all cells from `word` up to its own, `cells` of them.
-        case cumulative(cells: Int)
+        /// A histogram's bucket, which counts those before it too; the steps of one stand in order.
+        case bucket(isFirst: Bool)
+        /// What the last bucket counted.
+        case bucketTotal
     }
 
     private(set) var text: [UInt8] = []
     private(set) var steps: [Step] = []
+    /// Where each source's words begin.
+    private let firstWords: [Int]
 
     /// - Parameter sources: in the order in which they are rendered later.
     init(_ sources: [MetricSource]) {
+        firstWords = sources.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.words.count) }
         for group in FamilyGroup.sorted(sources) {
             text += ExpositionText.header(of: group.family)
             for member in group.members { append(member, of: group.family, sources) }
@@ -46,12 +51,11 @@ struct PagePlan {
         }
         for index in 0...family.bounds.count {
             let bucket = ExpositionText.bucketLabels(labels, family, index)
-            let value = Value.cumulative(cells: index + 1)
-            append(family.name + "_bucket", bucket, value, member, word: 1)
+            let value = Value.bucket(isFirst: index == 0)
+            append(family.name + "_bucket", bucket, value, member, word: index + 1)
         }
         append(family.name + "_sum", labels, Self.value(of: family), member, word: 0)
-        let all = Value.cumulative(cells: family.bounds.count + 1)
-        append(family.name + "_count", labels, all, member, word: 1)
+        append(family.name + "_count", labels, .bucketTotal, member, word: 0)
     }
 
     private mutating func append(
@@ -66,8 +70,7 @@ struct PagePlan {
         steps.append(
             Step(
                 textEnd: text.count,
-                source: member.source,
-                word: member.series.word + word,
+                word: firstWords[member.source] + member.series.word + word,
                 value: value
             )
         )
