@@ -23,6 +23,7 @@ struct FilesContainerTests {
             (Array(filesPackets(0..<1).dropLast()), 0),
             (Array(filesPackets(0..<2).dropLast()), 188),
             (Array(filesPackets(0..<10).dropLast()), 1692), (filesPackets(0..<10) + [0x47], 1880),
+            ([UInt8](repeating: 0x47, count: 300), 188),
             // A power cut leaves zeros where data was not yet on the disk.
             (filesPackets(0..<10) + noise, 1880), (filesPackets(0..<1000) + noise, 188_000),
             // Cut in mid-packet on the way: what follows lies between the multiples of 188.

@@ -84,8 +84,12 @@ struct FilesHolder: ~Copyable {
         process.standardInput = input
         process.standardOutput = output
         try process.run()
-        let line = output.fileHandleForReading.availableData
-        try #require(String(decoding: line, as: UTF8.self) == "ready\n")
+        var line = Data()
+        while line.last != UInt8(ascii: "\n") {
+            let more = output.fileHandleForReading.availableData
+            try #require(!more.isEmpty)
+            line += more
+        }
     }
 
     /// Ends the program and waits for that.
@@ -93,6 +97,19 @@ struct FilesHolder: ~Copyable {
         try input.fileHandleForWriting.close()
         process.waitUntilExit()
     }
+}
+
+/// What a program writes until it ends.
+func filesOutput(_ argv: [String]) throws -> String {
+    let process = Process()
+    let output = Foundation.Pipe()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = argv
+    process.standardOutput = output
+    try process.run()
+    let bytes = output.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return String(decoding: bytes, as: UTF8.self)
 }
 
 /// Runs a program to its end; its exit status.

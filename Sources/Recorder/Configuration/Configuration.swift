@@ -13,8 +13,9 @@ struct Configuration: Equatable, Sendable {
     var logFile: String?
     /// The most media that a power cut may cost, as time.
     var syncInterval = defaultSyncInterval
-    /// May be empty: a recorder without streams still recovers, serves and reports. A fleet's template that renders no
-    /// stream for one host must not put that host into a crash loop.
+    /// May be empty: a recorder without streams still recovers, serves and reports.
+    ///
+    /// A fleet's template that renders no stream for one host must not put that host into a crash loop.
     var streams: [StreamConfiguration] = []
 
     static let defaultName = "recorder"

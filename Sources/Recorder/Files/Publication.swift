@@ -14,11 +14,20 @@ extension RecordingName {
         for number in 1...Self.mostAlternatives {
             let path = alternative(number).finalPath
             guard try claim(path) else { continue }
-            try FileSystem.synchronizeDirectory(directory)
+            try synchronizeNames()
             try FileSystem.unlink(partPath)
             return path
         }
         throw SystemError(call: "link \(finalPath)", code: EEXIST)
+    }
+
+    private func synchronizeNames() throws(SystemError) {
+        do throws(SystemError) {
+            try FileSystem.synchronizeDirectory(directory)
+        } catch {
+            // Some network mounts cannot sync a directory, and say so; nothing more can be done there.
+            guard error.code == EINVAL || error.code == EOPNOTSUPP else { throw error }
+        }
     }
 
     /// Gives the part the name `path`; `false` when another file has it.

@@ -16,7 +16,9 @@ enum TransportStream {
         let packets = min(length / packetLength, run)
         let head = try file.bytes(at: 0, count: packets * packetLength)
         guard packets > 0, isRun(of: packets, endingAt: head.count, in: head) else { return 0 }
-        return try lastRunEnd(of: packets, in: file, length: length)
+        // Too short for a search: one byte of 0x47 in a packet would look like the start of another.
+        guard packets == run else { return head.count }
+        return try lastRunEnd(in: file, length: length)
     }
 
     /// Searches from the end for a run of packets, at any offset.
@@ -24,18 +26,17 @@ enum TransportStream {
     /// What a crash leaves at the end may be zeros, and packets need not lie on multiples of 188: a source that was cut
     /// in mid-packet shifts all that follow, and a player finds them again.
     private static func lastRunEnd(
-        of packets: Int,
         in file: borrowing FileDescriptor,
         length: Int
     ) throws(SystemError) -> Int {
-        let runLength = packets * packetLength
+        let runLength = run * packetLength
         var end = length
         while end > runLength {
             let start = max(0, end - 65_536)
             let window = try file.bytes(at: start, count: end - start)
             var candidate = window.count
             while candidate >= runLength {
-                if isRun(of: packets, endingAt: candidate, in: window) { return start + candidate }
+                if isRun(of: run, endingAt: candidate, in: window) { return start + candidate }
                 candidate -= 1
             }
             end = start + candidate

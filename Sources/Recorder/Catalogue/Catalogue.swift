@@ -1,0 +1,112 @@
+import Dispatch
+import Posix
+
+/// The lasting record of all recordings, in SQLite; every call blocks, from any thread.
+final class Catalogue: Sendable {
+    private let pool: ConnectionPool
+    private let timeout: Duration
+    /// Lets one thread write at a time: SQLite would make the others sleep and try again.
+    private let writerTurn = DispatchSemaphore(value: 0)
+    private let observe: @Sendable (TransactionReport) -> Void
+
+    /// Opens the file, makes it when it is not there, and brings its schema up to date.
+    ///
+    /// - Parameters:
+    ///   - path: The database's file; its log stands beside it.
+    ///   - poolSize: Connections, and so threads that work at the same time.
+    ///   - timeout: How long a call waits for its turn, for a connection, and for another process's lock.
+    ///   - observe: Told of each transaction, on the thread that made it.
+    /// - Throws: `.newerSchema`, or why SQLite refused: `.corrupt` for a file that is no database.
+    init(
+        path: String,
+        poolSize: Int = 4,
+        timeout: Duration = .seconds(5),
+        observe: @escaping @Sendable (TransactionReport) -> Void = { _ in }
+    ) throws(CatalogueError) {
+        pool = try ConnectionPool(path: path, size: poolSize, busyTimeout: timeout)
+        self.timeout = timeout
+        self.observe = observe
+        writerTurn.signal()
+        try CatalogueSchema.migrate(try pool.borrow(within: timeout).connection)
+    }
+
+    /// Waits for the calls under way and closes; see `ConnectionPool.close`.
+    func close(until deadline: BootTime) throws(CatalogueError) {
+        try pool.close(until: deadline)
+    }
+
+    /// Borrows a connection, for work that the catalogue has no call for.
+    func borrowConnection() throws(CatalogueError) -> BorrowedConnection {
+        try pool.borrow(within: timeout)
+    }
+
+    /// Enters a recording that begins; its id, which no later one will have.
+    func start(_ recording: NewRecording) throws(CatalogueError) -> Int64 {
+        try transaction { (database) throws(CatalogueError) in
+            try database.run(
+                """
+                INSERT INTO recordings (stream, title, path, container, status, started_at)
+                VALUES (?, ?, ?, ?, 'recording', ?)
+                """,
+                [
+                    .text(recording.stream), SQLiteValue(recording.title), .text(recording.path),
+                    .text(recording.container.rawValue), .text(recording.startedAt.iso8601),
+                ]
+            )
+            return database.lastInsertedID
+        }
+    }
+
+    /// Enters how a recording ended; a later call corrects it.
+    func end(_ id: Int64, _ end: RecordingEnd) throws(CatalogueError) {
+        try transaction { (database) throws(CatalogueError) in
+            try database.end(id, end)
+        }
+    }
+
+    /// The recordings under way, the oldest first.
+    func active() throws(CatalogueError) -> [CatalogueRecording] {
+        try observed { (connection) throws(CatalogueError) in
+            try connection.withDatabase { (database) throws(CatalogueError) in
+                try database.recordings(where: "status <> 'completed' AND status = 'recording'")
+            }
+        }
+    }
+
+    /// Runs `body` in a transaction; the time that is reported includes the wait for the turn to write.
+    ///
+    /// `body` works on the database it is given: a call of the catalogue from there waits for itself.
+    func transaction<Result: Sendable>(
+        _ body: (inout SQLiteDatabase) throws(CatalogueError) -> Result
+    ) throws(CatalogueError) -> Result {
+        let start = BootTime.now()
+        guard writerTurn.wait(timeout: .now() + timeout.forDispatch) == .success else {
+            report(since: start, failure: CatalogueError.connectionPoolExhausted.reason)
+            throw .connectionPoolExhausted
+        }
+        defer { writerTurn.signal() }
+        return try observed(since: start) { (connection) throws(CatalogueError) in
+            try connection.transaction(body)
+        }
+    }
+
+    private func observed<Result: Sendable>(
+        since start: BootTime = .now(),
+        _ body: (CatalogueConnection) throws(CatalogueError) -> Result
+    ) throws(CatalogueError) -> Result {
+        do throws(CatalogueError) {
+            let borrowed = try pool.borrow(within: timeout)
+            let result = try body(borrowed.connection)
+            report(since: start, failure: nil)
+            return result
+        } catch {
+            report(since: start, failure: error.reason)
+            throw error
+        }
+    }
+
+    private func report(since start: BootTime, failure: CatalogueError.Reason?) {
+        let nanoseconds = BootTime.now().since(start).wholeNanoseconds
+        observe(TransactionReport(nanoseconds: nanoseconds, failure: failure))
+    }
+}

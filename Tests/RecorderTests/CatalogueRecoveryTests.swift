@@ -1,0 +1,81 @@
+import Foundation
+import Glibc
+import Posix
+import Testing
+
+@testable import Recorder
+
+@Suite("Catalogue and recovery", .timeLimit(.minutes(1)))
+struct CatalogueRecoveryTests {
+    private let directory = FilesDirectory()
+
+    private func path(_ name: String) -> String { "\(directory.path)/\(name)" }
+
+    @Test("rows of a dead run get the outcome of their files")
+    func outcomes() throws {
+        let catalogue = try Catalogue(path: path("c.sqlite"))
+        try directory.write(filesPackets(0..<3), to: "a.ts.part")
+        try directory.write(filesPackets(0..<2) + [1], to: "b.ts.part")
+        try directory.write([], to: "c.ts.part")
+        mkdir(path("d.ts.part"), 0o755)
+        try directory.write(filesPackets(0..<4), to: "e.ts")
+        let names = ["a", "b", "c", "d", "e", "f"]
+        for name in names {
+            // As entered when the directory was mounted elsewhere, but for the two that have no part file.
+            let place = name < "e" ? "/elsewhere" : directory.path
+            _ = try catalogue.start(catalogueEntry("\(place)/\(name).ts.part"))
+        }
+        let files = try Recovery(directory: directory.path).run()
+        let changed = try catalogue.recoverUnfinished(files, at: UTCTime(filesStart))
+        #expect(
+            changed.map(\.status)
+                == [.interrupted, .interrupted, .failed, .failed, .interrupted, .failed]
+        )
+        #expect(changed.map(\.bytes) == [564, 376, 0, 0, 752, 0])
+        #expect(changed[0].path == path("a.ts"))
+        #expect(changed[4].path == path("e.ts"))
+        #expect(
+            changed.map(\.failureReason) == [nil, nil, "invalid_media", "other", nil, "other"]
+        )
+        #expect(changed[4].endedAt == "2026-11-23T10:45:00Z")
+        #expect(try catalogue.active().isEmpty)
+        #expect(
+            try catalogue.recoverUnfinished(Recovery(directory: directory.path).run()).count == 1
+        )
+    }
+
+    @Test("what failed or was abandoned becomes interrupted once its file is recovered")
+    func later() throws {
+        let catalogue = try Catalogue(path: path("c.sqlite"))
+        for name in ["a", "b"] {
+            let part = try directory.write(filesPackets(0..<1), to: "\(name).ts.part")
+            let id = try catalogue.start(catalogueEntry(part))
+            let status: CatalogueRecording.Status = name == "a" ? .failed : .abandoned
+            let end = RecordingEnd(
+                status: status,
+                bytes: 188,
+                path: part,
+                failureReason: "file_locked",
+                endedAt: UTCTime(filesStart)
+            )
+            try catalogue.end(id, end)
+        }
+        #expect(try catalogue.recoverUnfinished([]).isEmpty)
+        let files = try Recovery(directory: directory.path).run()
+        let changed = try catalogue.recoverUnfinished(files)
+        #expect(changed.map(\.status) == [.interrupted, .interrupted])
+        #expect(changed.map(\.failureReason) == [nil, nil])
+        #expect(changed.map(\.path) == [path("a.ts"), path("b.ts")])
+    }
+
+    @Test("the row of a recording that another recorder is making is left alone")
+    func living() throws {
+        let catalogue = try Catalogue(path: path("c.sqlite"))
+        let part = try filesPart(in: directory.path)
+        let id = try catalogue.start(catalogueEntry(part.name.partPath))
+        let files = try Recovery(directory: directory.path).run()
+        #expect(try catalogue.recoverUnfinished(files).isEmpty)
+        #expect(try catalogue.active().map(\.id) == [id])
+        _ = try part.finish()
+    }
+}
