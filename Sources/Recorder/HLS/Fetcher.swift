@@ -44,7 +44,8 @@ final class Fetcher: Sendable {
     ) throws(FetchError) -> FetchedBody {
         let exchange = try Exchange(url: url, limits: limits)
         var request = URLRequest(url: url)
-        request.timeoutInterval = limits.timeout.inSeconds + 1  // Only if the wait below is not in time.
+        // Longer than the wait below, which bounds the whole request.
+        request.timeoutInterval = limits.timeout.inSeconds + 1
         let task = session.dataTask(with: request)
         exchanges.begin(exchange, as: task.taskIdentifier)
         defer { exchanges.end(task.taskIdentifier) }
