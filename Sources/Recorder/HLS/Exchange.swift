@@ -1,0 +1,130 @@
+import Foundation
+import FoundationNetworking
+import Glibc
+import Posix
+import Synchronization
+
+/// One request under way: the session's thread fills it, the recording's thread waits for it.
+final class Exchange: Sendable {
+    private let limits: Fetcher.Limits
+    private let state: Mutex<ExchangeState>
+    /// Readable once the exchange is over.
+    private let done: Posix.Pipe
+
+    init(url: URL, limits: Fetcher.Limits) throws(FetchError) {
+        self.limits = limits
+        state = Mutex(ExchangeState(url: url, limits: limits))
+        do throws(SystemError) {
+            done = try Posix.Pipe()
+        } catch {
+            throw .network("\(error)")
+        }
+    }
+
+    /// Changes the state; wakes the waiting thread when that ends the exchange.
+    ///
+    /// Whether the exchange goes on.
+    @discardableResult
+    func update(_ change: (inout ExchangeState) -> Void) -> Bool {
+        let (wasOver, isOver) = state.withLock { state in
+            let wasOver = state.isOver
+            if !wasOver { change(&state) }
+            return (wasOver, state.isOver)
+        }
+        if isOver, !wasOver {
+            let byte: [UInt8] = [1]
+            try? done.writer.writeAll(byte.span)
+        }
+        return !isOver
+    }
+
+    /// Waits for the end; the error says that it came too late or was not wanted any more.
+    func wait(for timeout: Duration, until stop: StopSignal) -> FetchError? {
+        let deadline = BootTime.now().advanced(by: timeout)
+        while true {
+            var entries = [done.reader.rawValue, stop.readableDescriptor].map {
+                pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+            }
+            let left = deadline.since(.now()).wholeNanoseconds
+            _ = unsafe poll(&entries, 2, CInt(clamping: (left + 999_999) / 1_000_000))
+            if entries[0].revents != 0 { return nil }
+            if entries[1].revents != 0 { return .cancelled }
+            if left == 0 { return .timedOut }
+        }
+    }
+
+    /// The body, if it has become whole even after the wait was broken off with `failure`.
+    func result(or failure: FetchError?) throws(FetchError) -> FetchedBody {
+        let outcome = state.withLock { $0.outcome }
+        guard let outcome else { throw failure ?? .cancelled }
+        return try outcome.get()
+    }
+}
+
+/// What has come of a body so far; pure.
+struct ExchangeState {
+    private let limits: Fetcher.Limits
+    private var url: URL
+    private var redirects = 0
+    private var announced: Int?
+    private var bytes: [UInt8] = []
+    private(set) var outcome: Result<FetchedBody, FetchError>?
+
+    init(url: URL, limits: Fetcher.Limits) {
+        self.url = url
+        self.limits = limits
+    }
+
+    var isOver: Bool { outcome != nil }
+
+    mutating func redirect(to next: URL?) {
+        redirects += 1
+        do throws(RedirectError) {
+            guard redirects <= limits.redirects else { throw .tooMany }
+            guard let next else { throw .address(.malformed) }
+            try check(next)
+            url = next
+        } catch {
+            outcome = .failure(.refusedRedirect(error))
+        }
+    }
+
+    private func check(_ next: URL) throws(RedirectError) {
+        do throws(AddressError) {
+            try MediaAddress.check(next, from: url)
+        } catch {
+            throw .address(error)
+        }
+    }
+
+    /// Takes the head of the answer; `length` is `Content-Length`, `nil` when it does not count the body's bytes.
+    mutating func head(status: Int, length: Int?) {
+        guard status == 200 else {
+            outcome = .failure(.http(status: status))
+            return
+        }
+        announced = length
+        guard let length else { return }
+        if length > limits.bytes { outcome = .failure(.tooLarge(limit: limits.bytes)) }
+    }
+
+    mutating func body(_ data: Data) {
+        guard bytes.count + data.count <= limits.bytes else {
+            outcome = .failure(.tooLarge(limit: limits.bytes))
+            return
+        }
+        if bytes.isEmpty, let announced { bytes.reserveCapacity(announced) }
+        bytes.append(contentsOf: data)
+    }
+
+    mutating func complete(_ failure: FetchError?) {
+        if let announced, announced != bytes.count {
+            outcome = .failure(.truncated(received: bytes.count, announced: announced))
+        } else if let failure {
+            outcome = .failure(failure)
+        } else {
+            outcome = .success(FetchedBody(bytes: bytes, url: url))
+        }
+        bytes = []
+    }
+}

@@ -1,0 +1,83 @@
+import Foundation
+import FoundationNetworking
+import Posix
+import Synchronization
+
+/// Hands what a session reports to the exchange that waits for it; what comes after its end is dropped.
+final class ExchangeDelegate: NSObject, URLSessionDataDelegate, Sendable {
+    private let exchanges = Mutex<[Int: Exchange]>([:])
+
+    func begin(_ exchange: Exchange, as task: Int) {
+        exchanges.withLock { $0[task] = exchange }
+    }
+
+    func end(_ task: Int) {
+        exchanges.withLock { $0[task] = nil }
+    }
+
+    func urlSession(
+        _ session: URLSession,
+        task: URLSessionTask,
+        willPerformHTTPRedirection response: HTTPURLResponse,
+        newRequest request: URLRequest,
+        completionHandler: @escaping (URLRequest?) -> Void
+    ) {
+        let goesOn = update(task) { $0.redirect(to: request.url) }
+        completionHandler(goesOn ? request : nil)
+    }
+
+    func urlSession(
+        _ session: URLSession,
+        dataTask: URLSessionDataTask,
+        didReceive response: URLResponse,
+        completionHandler: @escaping (URLSession.ResponseDisposition) -> Void
+    ) {
+        let answer = response as? HTTPURLResponse
+        let goesOn = update(dataTask) {
+            $0.head(status: answer?.statusCode ?? 0, length: answer?.announcedBytes)
+        }
+        completionHandler(goesOn ? .allow : .cancel)
+    }
+
+    func urlSession(_ session: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
+        if !update(dataTask, { $0.body(data) }) { dataTask.cancel() }
+    }
+
+    func urlSession(
+        _ session: URLSession,
+        task: URLSessionTask,
+        didCompleteWithError error: (any Error)?
+    ) {
+        update(task) { $0.complete(error.map(FetchError.init)) }
+    }
+
+    /// Whether the task goes on.
+    @discardableResult
+    private func update(
+        _ task: URLSessionTask,
+        _ change: (inout ExchangeState) -> Void
+    ) -> Bool {
+        exchanges.withLock { $0[task.taskIdentifier] }?.update(change) ?? false
+    }
+}
+
+extension HTTPURLResponse {
+    /// `Content-Length`, unless the session has decoded the body since.
+    fileprivate var announcedBytes: Int? {
+        let coding = value(forHTTPHeaderField: "Content-Encoding")?.lowercased() ?? "identity"
+        guard coding == "identity", expectedContentLength >= 0 else { return nil }
+        return Int(expectedContentLength)
+    }
+}
+
+extension FetchError {
+    /// What the session reports; its text can name the host, and nothing else of the address.
+    fileprivate init(_ error: any Error) {
+        let code = (error as? URLError)?.code
+        switch code {
+        case .timedOut: self = .timedOut
+        case .cancelled: self = .cancelled
+        default: self = .network(withoutQueries(error.localizedDescription))
+        }
+    }
+}

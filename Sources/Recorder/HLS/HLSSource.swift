@@ -1,0 +1,32 @@
+import Foundation
+import Posix
+
+/// A live or finished HLS stream, by the address of its media playlist.
+struct HLSSource: MediaSource {
+    /// How patient the source is, and what it may take; each has a default that fits live streams.
+    struct Settings: Sendable {
+        /// Sent with every request.
+        var headers: [String: String] = [:]
+        var playlist = Fetcher.Limits(bytes: 4 << 20, timeout: .seconds(10))
+        var segment = Fetcher.Limits(bytes: 128 << 20, timeout: .seconds(20))
+        /// How often a segment is asked for before it is given up.
+        var segmentTries = 3
+        var failures = LoadFailures.Settings()
+        /// The shortest time between two loads of the playlist.
+        var reloadFloor = Duration.milliseconds(500)
+    }
+
+    let url: URL
+    var settings = Settings()
+    /// Takes a line about each thing that went wrong on the way.
+    let log: @Sendable (String) -> Void
+
+    func run(into sink: any MediaSink, until stop: StopSignal) throws(SourceError) -> SourceEnd {
+        do throws(AddressError) {
+            try MediaAddress.check(url, from: nil)
+        } catch {
+            throw .stream(error.description)
+        }
+        return try HLSRun(source: self, sink: sink, stop: stop).finish()
+    }
+}

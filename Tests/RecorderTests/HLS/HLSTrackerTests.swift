@@ -1,0 +1,203 @@
+import Foundation
+import Posix
+import Testing
+
+@testable import Recorder
+
+@Suite("following a live playlist")
+struct HLSTrackerTests {
+    /// One load: seconds, first number, names; then the numbers to fetch, those missed, and whether it is a reset.
+    struct Load: Sendable {
+        var at: Double = 0
+        var first: UInt64
+        var names: String
+        var fetch: [UInt64]
+        var missed = 0
+        var isReset = false
+    }
+
+    @Test(
+        "what is new, missed, old or reset",
+        arguments: [
+            [Load(first: 7, names: "abc", fetch: [7, 8, 9])],  // The whole window at first.
+            [  // Unchanged, then slid by one.
+                Load(first: 7, names: "abc", fetch: [7, 8, 9]),
+                Load(first: 7, names: "abc", fetch: []),
+                Load(first: 8, names: "bcd", fetch: [10]),
+            ],
+            [  // A gap of two.
+                Load(first: 0, names: "abc", fetch: [0, 1, 2]),
+                Load(first: 5, names: "fgh", fetch: [5, 6, 7], missed: 2),
+            ],
+            [  // Marked as gaps: capital letters.
+                Load(first: 0, names: "aBc", fetch: [0, 2], missed: 1),
+                Load(first: 1, names: "BcD", fetch: [], missed: 1),
+            ],
+            [  // An old copy from a cache that overlaps.
+                Load(first: 5, names: "abc", fetch: [5, 6, 7]),
+                Load(first: 4, names: "zab", fetch: []),
+                Load(first: 6, names: "bcd", fetch: [8]),
+            ],
+            [  // The same numbers, other media: a new sequence.
+                Load(first: 0, names: "abc", fetch: [0, 1, 2]),
+                Load(first: 0, names: "xy", fetch: [0, 1], isReset: true),
+                Load(first: 0, names: "xyz", fetch: [2]),
+            ],
+            [  // Wholly below: old until it grows, for the names may be used again.
+                Load(first: 50, names: "abc", fetch: [50, 51, 52]),
+                Load(first: 0, names: "p", fetch: []),
+                Load(first: 0, names: "p", fetch: []),
+                Load(first: 0, names: "pq", fetch: [0, 1], isReset: true),
+                Load(first: 1, names: "qr", fetch: [2]),
+            ],
+            [  // Empty at first, and in between.
+                Load(first: 0, names: "", fetch: []), Load(first: 3, names: "ab", fetch: [3, 4]),
+                Load(first: 0, names: "", fetch: []), Load(first: 4, names: "bc", fetch: [5]),
+            ],
+            [  // Numbers at the end of their range.
+                Load(first: .max - 2, names: "ab", fetch: [.max - 2, .max - 1]),
+                Load(first: .max - 1, names: "b", fetch: []),
+            ],
+            [  // A leap across the whole range does not trap.
+                Load(first: 0, names: "a", fetch: [0]),
+                Load(first: .max - 1, names: "b", fetch: [.max - 1], missed: .max),
+            ],
+        ]
+    )
+    func news(in loads: [Load]) {
+        var tracker = PlaylistTracker()
+        for load in loads {
+            let playlist = live(first: load.first, names: load.names)
+            let update = tracker.take(playlist, loadedAt: time(load.at))
+            #expect(update.segments.map(\.sequence) == load.fetch, "\(load)")
+            #expect(update.missed == load.missed, "\(load)")
+            #expect(update.isReset == load.isReset, "\(load)")
+        }
+    }
+
+    @Test(
+        "reload one target after a change, half of it otherwise, never below the floor",
+        arguments: [(6.0, 6.0, 3.0), (1.0, 1.0, 0.5), (0.5, 0.5, 0.5), (0.0, 0.5, 0.5)]
+    )
+    func pacing(target: Double, changed: Double, unchanged: Double) {
+        var tracker = PlaylistTracker(floor: .milliseconds(500))
+        let playlist = live(first: 0, names: "a", target: target)
+        _ = tracker.take(playlist, loadedAt: time(10))
+        #expect(tracker.nextLoad == time(10 + changed))
+        _ = tracker.take(playlist, loadedAt: time(20))
+        #expect(tracker.nextLoad == time(20 + unchanged))
+    }
+
+    @Test("EXT-X-ENDLIST ends the stream with the load that shows it")
+    func endList() {
+        var tracker = PlaylistTracker()
+        var playlist = live(first: 0, names: "abc")
+        playlist.hasEnded = true
+        let update = tracker.take(playlist, loadedAt: time(0))
+        #expect(update.isLast && update.segments.count == 3)
+    }
+
+    @Test(
+        "silence ends the stream after three targets, at least 5 s, seen by several loads",
+        arguments: [
+            (1.0, [1, 2, 3, 4, 4.9, 5], 5.0), (4.0, [2, 5, 8, 11.9, 12], 12.0),
+            (1.0, [30, 31, 32], 32),
+        ] as [(Double, [Double], Double)]
+    )
+    func silence(target: Double, loads: [Double], end: Double) {
+        var tracker = PlaylistTracker()
+        let playlist = live(first: 0, names: "abc", target: target)
+        #expect(!tracker.take(playlist, loadedAt: time(0)).isLast)
+        for load in loads {
+            #expect(tracker.take(playlist, loadedAt: time(load)).isLast == (load >= end), "\(load)")
+        }
+    }
+
+    @Test("segments are recognised by path and time, not by host or query")
+    func identity() {
+        var tracker = PlaylistTracker()
+        var playlist = live(first: 0, names: "ab")
+        _ = tracker.take(playlist, loadedAt: time(0))
+        for index in playlist.segments.indices {
+            let path = playlist.segments[index].url.path
+            playlist.segments[index].url = url("https://other.test\(path)?token=new")
+        }
+        #expect(!tracker.take(playlist, loadedAt: time(1)).isReset)
+        for index in playlist.segments.indices {
+            playlist.segments[index].programDateTime = "2026-02-19T14:54:23Z"
+        }
+        #expect(tracker.take(playlist, loadedAt: time(2)).isReset)
+    }
+
+    private func live(first: UInt64, names: String, target: Double = 2) -> MediaPlaylist {
+        var playlist = MediaPlaylist(targetDuration: .seconds(target), mediaSequence: first)
+        for (index, name) in names.enumerated() {
+            playlist.segments.append(
+                MediaSegment(
+                    sequence: first + UInt64(index),
+                    url: url("https://h.test/\(name.lowercased()).ts"),
+                    duration: .seconds(target),
+                    isGap: name.isUppercase
+                )
+            )
+        }
+        return playlist
+    }
+
+    private func url(_ text: String) -> URL { URL(string: text) ?? URL(filePath: "/") }
+
+    private func time(_ seconds: Double) -> BootTime {
+        BootTime(nanoseconds: 1_000_000_000).advanced(by: .seconds(seconds))
+    }
+}
+
+@Suite("failed loads of a playlist")
+struct HLSLoadFailureTests {
+    private let gone = LoadError.fetch(.http(status: 404))
+    private let down = LoadError.fetch(.network("no route"))
+
+    @Test("pauses double up to the longest, and begin anew after a success")
+    func pauses() {
+        var failures = LoadFailures()
+        for pause in [0.5, 1, 2, 4, 8, 8] {
+            #expect(failures.failed(with: down, at: time(0)) == retry(at: pause))
+        }
+        failures.succeeded()
+        #expect(failures.failed(with: down, at: time(0)) == retry(at: 0 + 0.5))
+    }
+
+    @Test("three answers of 404 or 410 in a row end a stream that was there")
+    func goneForGood() {
+        var failures = LoadFailures()
+        failures.succeeded()
+        #expect(failures.failed(with: gone, at: time(0)) == retry(at: 0 + 0.5))
+        #expect(failures.failed(with: down, at: time(1)) == retry(at: 1 + 1))
+        #expect(failures.failed(with: gone, at: time(2)) == retry(at: 2 + 2))
+        #expect(failures.failed(with: .fetch(.http(status: 410)), at: time(3)) == retry(at: 3 + 4))
+        #expect(failures.failed(with: gone, at: time(4)) == .over)
+    }
+
+    @Test("patience has an end, a shorter one before the first playlist")
+    func patience() {
+        var failures = LoadFailures()
+        #expect(failures.failed(with: gone, at: time(0)) == retry(at: 0 + 0.5))
+        #expect(failures.failed(with: gone, at: time(20)) == .giveUp)
+        failures.succeeded()
+        #expect(failures.failed(with: down, at: time(100)) == retry(at: 100 + 0.5))
+        #expect(failures.failed(with: down, at: time(159)) == retry(at: 159 + 1))
+        #expect(failures.failed(with: down, at: time(160)) == .giveUp)
+    }
+
+    @Test("what is not supported is not tried again")
+    func unsupported() {
+        var failures = LoadFailures()
+        let error = PlaylistError(line: 3, reason: .unsupported(.encryption))
+        #expect(failures.failed(with: .playlist(error), at: time(0)) == .giveUp)
+    }
+
+    private func retry(at seconds: Double) -> LoadFailures.Verdict { .retry(at: time(seconds)) }
+
+    private func time(_ seconds: Double) -> BootTime {
+        BootTime(nanoseconds: 1_000_000_000).advanced(by: .seconds(seconds))
+    }
+}
