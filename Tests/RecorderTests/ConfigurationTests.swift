@@ -65,7 +65,7 @@ struct ConfigurationTests {
                 StreamConfiguration(
                     name: "cam-1",
                     title: "Cam 1",
-                    source: .hls(url: "HTTPS://h:1/a?b=c#d")
+                    source: .hls(url: try #require(URL(string: "HTTPS://h:1/a?b=c#d")))
                 ),
                 StreamConfiguration(
                     name: "b",

@@ -1,3 +1,4 @@
+import Foundation
 import Posix
 
 /// What the recorder is to do: every value checked, every default applied.
@@ -41,7 +42,7 @@ struct StreamConfiguration: Equatable, Sendable {
 
     enum Source: Equatable, Sendable {
         /// An http or https URL of a playlist.
-        case hls(url: String)
+        case hls(url: URL)
         /// A program, found by `PATH` or a path, and its arguments.
         case command(argv: [String], container: MediaContainer)
     }

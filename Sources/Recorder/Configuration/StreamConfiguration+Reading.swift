@@ -67,15 +67,16 @@ extension StreamConfiguration {
         return nil
     }
 
-    private static func readURL(_ fields: inout ConfigurationFields) -> String? {
+    private static func readURL(_ fields: inout ConfigurationFields) -> URL? {
         guard let text = fields.text("url", isRequired: true) else { return nil }
         let url = URL(string: text, encodingInvalidCharacters: false)
         let scheme = url?.scheme?.lowercased()
-        guard scheme == "http" || scheme == "https", let host = url?.host(), !host.isEmpty else {
+        guard let url, scheme == "http" || scheme == "https", let host = url.host(), !host.isEmpty
+        else {
             fields.report("url", "must be an http or https URL")
             return nil
         }
-        return text
+        return url
     }
 
     private static func readCommand(_ fields: inout ConfigurationFields) -> Source? {

@@ -7,17 +7,17 @@ struct HLSRun {
     private let sink: any MediaSink
     private let stop: StopSignal
     private let fetcher: Fetcher
-    private var tracker: PlaylistTracker
+    private(set) var tracker: PlaylistTracker
     private var failures: LoadFailures
 
-    init(source: HLSSource, sink: any MediaSink, stop: StopSignal) {
+    init(source: HLSSource, tracker: PlaylistTracker, sink: any MediaSink, stop: StopSignal) {
         (self.source, self.sink, self.stop) = (source, sink, stop)
         fetcher = Fetcher(headers: source.settings.headers)
-        tracker = PlaylistTracker(floor: source.settings.reloadFloor)
+        self.tracker = tracker
         failures = LoadFailures(source.settings.failures)
     }
 
-    consuming func finish() throws(SourceError) -> SourceEnd {
+    mutating func finish() throws(SourceError) -> SourceEnd {
         while !stop.isRequested {
             switch try next() {
             case .wait(let time): _ = stop.wait(until: time)

@@ -1,5 +1,6 @@
 import Foundation
 import Posix
+import Synchronization
 
 /// A live or finished HLS stream, by the address of its media playlist.
 struct HLSSource: MediaSource {
@@ -20,6 +21,17 @@ struct HLSSource: MediaSource {
     var settings = Settings()
     /// Takes a line about each thing that went wrong on the way.
     let log: @Sendable (String) -> Void
+    /// Where earlier runs have come to: a run that follows a silence or a failure writes nothing twice.
+    private let progress = Progress()
+
+    /// The tracker of the last run.
+    private final class Progress: Sendable {
+        let tracker = Mutex<PlaylistTracker?>(nil)
+    }
+
+    init(url: URL, settings: Settings = Settings(), log: @escaping @Sendable (String) -> Void) {
+        (self.url, self.settings, self.log) = (url, settings, log)
+    }
 
     func run(into sink: any MediaSink, until stop: StopSignal) throws(SourceError) -> SourceEnd {
         do throws(AddressError) {
@@ -27,6 +39,10 @@ struct HLSSource: MediaSource {
         } catch {
             throw .stream(error.description)
         }
-        return try HLSRun(source: self, sink: sink, stop: stop).finish()
+        let tracker =
+            progress.tracker.withLock { $0 } ?? PlaylistTracker(floor: settings.reloadFloor)
+        var run = HLSRun(source: self, tracker: tracker.resumed, sink: sink, stop: stop)
+        defer { progress.tracker.withLock { $0 = run.tracker } }
+        return try run.finish()
     }
 }

@@ -30,6 +30,13 @@ struct PlaylistTracker: Sendable {
         self.floor = floor
     }
 
+    /// The same place in the stream, for a run that starts after a pause: the silence before it does not count.
+    var resumed: PlaylistTracker {
+        var resumed = self
+        (resumed.lastNews, resumed.quietLoads) = (nil, 0)
+        return resumed
+    }
+
     /// When to load the playlist next, measured from the start of the latest load.
     private(set) var nextLoad = BootTime(nanoseconds: 0)
 

@@ -5,7 +5,9 @@ extension StreamConfiguration {
     func makeSource(_ log: Log) -> any MediaSource {
         switch source {
         case .hls(let url):
-            return HLSSource(url: url)
+            return HLSSource(url: url) { [name] line in
+                log(.warn, "Source says", ["stream": name, "line": line])
+            }
         case .command(let argv, _):
             return CommandSource(arguments: argv) { [name] line in
                 log(.info, "Source says", ["stream": name, "line": line])

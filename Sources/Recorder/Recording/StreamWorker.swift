@@ -46,24 +46,21 @@ final class StreamWorker: Sendable {
         var pause = Backoff()
         repeat {
             let sink = WorkerSink(worker: self)
-            let isOver = record(into: sink)
-            if isOver { break }
+            record(into: sink)
             if sink.recording != nil { pause = Backoff() }
         } while !stop.wait(until: BootTime.now().advanced(by: pause.next()))
         state.withLock { $0.hasEnded = true }
         context.wakeup.wake()
     }
 
-    /// Records until the source ends; whether the stream is over for good.
-    private func record(into sink: WorkerSink) -> Bool {
+    /// Records until the source ends.
+    private func record(into sink: WorkerSink) {
         do throws(SourceError) {
             let end = try source.run(into: sink, until: stop)
             finish(sink, end == .finished ? .completed : .interrupted)
-            return end == .finished && source.endsForGood
         } catch {
             context.log(.warn, "Source failed", ["stream": stream.name, "error": "\(error)"])
             finish(sink, stop.isRequested ? .interrupted : .failed)
-            return false
         }
     }
 
