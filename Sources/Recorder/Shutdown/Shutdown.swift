@@ -48,12 +48,14 @@ struct Shutdown: ~Copyable {
         context.log.plain("🎯 Application shutdown complete")
         let status: CInt = isWhole ? 0 : 1
         context.publisher.goodbye(closed, exitStatus: status)
-        logPhases(status: status)
+        logLastPhase()
+        context.log(.info, "Exiting", ["status": "\(status)"])
         return status
     }
 
     private func enter(_ phase: Phase, after outcome: PhaseOutcome) {
         context.publisher.beginPhase(phase.rawValue, after: outcome)
+        logLastPhase()
         show(phase)
     }
 
@@ -61,15 +63,13 @@ struct Shutdown: ~Copyable {
         roster.showShutdown(in: phase, deadline: requestedAt.advanced(by: plan.gracePeriod))
     }
 
-    private func logPhases(status: CInt) {
-        for (name, outcome, duration) in context.publisher.endedPhases {
-            context.log(
-                .info,
-                "Shutdown phase ended",
-                ["phase": name, "outcome": "\(outcome)", "seconds": "\(duration.inSeconds)"]
-            )
-        }
-        context.log(.info, "Exiting", ["status": "\(status)"])
+    private func logLastPhase() {
+        guard let (name, outcome, duration) = context.publisher.endedPhases.last else { return }
+        context.log(
+            .info,
+            "Shutdown phase ended",
+            ["phase": name, "outcome": "\(outcome)", "seconds": "\(duration.inSeconds)"]
+        )
     }
 }
 
