@@ -62,6 +62,10 @@ let package = Package(
             dependencies: ["Recorder", "StreamVaultTelemetry", "HTTP", "Posix"],
             swiftSettings: testing
         ),
-        .testTarget(name: "EndToEndTests", dependencies: ["Posix"], swiftSettings: testing),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["Recorder", "Exporter"],
+            swiftSettings: testing
+        ),
     ]
 )

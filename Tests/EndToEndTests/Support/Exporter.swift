@@ -1,0 +1,64 @@
+import Foundation
+
+/// An exporter on loopback.
+struct Exporter {
+    let program: Program
+    let port: Int
+
+    /// What it shows now, by series as written, such as `name{label="value"}`.
+    func metrics() throws -> [String: Double] {
+        let page = try get("http://127.0.0.1:\(port)/metrics").body
+        let samples = page.split(separator: "\n").filter { !$0.hasPrefix("#") }
+        return Dictionary(
+            uniqueKeysWithValues: samples.map { line in
+                let parts = line.split(separator: " ")
+                return (String(parts[0]), Double(parts[1]) ?? .nan)
+            }
+        )
+    }
+
+    func health() throws -> (status: Int, body: String) {
+        try get("http://127.0.0.1:\(port)/health")
+    }
+}
+
+extension Workbench {
+    var telemetryDirectory: String { path("telemetry") }
+
+    func startExporter(port: Int = 0) throws -> Exporter {
+        _ = try makeDirectory("telemetry")
+        let program = try start(
+            "streamvault-exporter",
+            ["--telemetry-dir", telemetryDirectory, "--web.listen-address", "127.0.0.1:\(port)"]
+        )
+        return Exporter(program: program, port: try listeningPort(of: program))
+    }
+
+    /// The port that a program of this package says it listens on.
+    func listeningPort(of program: Program) throws -> Int {
+        let line = try program.line(containing: "listen=")
+        let address = line.split(separator: " ").first { $0.hasPrefix("listen=") } ?? ""
+        guard let port = address.split(separator: ":").last.flatMap({ Int($0) }) else {
+            throw TimedOut(description: "no port in \(line)")
+        }
+        return port
+    }
+}
+
+/// Asks a server; the answer whatever its status.
+func get(_ address: String) throws -> (status: Int, body: String) {
+    let curl = Process()
+    let output = Pipe()
+    curl.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    curl.arguments = ["curl", "-s", "--max-time", "10", "-w", "\n%{http_code}", address]
+    curl.standardOutput = output
+    try curl.run()
+    let data = output.fileHandleForReading.readDataToEndOfFile()
+    curl.waitUntilExit()
+    let text = String(decoding: data, as: UTF8.self)
+    let end = text.lastIndex(of: "\n") ?? text.startIndex
+    return (
+        Int(text[end...].trimmingCharacters(in: .whitespaces.union(.newlines))) ?? 0,
+        String(text[..<end])
+    )
+}
