@@ -76,11 +76,11 @@ struct FilesFailureTests {
         chmod(directory.path, 0o555)
         defer { chmod(directory.path, 0o755) }
         let refused = try filesUnprivileged {
-            try #require(throws: FinalizeError.self) {
+            try #require(throws: SystemError.self) {
                 _ = try filesPart(in: directory.path, stream: "other")
             }
         }
-        #expect(refused.reason == .permission)
+        #expect(FinalizeError(refused).reason == .permission)
         // A consumed value cannot go into a closure, so this one takes it from an optional.
         var slot = Optional(part)
         let kept = try filesUnprivileged {

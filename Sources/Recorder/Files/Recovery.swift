@@ -76,7 +76,7 @@ struct Recovery: Sendable {
         _ name: RecordingName,
         length: Int
     ) throws(SystemError) -> RecoveredFile.Outcome {
-        guard length > TransportStream.packetLength else {
+        guard length > TransportStream.packetBytes else {
             try FileSystem.unlink(name.partPath)
             return .discarded(bytes: length, keptAt: nil)
         }

@@ -1,10 +1,6 @@
 import Posix
 
-/// The packets of an MPEG transport stream (ISO 13818-1): 188 bytes that begin with 0x47.
-enum TransportStream {
-    static let packetLength = 188
-    private static let syncByte: UInt8 = 0x47
-
+extension TransportStream {
     /// Packets in a row that must begin with the sync byte, so that chance does not pass for media.
     private static let run = 4
 
@@ -13,8 +9,8 @@ enum TransportStream {
         of file: borrowing FileDescriptor,
         length: Int
     ) throws(SystemError) -> Int {
-        let packets = min(length / packetLength, run)
-        let head = try file.bytes(at: 0, count: packets * packetLength)
+        let packets = min(length / packetBytes, run)
+        let head = try file.bytes(at: 0, count: packets * packetBytes)
         guard packets > 0, isRun(of: packets, endingAt: head.count, in: head) else { return 0 }
         // Too short for a search: one byte of 0x47 in a packet would look like the start of another.
         guard packets == run else { return head.count }
@@ -29,7 +25,7 @@ enum TransportStream {
         in file: borrowing FileDescriptor,
         length: Int
     ) throws(SystemError) -> Int {
-        let runLength = run * packetLength
+        let runLength = run * packetBytes
         var end = length
         while end > runLength {
             let start = max(0, end - 65_536)
@@ -45,6 +41,6 @@ enum TransportStream {
     }
 
     private static func isRun(of packets: Int, endingAt end: Int, in bytes: [UInt8]) -> Bool {
-        (1...packets).allSatisfy { bytes[end - $0 * packetLength] == syncByte }
+        (1...packets).allSatisfy { bytes[end - $0 * packetBytes] == syncByte }
     }
 }
