@@ -77,21 +77,22 @@ struct ExchangeState {
 
     var isOver: Bool { outcome != nil }
 
-    mutating func redirect(to next: URL?) {
+    /// Takes a redirect; the address to ask instead, or `nil` when it is refused.
+    mutating func redirect(to location: String) -> URL? {
         redirects += 1
         do throws(RedirectError) {
-            guard redirects <= limits.redirects else { throw .tooMany }
-            guard let next else { throw .address(.malformed) }
-            try check(next)
-            url = next
+            url = try following(location)
+            return url
         } catch {
             outcome = .failure(.refusedRedirect(error))
+            return nil
         }
     }
 
-    private func check(_ next: URL) throws(RedirectError) {
+    private func following(_ location: String) throws(RedirectError) -> URL {
+        guard redirects <= limits.redirects else { throw .tooMany }
         do throws(AddressError) {
-            try MediaAddress.check(next, from: url)
+            return try MediaAddress.resolve(location, at: url)
         } catch {
             throw .address(error)
         }

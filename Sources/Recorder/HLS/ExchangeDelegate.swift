@@ -22,8 +22,11 @@ final class ExchangeDelegate: NSObject, URLSessionDataDelegate, Sendable {
         newRequest request: URLRequest,
         completionHandler: @escaping (URLRequest?) -> Void
     ) {
-        let goesOn = update(task) { $0.redirect(to: request.url) }
-        completionHandler(goesOn ? request : nil)
+        // The session resolves a relative `Location` wrongly, so that is done here.
+        let location = response.value(forHTTPHeaderField: "Location") ?? ""
+        var followed = request
+        let goesOn = update(task) { followed.url = $0.redirect(to: location) }
+        completionHandler(goesOn ? followed : nil)
     }
 
     func urlSession(

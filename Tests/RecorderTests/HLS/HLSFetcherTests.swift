@@ -1,0 +1,161 @@
+import Foundation
+import Posix
+import Synchronization
+import Testing
+
+@testable import Recorder
+
+@Suite("fetching over HTTP", .timeLimit(.minutes(1)))
+struct HLSFetcherTests {
+    private let stop: StopSignal
+
+    init() throws {
+        stop = try StopSignal()
+    }
+
+    @Test("a body arrives whole, with its address")
+    func whole() async throws {
+        let body = (0..<500_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        let server = try HLSScriptedServer { _, _ in .init(body: body) }
+        let result = await get(server.url("/a?token=x"))
+        #expect(result == .success(FetchedBody(bytes: body, url: server.url("/a?token=x"))))
+    }
+
+    @Test("redirects are followed, and the last address is told")
+    func redirected() async throws {
+        let server = try HLSScriptedServer { path, _ in
+            switch path {
+            case "/a": .redirect("/b/c?x=1")
+            case "/b/c?x=1": .redirect("d")
+            default: .text(path)
+            }
+        }
+        let result = await get(server.url("/a"))
+        #expect(result == .success(FetchedBody(bytes: Array("/b/d".utf8), url: server.url("/b/d"))))
+    }
+
+    @Test(
+        "what is not a whole body of status 200 is an error",
+        arguments: [
+            (.status(404), .http(status: 404)), (.status(500), .http(status: 500)),
+            (.status(204), .http(status: 204)),
+            (
+                .init(body: [1, 2, 3], announced: 10),
+                .truncated(received: 3, announced: 10)
+            ), (.init(body: [UInt8](repeating: 0, count: 2000)), .tooLarge(limit: 1000)),
+            (.redirect("/a"), .refusedRedirect(.tooMany)),
+            (
+                .redirect("file:///etc/passwd"), .refusedRedirect(.address(.scheme("file")))
+            ),
+            (.redirect("ftp://127.0.0.1/a"), .refusedRedirect(.address(.scheme("ftp")))),
+            (.init(body: [1], announced: 10, holds: true), .timedOut),
+        ] as [(HLSScriptedServer.Reply, FetchError)]
+    )
+    func failures(of reply: HLSScriptedServer.Reply, are expected: FetchError) async throws {
+        let server = try HLSScriptedServer { _, _ in reply }
+        let limits = Fetcher.Limits(bytes: 1000, timeout: .milliseconds(400), redirects: 3)
+        #expect(await get(server.url("/a"), limits) == .failure(expected))
+    }
+
+    @Test("a body without Content-Length is cut off while it is received")
+    func endless() async throws {
+        let chunk = "8000\r\n" + String(repeating: "x", count: 0x8000) + "\r\n"
+        let server = try HLSScriptedServer { _, _ in
+            .init(
+                headers: ["Transfer-Encoding": "chunked"],
+                body: Array((chunk + chunk).utf8),
+                holds: true
+            )
+        }
+        let limits = Fetcher.Limits(bytes: 40_000, timeout: .seconds(20))
+        #expect(await get(server.url("/a"), limits) == .failure(.tooLarge(limit: 40_000)))
+    }
+
+    @Test("no server is a network error that names no query")
+    func refused() async throws {
+        let address = try #require(URL(string: "http://127.0.0.1:1/a?token=secret"))
+        guard case .failure(.network(let text)) = await get(address) else {
+            Issue.record("the fetch has not failed")
+            return
+        }
+        #expect(!text.contains("secret") && !text.isEmpty)
+    }
+
+    @Test("a redirect from https to http is refused")
+    func downgrade() throws {
+        let secure = try #require(URL(string: "https://h.test/a"))
+        let limits = Fetcher.Limits(bytes: 1, timeout: .seconds(1))
+        var state = ExchangeState(url: secure, limits: limits)
+        let followed = state.redirect(to: "http://h.test/a")
+        #expect(followed == nil)
+        #expect(state.outcome == .failure(.refusedRedirect(.address(.downgrade))))
+    }
+
+    @Test("a stop breaks off a body that is on its way, and the fetcher goes on working")
+    func cancelled() async throws {
+        let stop = stop
+        let server = try HLSScriptedServer { path, _ in
+            if path == "/good" { return .text("ok") }
+            stop.request()
+            return .init(body: [1], announced: 10, holds: true)
+        }
+        let fresh = try StopSignal()
+        let results = await onThread {
+            let fetcher = Fetcher()
+            return [("/slow", stop), ("/good", fresh)].map { path, stop in
+                fetched(fetcher, server.url(path), standard, stop)
+            }
+        }
+        #expect(results[0] == .failure(.cancelled))
+        #expect(
+            results[1] == .success(FetchedBody(bytes: Array("ok".utf8), url: server.url("/good")))
+        )
+    }
+
+    @Test("memory and descriptors do not grow over hundreds of fetches")
+    func growth() async throws {
+        let body = [UInt8](repeating: 0x47, count: 188 * 1000)
+        let server = try HLSScriptedServer { _, _ in .init(body: body) }
+        let stop = stop
+        let growth = await onThread {
+            let fetcher = Fetcher()
+            func fetch(_ count: Int) {
+                for _ in 0..<count { _ = fetched(fetcher, server.url("/a"), standard, stop) }
+            }
+            fetch(100)
+            let before = (residentKilobytes(), openDescriptors())
+            fetch(500)
+            return (residentKilobytes() - before.0, openDescriptors() - before.1)
+        }
+        print("resident memory grew by \(growth.0) kB over 500 fetches of 188 kB")
+        #expect(growth.0 < 20_000)
+        #expect(growth.1 < 100, "other tests open some")
+    }
+
+    private func get(
+        _ url: URL,
+        _ limits: Fetcher.Limits = standard
+    ) async -> Result<FetchedBody, FetchError> {
+        let stop = stop
+        return await onThread { fetched(Fetcher(), url, limits, stop) }
+    }
+}
+
+private let standard = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(20))
+
+private func fetched(
+    _ fetcher: Fetcher,
+    _ url: URL,
+    _ limits: Fetcher.Limits,
+    _ stop: StopSignal
+) -> Result<FetchedBody, FetchError> {
+    Result { () throws(FetchError) in try fetcher.get(url, limits: limits, until: stop) }
+}
+
+private func residentKilobytes() -> Int {
+    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
+    return line.split(separator: " ").compactMap { Int($0) }.first ?? 0
+}
+
+private func openDescriptors() -> Int { (try? FileSystem.entries(of: "/proc/self/fd"))?.count ?? 0 }

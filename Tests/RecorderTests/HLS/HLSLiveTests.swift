@@ -1,0 +1,109 @@
+import Foundation
+import Posix
+import Synchronization
+import Testing
+
+@testable import Recorder
+
+@Suite("recording from a real encoder", .timeLimit(.minutes(1)))
+struct HLSLiveTests {
+    private let directory: URL
+    private let lines = CollectedLines()
+    private let stop: StopSignal
+
+    init() throws {
+        directory = FileManager.default.temporaryDirectory.appending(path: "hls-\(UUID())")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        stop = try StopSignal()
+    }
+
+    @Test("a live stream is recorded byte for byte, to its end, and decodes without an error")
+    func toTheEnd() async throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        var encoder = try encode(seconds: 6)
+        let server = try fileServer()
+        let source = HLSSource(url: server.url("/live.m3u8"), log: lines.append)
+        let outcome = await run(source, until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.missed == 0)
+        #expect(outcome.collected.bytes == (try segmentsOnDisk()))
+        #expect(try complaintsOfDecoder(about: outcome.collected.bytes) == "")
+        let status = encoder.wait()
+        #expect(status == .code(0))
+    }
+
+    @Test("a live stream stopped in its middle leaves what decodes without an error")
+    func stopped() async throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let encoder = try encode(seconds: 60)
+        let server = try fileServer()
+        let source = HLSSource(url: server.url("/live.m3u8"), log: lines.append)
+        let stop = stop
+        let segments = Atomic(0)
+        let outcome = await run(source, until: stop) { _ throws(SystemError) in
+            if segments.add(1, ordering: .relaxed).newValue == 3 { stop.request() }
+        }
+        #expect(outcome.result == .success(.stopped))
+        #expect(outcome.collected.events.count { $0 == .segmentWritten } == 3)
+        #expect(try complaintsOfDecoder(about: outcome.collected.bytes) == "")
+        let ended = encoder.hasExited()
+        #expect(!ended)
+    }
+
+    /// Encodes a moving picture and a tone in real time, in segments of one second, a window of four.
+    private func encode(seconds: Int) throws -> ChildProcess {
+        let input = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25"]
+        let tone = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]
+        let video = ["-c:v", "libx264", "-preset", "ultrafast", "-threads", "1", "-g", "25"]
+        let audio = ["-c:a", "aac", "-b:a", "64k", "-t", "\(seconds)"]
+        let output = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "4"]
+        let names = [
+            "-hls_flags", "temp_file+program_date_time", "-hls_segment_filename",
+            directory.appending(path: "s%05d.ts").path, directory.appending(path: "live.m3u8").path,
+        ]
+        let head = ["ffmpeg", "-v", "error", "-nostdin", "-re"]
+        return try ChildProcess.spawn(
+            head + input + ["-re"] + tone + video + audio + output + names
+        )
+    }
+
+    private func fileServer() throws -> HLSScriptedServer {
+        let directory = directory
+        return try HLSScriptedServer { path, _ in
+            let file = directory.appending(path: path)
+            guard let body = try? Data(contentsOf: file) else { return .status(404) }
+            return .init(body: Array(body))
+        }
+    }
+
+    private func segmentsOnDisk() throws -> [UInt8] {
+        let names = try FileSystem.entries(of: directory.path).filter { $0.hasSuffix(".ts") }
+        return try names.flatMap { try Data(contentsOf: directory.appending(path: $0)) }
+    }
+
+    /// What `ffmpeg` says while it decodes all of `media`.
+    private func complaintsOfDecoder(about media: [UInt8]) throws -> String {
+        let file = directory.appending(path: "recording")
+        try Data(media).write(to: file)
+        let options = ["-v", "error", "-nostdin", "-i", file.path, "-f", "null", "-"]
+        var decoder = try ChildProcess.spawn(["ffmpeg"] + options)
+        var text: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = try buffer.withUnsafeMutableBytes { try decoder.errors.read(into: $0) }
+            if count == 0 { break }
+            text += buffer[..<count]
+        }
+        let status = decoder.wait()
+        #expect(status == .code(0))
+        return String(decoding: text, as: UTF8.self)
+    }
+}
+
+extension Collected {
+    fileprivate var missed: Int {
+        events.reduce(0) { total, event in
+            if case .segmentsMissed(let count) = event { total + count } else { total }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+import Foundation
+import Posix
+import Synchronization
+import Testing
+
+@testable import Recorder
+
+@Suite("recording an HLS stream", .timeLimit(.minutes(1)))
+struct HLSSourceTests {
+    private typealias Reply = HLSScriptedServer.Reply
+
+    private let stop: StopSignal
+    private let lines = CollectedLines()
+
+    init() throws {
+        stop = try StopSignal()
+    }
+
+    @Test("a finished stream is taken whole and in order")
+    func finished() async throws {
+        let server = try HLSScriptedServer { path, _ in
+            path.hasPrefix("/live") ? playlist(0, "abc", ended: true) : media(path)
+        }
+        let outcome = await run(source(server), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.names == "abc")
+        #expect(outcome.collected.events == [.segmentWritten, .segmentWritten, .segmentWritten])
+        #expect(server.requests == ["/live.m3u8?token=x", "/a.ts", "/b.ts", "/c.ts"])
+    }
+
+    @Test("segments are resolved against the address after redirects")
+    func redirected() async throws {
+        let server = try HLSScriptedServer { path, _ in
+            switch path {
+            case "/live.m3u8?token=x": .redirect("/edge/7/live.m3u8")
+            case "/edge/7/live.m3u8": playlist(0, "a", ended: true)
+            default: media(path)
+            }
+        }
+        let outcome = await run(source(server), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(server.requests.last == "/edge/7/a.ts")
+    }
+
+    @Test("a live window slides, and what slid by unseen is counted")
+    func live() async throws {
+        let server = try HLSScriptedServer { path, before in
+            guard path.hasPrefix("/live") else { return media(path) }
+            return switch before {
+            case 0: playlist(0, "abc")
+            case 1: playlist(1, "bcd")
+            case 2: playlist(6, "gh")
+            default: playlist(6, "gh", ended: true)
+            }
+        }
+        let outcome = await run(source(server), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.names == "abcdgh")
+        #expect(outcome.collected.missed == [2])
+    }
+
+    @Test("a restarted encoder is noticed and its window taken")
+    func reset() async throws {
+        let server = try HLSScriptedServer { path, before in
+            guard path.hasPrefix("/live") else { return media(path) }
+            return switch before {
+            case 0: playlist(100, "abc")
+            case 1: playlist(0, "x")
+            case 2: playlist(0, "xy")
+            default: playlist(1, "yz", ended: true)
+            }
+        }
+        let outcome = await run(source(server), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.names == "abcxyz")
+        #expect(outcome.collected.events.count { $0 == .sequenceReset } == 1)
+        #expect(outcome.collected.missed == [])
+    }
+
+    @Test(
+        "a segment that fails is tried again, one that is gone is missed at once",
+        arguments: [
+            ([.status(404)], 1, "ac"), ([.status(410)], 1, "ac"), ([.status(500)], 2, "abc"),
+            ([.status(500), .init(body: [0x47], announced: 188)], 3, "abc"),
+            ([.text("<html>not found</html>")], 2, "abc"), ([.init(body: [0x47, 1, 2])], 2, "abc"),
+            ([.text("")], 2, "abc"), ([.status(500), .status(503), .status(500)], 3, "ac"),
+        ] as [([HLSScriptedServer.Reply], Int, String)]
+    )
+    func segment(answers: [HLSScriptedServer.Reply], asked: Int, leaves names: String) async throws
+    {
+        let server = try HLSScriptedServer { path, before in
+            if path.hasPrefix("/live") { return playlist(0, "abc", ended: true) }
+            return path == "/b.ts" && before < answers.count ? answers[before] : media(path)
+        }
+        let outcome = await run(source(server), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.names == names)
+        #expect(server.requests.count { $0 == "/b.ts" } == asked)
+        #expect(outcome.collected.missed == (names == "abc" ? [] : [1]))
+        #expect(lines.all.count == (names == "abc" ? 0 : 1))
+    }
+
+    @Test("a playlist that fails for a while is noted by kind and tried again")
+    func playlistFails() async throws {
+        let server = try HLSScriptedServer { path, before in
+            guard path.hasPrefix("/live") else { return media(path) }
+            return switch before {
+            case 0: playlist(0, "a")
+            case 1: .status(500)
+            case 2: .text("#EXTM3U\nbroken")
+            case 3: .init(body: [1], announced: 10)
+            default: playlist(0, "ab", ended: true)
+            }
+        }
+        let outcome = await run(source(server), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.names == "ab")
+        let failures = outcome.collected.events.filter { $0 != .segmentWritten }
+        #expect(failures == [.http, .invalid, .network].map(SourceEvent.playlistFailed))
+        #expect(!lines.all.joined().contains("token"))
+    }
+
+    @Test("a playlist that is gone for good ends a stream that was there")
+    func gone() async throws {
+        let server = try HLSScriptedServer { path, before in
+            guard path.hasPrefix("/live") else { return media(path) }
+            return before == 0 ? playlist(0, "a") : .status(404)
+        }
+        let outcome = await run(source(server), until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.names == "a")
+        #expect(server.requests.count == 5)
+    }
+
+    @Test("a stream that never was there fails with a reason, and without a token")
+    func neverThere() async throws {
+        let server = try HLSScriptedServer { _, _ in .status(404) }
+        guard case .failure(.stream(let text)) = await run(source(server), until: stop).result
+        else {
+            Issue.record("the source has not failed")
+            return
+        }
+        #expect(text.hasPrefix("HTTP status 404 (http://127.0.0.1:"))
+        #expect(!text.contains("token"))
+    }
+
+    @Test(
+        "what cannot be recorded is refused at once",
+        arguments: ["#EXT-X-STREAM-INF:BANDWIDTH=1", "#EXT-X-KEY:METHOD=AES-128,URI=\"k\""]
+    )
+    func unsupported(tag: String) async throws {
+        let server = try HLSScriptedServer { _, _ in .text("#EXTM3U\n\(tag)\n") }
+        let outcome = await run(source(server), until: stop)
+        guard case .failure(.stream(let text)) = outcome.result else {
+            Issue.record("the source has not failed")
+            return
+        }
+        #expect(text.contains("not supported"))
+        #expect(server.requests.count == 1)
+    }
+
+    @Test("an address that is not http is refused")
+    func fileAddress() async throws {
+        let source = HLSSource(url: URL(filePath: "/etc/passwd"), log: lines.append)
+        let outcome = await run(source, until: stop)
+        #expect(outcome.result == .failure(.stream("address of scheme file refused")))
+    }
+
+    @Test("a stop drops the segment that is on its way and keeps those before it")
+    func stopWhileFetching() async throws {
+        let stop = stop
+        let server = try HLSScriptedServer { path, _ in
+            if path.hasPrefix("/live") { return playlist(0, "abc") }
+            guard path == "/b.ts" else { return media(path) }
+            stop.request()
+            return Reply(body: [0x47], announced: 188, holds: true)
+        }
+        let outcome = await run(source(server), until: stop)
+        #expect(outcome.result == .success(.stopped))
+        #expect(outcome.collected.names == "a")
+        #expect(outcome.collected.missed == [])
+        #expect(outcome.took < .seconds(5))
+    }
+
+    @Test("a stop does not wait for the next load, or for a pause between tries")
+    func stopWhileWaiting() async throws {
+        let server = try HLSScriptedServer { path, _ in
+            path.hasPrefix("/live") ? playlist(0, "a", target: 600) : media(path)
+        }
+        let stop = stop
+        let outcome = await run(source(server), until: stop, onNote: { _ in stop.request() })
+        #expect(outcome.result == .success(.stopped))
+        #expect(outcome.took < .seconds(5))
+    }
+
+    @Test("media that cannot be stored ends the source with the error")
+    func sinkFails() async throws {
+        let server = try HLSScriptedServer { path, _ in
+            path.hasPrefix("/live") ? playlist(0, "ab") : media(path)
+        }
+        let full = SystemError(call: "write", code: 28)
+        let outcome = await run(source(server), until: stop) { _ throws(SystemError) in throw full }
+        #expect(outcome.result == .failure(.sink(full)))
+    }
+
+    /// With short pauses, so that the tests are over soon.
+    private func source(_ server: HLSScriptedServer) -> HLSSource {
+        var settings = HLSSource.Settings()
+        settings.reloadFloor = .milliseconds(10)
+        settings.failures.firstPause = .milliseconds(10)
+        settings.failures.longestPause = .milliseconds(20)
+        settings.failures.patienceAtStart = .milliseconds(100)
+        return HLSSource(
+            url: server.url("/live.m3u8?token=x"),
+            settings: settings,
+            log: lines.append
+        )
+    }
+}
+
+/// A playlist of segments named by the letters of `names`.
+private func playlist(
+    _ first: Int,
+    _ names: String,
+    target: Int = 0,
+    ended: Bool = false
+) -> HLSScriptedServer.Reply {
+    let segments = names.map { "#EXTINF:\(target),\n\($0).ts\n" }.joined()
+    let head = "#EXTM3U\n#EXT-X-TARGETDURATION:\(target)\n#EXT-X-MEDIA-SEQUENCE:\(first)\n"
+    return .text(head + segments + (ended ? "#EXT-X-ENDLIST\n" : ""))
+}
+
+/// Two packets, the second byte of each the letter before `.ts` in the path.
+private func media(_ path: String) -> HLSScriptedServer.Reply {
+    let name = path.utf8.dropLast(3).last ?? 0
+    let packet = [0x47, name] + [UInt8](repeating: 0xff, count: 186)
+    return .init(body: packet + packet)
+}
+
+extension Collected {
+    /// The letters of the segments, each of two packets.
+    fileprivate var names: String {
+        let letters = stride(from: 0, to: bytes.count, by: 376).map { bytes[$0 + 1] }
+        return String(decoding: letters, as: UTF8.self)
+    }
+
+    fileprivate var missed: [Int] {
+        events.compactMap { event in
+            if case .segmentsMissed(let count) = event { count } else { nil }
+        }
+    }
+}
