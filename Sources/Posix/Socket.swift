@@ -11,8 +11,10 @@ package struct Socket: ~Copyable, Sendable {
         /// So many bytes, at least one unless none were asked for.
         case moved(Int)
         case wouldBlock
-        /// The peer has finished, or the connection is lost: nothing more will move this way.
+        /// The peer has finished: nothing more will arrive.
         case closed
+        /// The connection is gone, in both directions.
+        case lost
     }
 
     init(adopting descriptor: consuming FileDescriptor, peer: SocketAddress) throws(SystemError) {
@@ -77,7 +79,7 @@ package struct Socket: ~Copyable, Sendable {
     private static func outcome(of count: Int) -> Transfer {
         guard count == -1 else { return .moved(count) }
         let code = errno
-        return code == EAGAIN || code == EINTR ? .wouldBlock : .closed
+        return code == EAGAIN || code == EINTR ? .wouldBlock : .lost
     }
 }
 

@@ -15,6 +15,9 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
 
     /// The error's text alone, as `strerror(3)` gives it.
     package var reason: String { unsafe String(cString: strerror(code)) }
+
+    /// Whether descriptors or memory ran out, which passes when something is closed.
+    package var isShortage: Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
 }
 
 /// Runs a call that reports failure as `-1`, restarting it when a signal interrupts it.

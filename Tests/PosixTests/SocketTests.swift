@@ -45,8 +45,8 @@ struct SocketTests {
         #expect(client.receive() == .wouldBlock)
     }
 
-    @Test("end in `closed`, never in a SIGPIPE")
-    func closed() throws {
+    @Test("end in `lost`, never in a SIGPIPE")
+    func lost() throws {
         let listener = try ListeningSocket(on: ListenAddress("127.0.0.1:0"))
         let client = try Socket(connectedTo: listener.address)
         do {
@@ -55,8 +55,8 @@ struct SocketTests {
             try wait(for: server, .reading)
         }  // Closed with unread bytes: the client gets a reset.
         try wait(for: client, .reading)
-        #expect(client.receive() == .closed)
-        #expect(client.send([1].span) == .closed)
+        #expect(client.receive() == .lost)
+        #expect(client.send([1].span) == .lost)
     }
 
     @Test("count the bytes that the peer's kernel has not acknowledged")

@@ -1,0 +1,64 @@
+import Posix
+
+extension Connection {
+    /// Starts a response and sends what the kernel takes at once.
+    func answer(
+        _ request: Request?,
+        with response: Response,
+        closing: Bool,
+        at now: BootTime
+    ) {
+        announced = response.tag.map {
+            Delivery(
+                path: request?.path ?? "",
+                status: response.status,
+                peer: socket.peer,
+                tag: $0
+            )
+        }
+        let persistence: ResponseHead.Persistence =
+            closing ? .close : request?.isHTTP10 == true ? .keepAlive : .unsaid
+        outbox.fill(response, withBody: request?.method != .head, persistence)
+        enter(.sending, at: now)
+        send(at: now)
+    }
+
+    /// Goes on with the response; once it is sent, the connection waits for the next request or ends.
+    func send(at now: BootTime) {
+        switch outbox.send(to: socket, total: &sent) {
+        case .blocked: return
+        case .lost: return enter(.closed, at: now)
+        case .done: break
+        }
+        if let announced {
+            pending.append(announced, end: sent, at: now, limit: limits.response)
+            self.announced = nil
+        }
+        if outbox.closes {
+            socket.finishSending()
+            inbox.removeAll()
+            enter(.draining, at: now)
+        } else {
+            enter(inbox.isEmpty ? .idle : .receiving, at: now)
+        }
+    }
+
+    /// Asks for the content of a request whose sender waits for that (RFC 9110 §10.1.1).
+    func sendContinue(at now: BootTime) {
+        guard parser.expectsContinue, !hasContinued else { return }
+        hasContinued = true
+        let interim = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
+        // A full buffer drops it: a client must not wait for ever, says the RFC.
+        switch socket.send(interim.span) {
+        case .moved(let count) where count == interim.count: sent += count
+        case .wouldBlock: break
+        case .moved, .closed, .lost: enter(.closed, at: now)
+        }
+    }
+
+    /// The responses whose bytes have been acknowledged since the last call.
+    func settle(at now: BootTime) -> [Delivery] {
+        guard !pending.isEmpty, let open = try? socket.unacknowledgedBytes() else { return [] }
+        return pending.settle(acknowledged: sent - open, at: now)
+    }
+}

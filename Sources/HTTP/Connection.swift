@@ -1,0 +1,92 @@
+import Posix
+
+/// One client: its socket, what it has sent, what it is being sent, and how long that may take.
+final class Connection {
+    /// Where a connection stands between two turns.
+    enum Phase {
+        /// Nothing has ever arrived.
+        case silent
+        /// Between two requests.
+        case idle
+        /// In the middle of a request.
+        case receiving
+        /// In the middle of a response.
+        case sending
+        /// The server has finished; what still arrives is thrown away until the client closes (RFC 9112 §9.6).
+        case draining
+        case closed
+    }
+
+    let socket: Socket
+    let limits: Limits
+    private(set) var phase = Phase.silent
+    /// When the phase began, and when it ends by itself.
+    private(set) var since: BootTime
+    private(set) var deadline: BootTime
+    var inbox = Inbox()
+    var outbox = Outbox()
+    var parser: RequestParser
+    var pending = PendingDeliveries()
+    /// The delivery to be watched once the response is sent.
+    var announced: Delivery?
+    /// Bytes sent in all.
+    var sent = 0
+    /// Whether requests may wait in the inbox that this turn had no time for.
+    var hasWork = false
+    /// Whether the client has closed its side and only acknowledgements are awaited.
+    var isMuted = false
+    /// Whether the client has been told to send the content that it holds back.
+    var hasContinued = false
+
+    init(_ socket: consuming Socket, limits: Limits, at now: BootTime) {
+        self.socket = socket
+        self.limits = limits
+        parser = RequestParser(headLimit: limits.headBytes, contentLimit: limits.contentBytes)
+        since = now
+        deadline = now.advanced(by: limits.request)
+    }
+
+    func enter(_ phase: Phase, at now: BootTime) {
+        self.phase = phase
+        since = now
+        switch phase {
+        case .silent, .receiving: deadline = now.advanced(by: limits.request)
+        case .idle: deadline = now.advanced(by: limits.idle)
+        case .sending: deadline = now.advanced(by: limits.response)
+        case .draining: deadline = max(now.advanced(by: limits.drain), pending.deadline ?? now)
+        case .closed: break
+        }
+    }
+
+    /// What to poll for.
+    var interest: PollSet.Interest {
+        switch phase {
+        case .silent, .idle, .receiving: hasWork ? .nothing : .reading
+        case .sending: .writing
+        case .draining: isMuted ? .nothing : .reading
+        case .closed: .nothing
+        }
+    }
+
+    /// When the connection needs attention even if nothing arrives.
+    var alarm: BootTime {
+        guard let check = pending.check else { return deadline }
+        return min(check, deadline)
+    }
+
+    /// Whether it can be closed for another without harm.
+    var isExpendable: Bool {
+        switch phase {
+        case .silent, .idle, .draining: pending.isEmpty
+        case .receiving, .sending, .closed: false
+        }
+    }
+
+    /// Whether a request or a response is under way, or an acknowledgement awaited.
+    var isBusy: Bool {
+        switch phase {
+        case .receiving, .sending: true
+        case .silent, .idle, .draining, .closed: !pending.isEmpty
+        }
+    }
+}

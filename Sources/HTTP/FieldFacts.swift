@@ -1,0 +1,97 @@
+/// What the server itself must know of the fields: how the message is framed, and whether the connection stays.
+struct FieldFacts {
+    private var hosts = 0
+    private var contentLength: Int?
+    private var codings: Rejection?
+    private var closes = false
+    private var staysAlive = false
+    private var expectation: Bool?
+
+    mutating func note(_ name: Span<UInt8>, _ value: Span<UInt8>) throws(Rejection) {
+        switch name.count {  // Most names are told apart by their length.
+        case 4 where name.equalsIgnoringCase("host"): try noteHost(value)
+        case 6 where name.equalsIgnoringCase("expect"):
+            expectation = expectation ?? true && value.equalsIgnoringCase("100-continue")
+        case 10 where name.equalsIgnoringCase("connection"): noteConnection(value)
+        case 14 where name.equalsIgnoringCase("content-length"): try noteLength(value)
+        case 17 where name.equalsIgnoringCase("transfer-encoding"): noteCodings(value)
+        default: break
+        }
+    }
+
+    /// Bytes of content that follow the head.
+    func length(minorVersion: Int, limit: Int) throws(Rejection) -> Int {
+        guard hosts == 1 || (hosts == 0 && minorVersion == 0) else { throw .host }
+        if let codings {
+            guard minorVersion > 0 else { throw .codingInHTTP10 }
+            guard contentLength == nil else { throw .bothLengths }
+            throw codings
+        }
+        guard let contentLength else { return 0 }
+        guard contentLength <= limit else { throw .longContent }
+        return contentLength
+    }
+
+    /// RFC 9112 §9.3.
+    func keepsAlive(minorVersion: Int) -> Bool {
+        !closes && (minorVersion > 0 || staysAlive)
+    }
+
+    /// Whether the client waits for a `100 Continue`; one that speaks HTTP/1.0 cannot (RFC 9110 §10.1.1).
+    func expectsContinue(minorVersion: Int) throws(Rejection) -> Bool {
+        guard minorVersion > 0, let expectation else { return false }
+        guard expectation else { throw .expectation }
+        return true
+    }
+}
+
+extension FieldFacts {
+    private mutating func noteHost(_ value: Span<UInt8>) throws(Rejection) {
+        hosts += 1
+        guard hosts == 1, Target.isAuthority(value) else { throw .host }
+    }
+
+    private mutating func noteConnection(_ value: Span<UInt8>) {
+        var rest = 0..<value.count
+        while let item = value.nextListItem(in: &rest) {
+            let option = value.extracting(item)
+            if option.equalsIgnoringCase("close") { closes = true }
+            if option.equalsIgnoringCase("keep-alive") { staysAlive = true }
+        }
+    }
+
+    /// Digits and nothing else, no sign and no list; a number beyond `Int` is a length, and too long.
+    private mutating func noteLength(_ value: Span<UInt8>) throws(Rejection) {
+        guard contentLength == nil, !value.isEmpty, value.allSatisfy(\.isDigit) else {
+            throw .contentLength
+        }
+        contentLength = Int(String(decoding: value)) ?? .max
+    }
+
+    /// Judged by the last coding of the last line: that is the one which frames the content.
+    private mutating func noteCodings(_ value: Span<UInt8>) {
+        var rest = 0..<value.count
+        var last = 0..<0
+        var count = codings == nil ? 0 : 1
+        while let item = value.nextListItem(in: &rest) {
+            last = item
+            count += 1
+        }
+        let isChunked = value.extracting(last).equalsIgnoringCase("chunked")
+        codings = !isChunked ? .notChunked : count == 1 ? .chunked : .unknownCoding
+    }
+}
+
+extension Span where Element == UInt8 {
+    /// Takes the next item that is not empty off the front of a comma-separated list.
+    fileprivate func nextListItem(in rest: inout Range<Int>) -> Range<Int>? {
+        while !rest.isEmpty {
+            var comma = rest.lowerBound
+            while comma < rest.upperBound, self[comma] != 0x2C { comma += 1 }
+            let item = trimmed(rest.lowerBound..<comma)
+            rest = min(comma + 1, rest.upperBound)..<rest.upperBound
+            if !item.isEmpty { return item }
+        }
+        return nil
+    }
+}

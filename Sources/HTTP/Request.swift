@@ -1,0 +1,91 @@
+/// A request; its text is decoded when it is asked for.
+package struct Request: Sendable {
+    private let bytes: [UInt8]
+    private let head: RequestHead
+    package let body: [UInt8]
+    /// The client's address without its port, or `unix`.
+    package let peer: String
+
+    init(_ head: RequestHead, in bytes: Span<UInt8>, peer: String) {
+        let end = head.length + head.contentLength
+        self.bytes = [UInt8](copying: bytes.extracting(first: head.length))
+        self.head = head
+        self.body = [UInt8](copying: bytes.extracting(head.length..<end))
+        self.peer = peer
+    }
+
+    package var method: Method { head.line.method }
+
+    /// Whether the client can take another response on this connection (RFC 9112 §9.3).
+    package var keepsAlive: Bool { head.keepsAlive }
+
+    /// Whether the client speaks HTTP/1.0, and wants to hear that the connection stays.
+    var isHTTP10: Bool { head.line.minorVersion == 0 }
+
+    /// The target as it was sent.
+    package var target: String { String(decoding: bytes.span.extracting(head.line.target.whole)) }
+
+    /// The path with its escapes decoded; `*` for the asterisk form.
+    package var path: String {
+        let path = head.line.target.path
+        return path.isEmpty ? "/" : bytes.span.extracting(path).percentDecoded(plusIsSpace: false)
+    }
+
+    /// The value of a query parameter, decoded as forms are; empty for one without `=`, the first of several.
+    package func query(_ name: String) -> String? {
+        var rest = head.line.target.query
+        let bytes = bytes.span
+        while !rest.isEmpty {
+            let end = min(
+                bytes.firstIndex(of: 0x26, from: rest.lowerBound) ?? .max,
+                rest.upperBound
+            )
+            let pair = bytes.extracting(rest.lowerBound..<end)
+            rest = min(end + 1, rest.upperBound)..<rest.upperBound
+            let mark = pair.firstIndex(of: 0x3D) ?? pair.count
+            if pair.extracting(first: mark).percentDecoded(plusIsSpace: true) == name {
+                return pair.extracting(droppingFirst: mark + 1).percentDecoded(plusIsSpace: true)
+            }
+        }
+        return nil
+    }
+
+    /// The value of a field, its name in any case; several lines are joined by commas (RFC 9110 §5.3).
+    package func header(_ name: String) -> String? {
+        let values = headers(name)
+        return values.count > 1 ? values.joined(separator: ", ") : values.first
+    }
+
+    /// The values of all lines of a field, in their order.
+    package func headers(_ name: String) -> [String] {
+        var lines = FieldLines(head.fields)
+        var values: [String] = []
+        let bytes = bytes.span
+        while let field = try? lines.next(in: bytes) {  // They were valid when the head was read.
+            guard bytes.extracting(field.name).equalsIgnoringCase(name) else { continue }
+            values.append(String(decoding: bytes.extracting(field.value)))
+        }
+        return values
+    }
+}
+
+extension Span where Element == UInt8 {
+    /// Decodes `%` escapes (RFC 3986 §2.1); one that is malformed stays as it is.
+    fileprivate func percentDecoded(plusIsSpace: Bool) -> String {
+        guard !allSatisfy({ $0 != 0x25 && $0 != 0x2B }) else { return String(decoding: self) }
+        var decoded: [UInt8] = []
+        var index = 0
+        while index < count {
+            if self[index] == 0x25, index + 2 < count, let high = self[index + 1].hexadecimal,
+                let low = self[index + 2].hexadecimal
+            {
+                decoded.append(high << 4 | low)
+                index += 3
+            } else {
+                decoded.append(plusIsSpace && self[index] == 0x2B ? .space : self[index])
+                index += 1
+            }
+        }
+        return String(decoding: decoded.span)
+    }
+}

@@ -1,0 +1,52 @@
+/// Reads requests from the bytes of a connection: pure, and indifferent to where the bytes were split.
+package struct RequestParser: Sendable {
+    /// The longest head, from the request line to the empty line.
+    package var headLimit: Int
+    /// The longest content; 0 refuses any.
+    package var contentLimit: Int
+
+    private var scanner = HeadScanner()
+    private var head: RequestHead?
+
+    package enum Outcome: Sendable {
+        case needMore
+        /// A request, and how many bytes from the front it took.
+        case request(Request, consumed: Int)
+        /// Nothing after this can be trusted: answer and close.
+        case reject(Rejection)
+    }
+
+    package init(headLimit: Int = 8192, contentLimit: Int = 0) {
+        self.headLimit = headLimit
+        self.contentLimit = contentLimit
+    }
+
+    /// Whether the head has arrived and its sender waits for `100 Continue` before the content.
+    package var expectsContinue: Bool { head?.expectsContinue ?? false }
+
+    /// Reads on in `bytes`, which begin where the last request ended and contain all that was given before.
+    package mutating func parse(_ bytes: Span<UInt8>, peer: String = "") -> Outcome {
+        do throws(Rejection) {
+            guard let head = try completeHead(bytes) else { return .needMore }
+            let end = head.length + head.contentLength
+            guard bytes.count >= end else { return .needMore }
+            (scanner, self.head) = (HeadScanner(), nil)
+            return .request(Request(head, in: bytes, peer: peer), consumed: end)
+        } catch {
+            return .reject(error)
+        }
+    }
+
+    private mutating func completeHead(_ bytes: Span<UInt8>) throws(Rejection) -> RequestHead? {
+        if let head { return head }
+        guard let end = try scanner.end(in: bytes, limit: headLimit) else { return nil }
+        guard let lineEnd = scanner.requestLineEnd else { return nil }
+        head = try RequestHead(
+            bytes,
+            line: scanner.start..<lineEnd,
+            end: end,
+            contentLimit: contentLimit
+        )
+        return head
+    }
+}

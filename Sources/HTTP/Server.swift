@@ -1,0 +1,81 @@
+package import Posix
+
+/// Serves HTTP/1.1 on one thread, in turns: the caller owns the loop.
+///
+/// No call blocks but the wait for all descriptors at once, so a slow or silent client never delays another. Nothing
+/// wakes it without a reason: a connection that is idle costs one wake-up, when its time is over.
+package struct Server: ~Copyable {
+    package let limits: Limits
+    package internal(set) var counters = Counters()
+    /// Answers `Connection: close` from now on, so that no idle connection looks like a customer.
+    package var closing = false
+    let listeners: [Listener]
+    var connections: [Connection] = []
+    var deliveries: [Delivery] = []
+    var polled = PollSet()
+    /// Until when no connection is accepted, because there was no descriptor for it.
+    var pausedUntil: BootTime?
+    /// What arrives for any connection passes through here.
+    var scratch: [UInt8] = Array(repeating: 0, count: 1 << 14)
+
+    /// Listens on all of `addresses`, or on none.
+    package init(on addresses: [ListenAddress], limits: Limits = Limits()) throws(SystemError) {
+        var listeners: [Listener] = []
+        for address in addresses { listeners.append(Listener(try ListeningSocket(on: address))) }
+        self.listeners = listeners
+        self.limits = limits
+    }
+
+    /// Where it listens, with the ports that the kernel chose.
+    package var addresses: [ListenAddress] { listeners.map { $0.socket.address } }
+
+    package var openConnections: Int { connections.count }
+
+    /// Connections with a request or a response under way, or whose acknowledgement is awaited.
+    package var busyConnections: Int { connections.count { $0.isBusy } }
+
+    /// Waits until something is ready, or `deadline`, and serves all that is.
+    ///
+    /// Without a deadline, and with no connection open, it waits for ever; a signal ends the wait.
+    /// - Returns: those of `descriptors` that are readable.
+    /// - Throws: when the server cannot go on; never for what a client does.
+    package mutating func turn(
+        until deadline: BootTime? = nil,
+        alsoWatching descriptors: [CInt] = [],
+        handle: (Request) -> Response
+    ) throws(SystemError) -> [CInt] {
+        let alarm = fillPollSet(alsoWatching: descriptors)
+        _ = try polled.wait(until: Self.earliest(deadline, alarm))
+        serveConnections(from: listeners.count + descriptors.count, handle)
+        let readable = descriptors.indices.filter { polled.isReady(listeners.count + $0) }
+        try acceptConnections()
+        return readable.map { descriptors[$0] }
+    }
+
+    /// The responses with a tag that were acknowledged since the last call.
+    package mutating func takeDeliveries() -> [Delivery] {
+        defer { deliveries.removeAll() }
+        return deliveries
+    }
+
+    /// Enters all that is waited for; the result is when a connection needs attention by itself.
+    private mutating func fillPollSet(alsoWatching descriptors: [CInt]) -> BootTime? {
+        polled.removeAll()
+        var alarm = pausedUntil
+        for listener in listeners {
+            polled.append(listener.socket.rawValue, for: alarm == nil ? .reading : .nothing)
+        }
+        for descriptor in descriptors { polled.append(descriptor, for: .reading) }
+        for connection in connections {
+            polled.append(connection.socket.rawValue, for: connection.interest)
+            let next = connection.hasWork ? BootTime(nanoseconds: 0) : connection.alarm
+            alarm = Self.earliest(alarm, next)
+        }
+        return alarm
+    }
+
+    private static func earliest(_ first: BootTime?, _ second: BootTime?) -> BootTime? {
+        guard let first, let second else { return first ?? second }
+        return min(first, second)
+    }
+}
