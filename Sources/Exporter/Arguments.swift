@@ -3,7 +3,7 @@ import Posix
 /// What the exporter's command line and environment say.
 struct Arguments {
     var telemetryDirectory = "/run/streamvault"
-    var listenAddresses = [":9847"]
+    var listenAddresses = [ListenAddress.everywhere(port: 9847)]
     var metricsPath = "/metrics"
     var policy = HealthPolicy()
 
@@ -47,7 +47,7 @@ struct Arguments {
 
     init(_ values: CommandLineValues) throws(CommandLineError) {
         telemetryDirectory = values.text("telemetry-dir") ?? telemetryDirectory
-        let addresses = values.all("web.listen-address")
+        let addresses = try values.all("web.listen-address").map(Self.listenAddress)
         if !addresses.isEmpty { listenAddresses = addresses }
         metricsPath = values.text("web.telemetry-path") ?? metricsPath
         guard metricsPath.hasPrefix("/") else {
@@ -55,5 +55,13 @@ struct Arguments {
         }
         policy.startupGrace = values.duration("health.startup-grace") ?? policy.startupGrace
         policy.failsPastDeadline = values.isOn("health.fail-past-deadline")
+    }
+
+    private static func listenAddress(_ text: String) throws(CommandLineError) -> ListenAddress {
+        do throws(ListenAddressError) {
+            return try ListenAddress(text)
+        } catch {
+            throw CommandLineError("--web.listen-address: \(error)")
+        }
     }
 }

@@ -37,14 +37,14 @@ enum Main {
             let text = SegmentDump(snapshot: try reader.snapshot()).json.bytes(indented: true)
             try FileDescriptor(adopting: STDOUT_FILENO).writeAll(text.span)
         } catch {
-            throw DumpError(description: "\(path): \(error)")
+            throw StartError(description: "\(path): \(error)")
         }
     }
 
     private static func serve(_ arguments: Arguments) throws {
         try Signals.ignoringBrokenPipe()
         var signals = try Signals([SIGTERM, SIGINT])
-        var server = try Server(on: try arguments.listenAddresses.map { try ListenAddress($0) })
+        var server = try listen(on: arguments.listenAddresses)
         var service = ExporterService(
             telemetryDirectory: arguments.telemetryDirectory,
             metricsPath: arguments.metricsPath,
@@ -62,6 +62,15 @@ enum Main {
         }
     }
 
+    private static func listen(on addresses: [ListenAddress]) throws(StartError) -> Server {
+        do throws(SystemError) {
+            return try Server(on: addresses)
+        } catch {
+            let all = addresses.map { "\($0)" }.joined(separator: ", ")
+            throw StartError(description: "web.listen-address \(all): \(error)")
+        }
+    }
+
     /// One line on standard error; the status as `sysexits.h` has it.
     private static func leave(_ status: CInt, _ message: String) -> Never {
         let line = Array("streamvault-exporter: \(message)\n".utf8)
@@ -70,7 +79,7 @@ enum Main {
     }
 }
 
-/// A segment that cannot be printed.
-struct DumpError: Error, CustomStringConvertible {
+/// Why a command cannot be carried out, in one line.
+struct StartError: Error, CustomStringConvertible {
     let description: String
 }

@@ -9,6 +9,8 @@ package struct Signals: ~Copyable {
     private let previous: [(signal: CInt, action: sigaction)]
 
     /// Takes over `signals`, with `sigaction(2)`; interrupted calls are restarted, except `poll`.
+    ///
+    /// Before other threads are started: they take over the mask.
     package init(_ signals: [CInt]) throws(SystemError) {
         let pipe = try Pipe()
         try pipe.reader.makeNonblocking()
@@ -29,6 +31,7 @@ package struct Signals: ~Copyable {
         }
         self.previous = previous
         self.pipe = pipe
+        unblock(signals)
     }
 
     deinit { Self.restore(previous) }
@@ -70,6 +73,15 @@ private func deliver(_ signal: CInt) {
     var byte = UInt8(truncatingIfNeeded: signal)
     _ = unsafe write(deliveryPipe.load(ordering: .sequentiallyConsistent), &byte, 1)
     errno = interrupted
+}
+
+/// Lets signals through that the parent had blocked: a mask is inherited, and many supervisors start programs from
+/// threads that block everything. A program that is deaf to SIGTERM would lose what it holds to SIGKILL.
+private func unblock(_ signals: [CInt]) {
+    var set = sigset_t()
+    unsafe sigemptyset(&set)
+    for signal in signals { unsafe sigaddset(&set, signal) }
+    unsafe pthread_sigmask(SIG_UNBLOCK, &set, nil)
 }
 
 private func install(

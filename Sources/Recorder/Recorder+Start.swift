@@ -47,8 +47,8 @@ extension Recorder {
                 throw StartError(description: "web.listen-address: \(error)")
             }
         }
-        return try StartError.wrapping("web.listen-address: ") { () throws(SystemError) in
-            try Server(on: addresses)
+        return try StartError.wrapping("web.listen-address \(texts.joined(separator: ", ")): ") {
+            () throws(SystemError) in try Server(on: addresses)
         }
     }
 

@@ -85,7 +85,7 @@ struct StartTests {
     @Test("a recordings directory that cannot be written is one clear line")
     func unwritableRecordings() throws {
         let config = bench.path("recorder.json5")
-        try "{recordings_dir: \"/proc/recordings\"}".write(
+        try "{recordings_dir: \"/proc/recordings\", streams: []}".write(
             toFile: config,
             atomically: true,
             encoding: .utf8
