@@ -29,8 +29,7 @@ final class Workbench {
 
     /// Starts one of this package's programs, or one that is found by `PATH`.
     func start(_ name: String, _ arguments: [String]) throws -> Program {
-        let log = path("\(name)-\(programs.count).log")
-        let program = try Program(name, arguments, logPath: log)
+        let program = try Program(name, arguments, logPath: path("\(programs.count).log"))
         programs.append(program)
         return program
     }
