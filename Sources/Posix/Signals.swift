@@ -75,8 +75,9 @@ private func deliver(_ signal: CInt) {
     errno = interrupted
 }
 
-/// Lets signals through that the parent had blocked: a mask is inherited, and many supervisors start programs from
-/// threads that block everything. A program that is deaf to SIGTERM would lose what it holds to SIGKILL.
+/// Lets signals through that the parent had blocked.
+///
+/// A mask is inherited, and many supervisors start programs from threads that block everything. A program that is deaf to SIGTERM would lose what it holds to SIGKILL.
 private func unblock(_ signals: [CInt]) {
     var set = sigset_t()
     unsafe sigemptyset(&set)
