@@ -9,18 +9,26 @@ extension Connection {
         at now: BootTime
     ) {
         announced = response.tag.map {
-            Delivery(
-                path: request?.path ?? "",
-                status: response.status,
-                peer: socket.peer,
-                tag: $0
-            )
+            let path = request?.path ?? ""
+            return Delivery(path: path, status: response.status, peer: socket.peer, tag: $0)
         }
-        let persistence: ResponseHead.Persistence =
-            closing ? .close : request?.isHTTP10 == true ? .keepAlive : .unsaid
-        outbox.fill(response, withBody: request?.method != .head, persistence)
+        outbox.fill(
+            response,
+            withBody: request?.method != .head,
+            Self.persistence(after: response, to: request, closing: closing)
+        )
         enter(.sending, at: now)
         send(at: now)
+    }
+
+    private static func persistence(
+        after response: Response,
+        to request: Request?,
+        closing: Bool
+    ) -> ResponseHead.Persistence {
+        if response.status == .switchingProtocols { return .unsaid }
+        if closing { return .close }
+        return request?.isHTTP10 == true ? .keepAlive : .unsaid
     }
 
     /// Goes on with the response; once it is sent, the connection waits for the next request or ends.
@@ -30,17 +38,21 @@ extension Connection {
         case .lost: return enter(.closed, at: now)
         case .done: break
         }
-        if let announced {
-            pending.append(announced, end: sent, at: now, limit: limits.response)
-            self.announced = nil
-        }
+        if outbox.status == .switchingProtocols { return enter(.upgraded, at: now) }
+        watchDelivery(at: now)
         if outbox.closes {
             socket.finishSending()
-            inbox.removeAll()
+            _ = inbox.takeAll()
             enter(.draining, at: now)
         } else {
             enter(inbox.isEmpty ? .idle : .receiving, at: now)
         }
+    }
+
+    private func watchDelivery(at now: BootTime) {
+        guard let announced else { return }
+        pending.append(announced, end: sent, at: now, limit: limits.response)
+        self.announced = nil
     }
 
     /// Asks for the content of a request whose sender waits for that (RFC 9110 §10.1.1).

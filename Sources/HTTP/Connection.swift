@@ -14,6 +14,8 @@ final class Connection {
         case sending
         /// The server has finished; what still arrives is thrown away until the client closes (RFC 9112 §9.6).
         case draining
+        /// The next protocol has begun; the server passes the connection on.
+        case upgraded
         case closed
     }
 
@@ -54,7 +56,7 @@ final class Connection {
         case .idle: deadline = now.advanced(by: limits.idle)
         case .sending: deadline = now.advanced(by: limits.response)
         case .draining: deadline = max(now.advanced(by: limits.drain), pending.deadline ?? now)
-        case .closed: break
+        case .upgraded, .closed: break
         }
     }
 
@@ -64,7 +66,7 @@ final class Connection {
         case .silent, .idle, .receiving: hasWork ? .nothing : .reading
         case .sending: .writing
         case .draining: isMuted ? .nothing : .reading
-        case .closed: .nothing
+        case .upgraded, .closed: .nothing
         }
     }
 
@@ -78,15 +80,23 @@ final class Connection {
     var isExpendable: Bool {
         switch phase {
         case .silent, .idle, .draining: pending.isEmpty
-        case .receiving, .sending, .closed: false
+        case .receiving, .sending, .upgraded, .closed: false
         }
+    }
+
+    /// Whether the server has no more to do with it.
+    var hasLeft: Bool { phase == .upgraded || phase == .closed }
+
+    /// What the speaker of the next protocol needs; this connection's own descriptor closes with it.
+    func handOver() throws(SystemError) -> Upgraded {
+        Upgraded(socket: try socket.duplicate(), received: inbox.takeAll(), tag: announced?.tag)
     }
 
     /// Whether a request or a response is under way, or an acknowledgement awaited.
     var isBusy: Bool {
         switch phase {
         case .receiving, .sending: true
-        case .silent, .idle, .draining, .closed: !pending.isEmpty
+        case .silent, .idle, .draining, .upgraded, .closed: !pending.isEmpty
         }
     }
 }

@@ -25,9 +25,10 @@ struct Inbox {
         start = 0
     }
 
-    mutating func removeAll() {
-        bytes = []
-        start = 0
+    /// Takes out all that is left.
+    mutating func takeAll() -> [UInt8] {
+        defer { (bytes, start) = ([], 0) }
+        return Array(bytes[start...])
     }
 
     /// What an idle connection may hold on to.

@@ -5,6 +5,8 @@ struct Outbox {
     private var head: [UInt8] = []
     private var body: [UInt8] = []
     private var sent = 0
+    /// The status of the response.
+    private(set) var status = Status.ok
     /// Whether the connection ends with this response.
     private(set) var closes = false
 
@@ -17,6 +19,7 @@ struct Outbox {
         head.removeAll(keepingCapacity: true)
         ResponseHead.append(response, persistence, to: &head)
         body = withBody && !response.status.forbidsContent ? response.body : []
+        status = response.status
         closes = persistence == .close
         sent = 0
     }

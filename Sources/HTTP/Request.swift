@@ -19,8 +19,8 @@ package struct Request: Sendable {
     /// Whether the client can take another response on this connection (RFC 9112 §9.3).
     package var keepsAlive: Bool { head.keepsAlive }
 
-    /// Whether the client speaks HTTP/1.0, and wants to hear that the connection stays.
-    var isHTTP10: Bool { head.line.minorVersion == 0 }
+    /// Whether the client speaks HTTP/1.0: it must not be sent 101, and wants to hear that its connection stays.
+    package var isHTTP10: Bool { head.line.minorVersion == 0 }
 
     /// The target as it was sent.
     package var target: String { String(decoding: bytes.span.extracting(head.line.target.whole)) }

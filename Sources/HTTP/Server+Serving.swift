@@ -7,7 +7,7 @@ extension Server {
     /// `first` is the place of the first connection in the poll set.
     mutating func serveConnections(from first: Int, _ handle: (Request) -> Response) {
         let now = BootTime.now()
-        var someClosed = false
+        var someLeft = false
         for (index, connection) in connections.enumerated() {
             if polled.isReady(first + index) || connection.hasWork {
                 serve(connection, handle, at: now)
@@ -15,9 +15,10 @@ extension Server {
                 expire(connection, at: now)
             }
             if !connection.pending.isEmpty { settle(connection, at: now) }
-            if connection.phase == .closed { someClosed = true }
+            if connection.phase == .upgraded { upgraded.append(connection) }
+            if connection.hasLeft { someLeft = true }
         }
-        if someClosed { connections.removeAll { $0.phase == .closed } }
+        if someLeft { connections.removeAll { $0.hasLeft } }
     }
 
     private mutating func serve(
@@ -30,7 +31,7 @@ extension Server {
             if !connection.hasWork { connection.receive(by: &scratch, at: now) }
         case .sending: connection.send(at: now)
         case .draining: connection.discard(by: &scratch, at: now)
-        case .closed: break
+        case .upgraded, .closed: break
         }
         answerRequests(of: connection, handle)
     }
@@ -87,7 +88,8 @@ extension Server {
     private mutating func expire(_ connection: Connection, at now: BootTime) {
         switch connection.phase {
         case .receiving: refuse(connection, .late, at: now)
-        case .silent, .idle, .sending, .draining, .closed: connection.enter(.closed, at: now)
+        case .silent, .idle, .sending, .draining, .upgraded, .closed:
+            connection.enter(.closed, at: now)
         }
     }
 

@@ -12,6 +12,7 @@ package struct Server: ~Copyable {
     let listeners: [Listener]
     var connections: [Connection] = []
     var deliveries: [Delivery] = []
+    var upgraded: [Connection] = []
     var polled = PollSet()
     /// Until when no connection is accepted, because there was no descriptor for it.
     var pausedUntil: BootTime?
@@ -56,6 +57,14 @@ package struct Server: ~Copyable {
     package mutating func takeDeliveries() -> [Delivery] {
         defer { deliveries.removeAll() }
         return deliveries
+    }
+
+    /// Hands over the next connection that a handler has answered with 101.
+    ///
+    /// - Throws: when there is no descriptor for it; the connection is closed then.
+    package mutating func nextUpgraded() throws(SystemError) -> Upgraded? {
+        guard !upgraded.isEmpty else { return nil }
+        return try upgraded.removeFirst().handOver()
     }
 
     /// Enters all that is waited for; the result is when a connection needs attention by itself.

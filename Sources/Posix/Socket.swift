@@ -24,6 +24,17 @@ package struct Socket: ~Copyable, Sendable {
         self.peer = peer.address?.unmapped.description ?? "unix"
     }
 
+    private init(_ descriptor: consuming FileDescriptor, peer: String) {
+        self.descriptor = descriptor
+        self.peer = peer
+    }
+
+    /// A second owner of the same connection, with `fcntl(2)`; it ends when both are gone.
+    package borrowing func duplicate() throws(SystemError) -> Socket {
+        let copy = try retrying("fcntl F_DUPFD_CLOEXEC") { fcntl(rawValue, F_DUPFD_CLOEXEC, 0) }
+        return Socket(FileDescriptor(adopting: copy), peer: peer)
+    }
+
     /// To be polled.
     package var rawValue: CInt { descriptor.rawValue }
 

@@ -106,6 +106,30 @@ struct ServerTests {
         try served.waitForClose(of: client)
     }
 
+    @Test("hands over a connection that changes its protocol, with what has arrived of that")
+    func upgrade() throws {
+        let served = try Served { _ in
+            let fields = [("Connection", "Upgrade"), ("Upgrade", "echo")]
+            var response = Response(.switchingProtocols, headers: fields)
+            response.tag = 3
+            return response
+        }
+        let client = try served.connect(
+            sending: get("/", "Connection: Upgrade\r\nUpgrade: echo\r\n") + "early"
+        )
+        #expect(try served.reply(to: client)?.status == 101)
+        guard let upgraded = try served.server.nextUpgraded() else {
+            Issue.record("nothing was handed over")
+            return
+        }
+        #expect(upgraded.received == Array("early".utf8))
+        #expect(upgraded.tag == 3)
+        #expect(served.server.openConnections == 0)
+        #expect(upgraded.socket.send("late".utf8.span) == .moved(4))
+        client.receive()
+        #expect(client.received == Array("late".utf8))
+    }
+
     @Test("serves a local socket")
     func local() throws {
         let path = "/tmp/http-tests-\(getpid())-\(UInt32.random(in: .min ... .max)).sock"
