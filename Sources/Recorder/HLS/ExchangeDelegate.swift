@@ -22,7 +22,8 @@ final class ExchangeDelegate: NSObject, URLSessionDataDelegate, Sendable {
         newRequest request: URLRequest,
         completionHandler: @escaping (URLRequest?) -> Void
     ) {
-        // The session resolves a relative `Location` wrongly, so that is done here.
+        // The session resolves a relative `Location` wrongly, so that is done here. It also ends the process, before it
+        // calls this, when the `Location` is `//[v6]/…` or `//a%2Fb/…`: FoundationNetworking 6.3, `redirectRequest`.
         let location = response.value(forHTTPHeaderField: "Location") ?? ""
         exchange(of: task)?.redirect(to: location) { next in
             var followed = request

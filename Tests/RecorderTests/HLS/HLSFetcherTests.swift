@@ -151,7 +151,8 @@ struct HLSFetcherTests {
             return (residentKilobytes() - before.0, openDescriptors() - before.1)
         }
         print("resident memory grew by \(growth.0) kB over 500 fetches of 188 kB")
-        #expect(growth.0 < 20_000)
+        // Other tests run meanwhile in this process; bodies that are kept would be 94,000 kB.
+        #expect(growth.0 < 60_000)
         #expect(growth.1 < 100, "other tests open some")
     }
 
