@@ -21,21 +21,42 @@ final class Exchange: Sendable {
         }
     }
 
-    /// Changes the state; wakes the waiting thread when that ends the exchange.
+    /// Changes the state, unless the exchange is over; wakes the waiting thread when that ends it.
+    func update(_ change: (inout ExchangeState) -> Void) {
+        let ended = state.withLock { state in
+            guard !state.isOver else { return false }
+            change(&state)
+            return state.isOver
+        }
+        guard ended else { return }
+        let byte: [UInt8] = [1]
+        try? done.writer.writeAll(byte.span)
+    }
+
+    /// Says that the session is done with its task.
+    func complete(_ failure: FetchError?, status: Int) {
+        update { $0.complete(failure, status: status) }
+        state.withLock { $0.isSettled = true }
+    }
+
+    /// Takes a redirect; `follow` is called with the address to ask instead, unless that is refused or nobody waits.
     ///
-    /// Whether the exchange goes on.
-    @discardableResult
-    func update(_ change: (inout ExchangeState) -> Void) -> Bool {
-        let (wasOver, isOver) = state.withLock { state in
-            let wasOver = state.isOver
-            if !wasOver { change(&state) }
-            return (wasOver, state.isOver)
+    /// The session ends the process when it is told, of a task that has been cancelled, whether to follow a redirect.
+    /// So `follow` is never called after `settle` has begun, and nothing is said of a redirect that is refused.
+    func redirect(to location: String, follow: (URL) -> Void) {
+        update { state in
+            guard !state.isSettled, let next = state.redirect(to: location) else { return }
+            follow(next)
         }
-        if isOver, !wasOver {
-            let byte: [UInt8] = [1]
-            try? done.writer.writeAll(byte.span)
+    }
+
+    /// Ends the exchange; calls `cancel` when the session is still at work.
+    func settle(cancel: () -> Void) {
+        let wasSettled = state.withLock { state in
+            defer { state.isSettled = true }
+            return state.isSettled
         }
-        return !isOver
+        if !wasSettled { cancel() }
     }
 
     /// Waits for the end; the error says that it came too late or was not wanted any more.
@@ -66,9 +87,12 @@ struct ExchangeState {
     private let limits: Fetcher.Limits
     private var url: URL
     private var redirects = 0
+    private var hasHead = false
     private var announced: Int?
     private var bytes: [UInt8] = []
     private(set) var outcome: Result<FetchedBody, FetchError>?
+    /// Whether the session is done with the task, or has been told to be.
+    var isSettled = false
 
     init(url: URL, limits: Fetcher.Limits) {
         self.url = url
@@ -104,7 +128,7 @@ struct ExchangeState {
             outcome = .failure(.http(status: status))
             return
         }
-        announced = length
+        (hasHead, announced) = (true, length)
         guard let length else { return }
         if length > limits.bytes { outcome = .failure(.tooLarge(limit: limits.bytes)) }
     }
@@ -118,13 +142,16 @@ struct ExchangeState {
         bytes.append(contentsOf: data)
     }
 
-    mutating func complete(_ failure: FetchError?) {
+    /// Takes the end; `status` is for an answer whose head was kept back, such as a redirect to nowhere.
+    mutating func complete(_ failure: FetchError?, status: Int) {
         if let announced, announced != bytes.count {
             outcome = .failure(.truncated(received: bytes.count, announced: announced))
         } else if let failure {
             outcome = .failure(failure)
-        } else {
+        } else if hasHead {
             outcome = .success(FetchedBody(bytes: bytes, url: url))
+        } else {
+            outcome = .failure(.http(status: status))
         }
         bytes = []
     }

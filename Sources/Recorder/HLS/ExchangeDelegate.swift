@@ -22,11 +22,14 @@ final class ExchangeDelegate: NSObject, URLSessionDataDelegate, Sendable {
         newRequest request: URLRequest,
         completionHandler: @escaping (URLRequest?) -> Void
     ) {
-        // The session resolves a relative `Location` wrongly, so that is done here.
+        // The session resolves a relative `Location` wrongly, so that is done here. It also ends the process, before it
+        // calls this, when the `Location` is `//[v6]/…` or `//a%2Fb/…`: FoundationNetworking 6.3, `redirectRequest`.
         let location = response.value(forHTTPHeaderField: "Location") ?? ""
-        var followed = request
-        let goesOn = update(task) { followed.url = $0.redirect(to: location) }
-        completionHandler(goesOn ? followed : nil)
+        exchange(of: task)?.redirect(to: location) { next in
+            var followed = request
+            followed.url = next
+            completionHandler(followed)
+        }
     }
 
     func urlSession(
@@ -36,14 +39,14 @@ final class ExchangeDelegate: NSObject, URLSessionDataDelegate, Sendable {
         completionHandler: @escaping (URLSession.ResponseDisposition) -> Void
     ) {
         let answer = response as? HTTPURLResponse
-        let goesOn = update(dataTask) {
+        exchange(of: dataTask)?.update {
             $0.head(status: answer?.statusCode ?? 0, length: answer?.announcedBytes)
         }
-        completionHandler(goesOn ? .allow : .cancel)
+        completionHandler(.allow)
     }
 
     func urlSession(_ session: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
-        if !update(dataTask, { $0.body(data) }) { dataTask.cancel() }
+        exchange(of: dataTask)?.update { $0.body(data) }
     }
 
     func urlSession(
@@ -51,16 +54,12 @@ final class ExchangeDelegate: NSObject, URLSessionDataDelegate, Sendable {
         task: URLSessionTask,
         didCompleteWithError error: (any Error)?
     ) {
-        update(task) { $0.complete(error.map(FetchError.init)) }
+        let status = (task.response as? HTTPURLResponse)?.statusCode ?? 0
+        exchange(of: task)?.complete(error.map(FetchError.init), status: status)
     }
 
-    /// Whether the task goes on.
-    @discardableResult
-    private func update(
-        _ task: URLSessionTask,
-        _ change: (inout ExchangeState) -> Void
-    ) -> Bool {
-        exchanges.withLock { $0[task.taskIdentifier] }?.update(change) ?? false
+    private func exchange(of task: URLSessionTask) -> Exchange? {
+        exchanges.withLock { $0[task.taskIdentifier] }
     }
 }
 

@@ -51,7 +51,7 @@ final class Fetcher: Sendable {
         defer { exchanges.end(task.taskIdentifier) }
         task.resume()
         let failure = exchange.wait(for: limits.timeout, until: stop)
-        if failure != nil { task.cancel() }
+        exchange.settle { task.cancel() }
         return try exchange.result(or: failure)
     }
 }

@@ -75,14 +75,18 @@ struct HLSRun {
 }
 
 extension HLSRun {
-    private func record(_ update: PlaylistTracker.Update) throws(SourceError) {
+    private mutating func record(_ update: PlaylistTracker.Update) throws(SourceError) {
         if update.isReset { sink.note(.sequenceReset) }
         if update.missed > 0 { sink.note(.segmentsMissed(update.missed)) }
-        for segment in update.segments where !stop.isRequested { try record(segment) }
+        for segment in update.segments {
+            tracker.begin(segment)
+            guard try record(segment) else { return }
+        }
+        tracker.completeAll()
     }
 
-    /// Appends one segment, or notes that it could not be had.
-    private func record(_ segment: MediaSegment) throws(SourceError) {
+    /// Appends one segment, or notes that it could not be had; `false` when a stop has come first.
+    private func record(_ segment: MediaSegment) throws(SourceError) -> Bool {
         switch fetch(segment) {
         case .success(let media):
             do throws(SystemError) {
@@ -91,11 +95,12 @@ extension HLSRun {
                 throw .sink(error)
             }
             sink.note(.segmentWritten)
-        case .failure(.fetch(.cancelled)): break
+        case .failure(.fetch(.cancelled)): return false
         case .failure(let error):
             sink.note(.segmentsMissed(1))
             logMiss(of: segment, error)
         }
+        return true
     }
 
     /// Tries several times, with pauses that a stop cuts short.

@@ -21,6 +21,8 @@ struct PlaylistTracker: Sendable {
     private let floor: Duration
     /// The number of the next new segment; `nil` before the first load.
     private var next: UInt64?
+    /// The segment that is being fetched.
+    private var underWay: UInt64?
     private var window = Window()
     /// The start of the latest load that brought news, and the loads since then that did not.
     private var lastNews: BootTime?
@@ -30,11 +32,23 @@ struct PlaylistTracker: Sendable {
         self.floor = floor
     }
 
-    /// The same place in the stream, for a run that starts after a pause: the silence before it does not count.
+    /// The same place in the stream, for a run that starts after a pause: the silence before it does not count, and
+    /// what the run before did not complete is new again.
     var resumed: PlaylistTracker {
         var resumed = self
         (resumed.lastNews, resumed.quietLoads) = (nil, 0)
+        (resumed.next, resumed.underWay) = (underWay ?? next, nil)
         return resumed
+    }
+
+    /// Says that a segment of the latest update is being fetched, and those before it are done with.
+    mutating func begin(_ segment: MediaSegment) {
+        underWay = segment.sequence
+    }
+
+    /// Says that all segments of the latest update are done with.
+    mutating func completeAll() {
+        underWay = nil
     }
 
     /// When to load the playlist next, measured from the start of the latest load.

@@ -38,7 +38,7 @@ struct HLSFetcherTests {
         "what is not a whole body of status 200 is an error",
         arguments: [
             (.status(404), .http(status: 404)), (.status(500), .http(status: 500)),
-            (.status(204), .http(status: 204)),
+            (.status(204), .http(status: 204)), (.status(302), .http(status: 302)),
             (
                 .init(body: [1, 2, 3], announced: 10),
                 .truncated(received: 3, announced: 10)
@@ -112,6 +112,29 @@ struct HLSFetcherTests {
         )
     }
 
+    @Test("a stop at any moment of a chain of redirects is survived")
+    func cancelledAtAnyMoment() async throws {
+        let server = try HLSScriptedServer { path, _ in
+            path.count < 12 ? .redirect(path + "x") : .text("end")
+        }
+        let ends = try await withThrowingTaskGroup(of: Int.self) { group in
+            for delay in stride(from: 0, to: 6_000_000, by: 20_000) {
+                let stop = try StopSignal()
+                group.addTask {
+                    async let stopped: Void = onThread { requestAfter(delay, stop) }
+                    let result = await onThread {
+                        fetched(Fetcher(), server.url("/"), standard, stop)
+                    }
+                    await stopped
+                    return result == .failure(.cancelled) ? 1 : 0
+                }
+                if delay % 160_000 == 0 { _ = try await group.next() }
+            }
+            return try await group.reduce(0, +)
+        }
+        #expect(ends > 0)
+    }
+
     @Test("memory and descriptors do not grow over hundreds of fetches")
     func growth() async throws {
         let body = [UInt8](repeating: 0x47, count: 188 * 1000)
@@ -128,7 +151,8 @@ struct HLSFetcherTests {
             return (residentKilobytes() - before.0, openDescriptors() - before.1)
         }
         print("resident memory grew by \(growth.0) kB over 500 fetches of 188 kB")
-        #expect(growth.0 < 20_000)
+        // Other tests run meanwhile in this process; bodies that are kept would be 94,000 kB.
+        #expect(growth.0 < 60_000)
         #expect(growth.1 < 100, "other tests open some")
     }
 
@@ -159,3 +183,10 @@ private func residentKilobytes() -> Int {
 }
 
 private func openDescriptors() -> Int { (try? FileSystem.entries(of: "/proc/self/fd"))?.count ?? 0 }
+
+/// Requests a stop so many nanoseconds from now.
+private func requestAfter(_ nanoseconds: Int, _ stop: StopSignal) {
+    let moment = BootTime.now().advanced(by: .nanoseconds(nanoseconds))
+    while BootTime.now() < moment {}
+    stop.request()
+}

@@ -203,6 +203,23 @@ struct HLSSourceTests {
         #expect(outcome.result == .failure(.sink(full)))
     }
 
+    @Test("a run after one that failed begins with the segment that was not stored")
+    func resumed() async throws {
+        let server = try HLSScriptedServer { path, _ in
+            path.hasPrefix("/live") ? playlist(0, "abcd", ended: true) : media(path)
+        }
+        let source = source(server)
+        let failed = await run(source, until: stop) { total throws(SystemError) in
+            if total > 376 { throw SystemError(call: "write", code: 28) }
+        }
+        #expect(failed.collected.events == [.segmentWritten])
+        let resumed = await run(source, until: stop)
+        #expect(resumed.result == .success(.finished))
+        #expect(resumed.collected.names == "bcd")
+        let again = await run(source, until: stop)
+        #expect(again.collected.bytes == [])
+    }
+
     /// With short pauses, so that the tests are over soon.
     private func source(_ server: HLSScriptedServer) -> HLSSource {
         var settings = HLSSource.Settings()
