@@ -170,7 +170,7 @@ def main():
         check_probes(container, port)
         check_hardening(pod, container)
         # Loopback would shut out the kubelet and Prometheus.
-        expect(given["--web.listen-address"] == f":{port}", f"{container['name']}: address")
+        expect(given.get("--web.listen-address") == f":{port}", f"{container['name']}: address")
     liveness = recorder["livenessProbe"]["httpGet"]
     expect(liveness == {"path": "/health", "port": 9847}, f"the recorder's liveness asks {liveness}")
     own = {p: exporter[p]["httpGet"]["path"] for p in ("livenessProbe", "readinessProbe")}

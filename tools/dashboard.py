@@ -137,10 +137,8 @@ def check_names(board, families, expect):
     for query in board.queries():
         expect_known(query, families, expect)
     for name, selector, label in board.series_of_variables():
-        metric = selector.partition("{")[0]
-        labels = {key for series in families.get(metric, []) for key in series}
-        expect(metric in families, f"${name}: no metric {metric}")
-        expect(label in labels | FROM_PROMETHEUS, f"${name}: {metric} has no label {label}")
+        full = selector if "{" in selector else selector + "{}"
+        expect_known(Query(f"${name}", full, f"{{{{{label}}}}}"), families, expect)
 
 
 def expect_known(query, families, expect):

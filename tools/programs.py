@@ -38,9 +38,12 @@ class Report:
         if not holds:
             self.problems.append(problem)
 
-    def end(self, subject):
+    def end_if_wrong(self, subject):
         for problem in self.problems:
             print(f"{subject}: {problem}", file=sys.stderr)
         if self.problems:
             sys.exit(1)
+
+    def end(self, subject):
+        self.end_if_wrong(subject)
         print(f"{subject}: {self.checked} checks passed")

@@ -4,7 +4,6 @@ import json
 import re
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -42,7 +41,7 @@ def wait_for(what, seconds, condition):
         except (urllib.error.URLError, ConnectionError):
             pass
         time.sleep(0.1)
-    sys.exit(f"waited {seconds} s in vain for {what}")
+    raise TimeoutError(f"waited {seconds} s in vain for {what}")
 
 
 class Pod:
@@ -130,11 +129,11 @@ class Stage:
         return json.loads(fetch(url))["data"]["result"]
 
     def query(self, expression):
-        """{labels: value} of an instant query; a query that Prometheus refuses ends the check."""
+        """{labels: value} of an instant query; a query that Prometheus refuses is a ValueError."""
         try:
             result = self.ask("query", query=expression)
         except urllib.error.HTTPError as error:
-            sys.exit(f"Prometheus refuses {expression}: {error.read().decode()}")
+            raise ValueError(f"Prometheus refuses {expression}: {error.read().decode()}") from error
         return [(found["metric"], float(found["value"][1])) for found in result]
 
     def value(self, expression):
