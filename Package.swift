@@ -63,6 +63,11 @@ let package = Package(
             swiftSettings: testing
         ),
         .testTarget(
+            name: "DeploymentTests",
+            dependencies: ["Recorder", "Exporter", "StreamVaultTelemetry", "Posix"],
+            swiftSettings: testing
+        ),
+        .testTarget(
             name: "EndToEndTests",
             dependencies: ["Recorder", "Exporter"],
             swiftSettings: testing

@@ -1,0 +1,15 @@
+import Posix
+import Testing
+
+@testable import Exporter
+
+@Suite("Deployment of the exporter")
+struct ExporterDeploymentTests {
+    @Test("every flag of the manifest exists")
+    func flags() throws {
+        let known = Set(Arguments.table.flags.map { "--" + $0.name })
+        let given = try #require(try Manifest().flags["exporter"])
+        #expect(!given.isEmpty)
+        #expect(Set(given.keys).subtracting(known).isEmpty)
+    }
+}

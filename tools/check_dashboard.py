@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Checks grafana/ on the real thing: recorders are shut down before the eyes of a real Prometheus.
+
+Every query of the dashboard is asked while a shutdown runs, after it was killed, after one that
+ended by itself, when the pod is gone, and when the next one is there. Needs `prometheus` in the
+PATH; the programs in .build/debug, or where STREAMVAULT_BIN says. Takes half a minute.
+`--show` prints what every panel showed.
+"""
+
+import json
+import re
+import signal
+import sys
+import tempfile
+import time
+
+from dashboard import Dashboard, check_colours, check_names, lint
+from programs import ROOT, Report
+from stage import RECORDER, Stage, wait_for
+
+report = Report()
+expect = report.expect
+
+NOW = ["Recorder", "Shutdown in progress", "Phase", "Time to the deadline", "Recordings open",
+       "Running shutdown by phase"]
+LAST = ["Last shutdown by phase", "Last outcome", "Last shutdown", "Last duration",
+        "Grace period used", "Abandoned recordings"]
+
+
+def shown_by(board, stage):
+    """What every panel shows now: {title: {legend: value}}."""
+    shown = {}
+    for panel in board.charts:
+        series = shown.setdefault(panel["title"], {})
+        for target, query in zip(panel["targets"], board.queries_of(panel), strict=True):
+            for labels, value in stage.query(query.filled(RECORDER)):
+                legend = re.sub(
+                    r"\{\{(\w+)\}\}", lambda name: labels.get(name[1], ""), target["legendFormat"]
+                )
+                expect(legend not in series, f"{panel['title']}: {legend} twice")
+                series[legend] = value
+    return shown
+
+
+def rehearse(stage, board):
+    """Plays two pods' lives and stops, with its name, at each moment worth a look."""
+    first, second = stage.pods
+    up = f'streamvault_recorder_up{{instance="{first.address}"}}'
+    active = "max(streamvault_recordings_active)"
+
+    exporter, recorder = first.start_exporter(), first.start_recorder()
+    stage.start_prometheus()
+    wait_for("the recording", 10, lambda: "streamvault_recording_written_bytes" in first.page())
+    check_names(board, first.page(), expect)
+    check_colours(board, first.page(), expect)
+    wait_for("Prometheus", 20, lambda: stage.value(active) == 1)
+    stage.await_value(f"min(count_over_time({up}[1h])) >= bool 3", 1)
+    yield "before"
+
+    recorder.send_signal(signal.SIGTERM)
+    elapsed = 'streamvault_shutdown_phase_elapsed_seconds{phase="recordings"}'
+    stage.await_value(f"{elapsed} > bool 1", 1)
+    yield "during"
+
+    recorder.kill()
+    stage.await_value(up, 0)
+    yield "killed"
+
+    recorder = first.start_recorder()
+    stage.await_value(f"sum({up}) + {active}", 2)
+    recorder.send_signal(signal.SIGTERM)
+    expect(recorder.wait(60) == 0, f"the recorder left with {recorder.returncode}")
+    stage.await_value(up, 0)
+    yield "after"
+
+    exporter.terminate()
+    exporter.wait(60)
+    stage.await_value(up, None)
+    yield "gone"
+
+    second.start_exporter()
+    recorder = second.start_recorder()
+    stage.await_value(active, 1)
+    yield "next pod"
+
+    recorder.kill()
+    stage.await_value("streamvault_recorder_up", 0)
+    yield "crashed"
+
+
+def check_before(shown):
+    expect(list(shown["Recorder"]) == ["recording"], f"before: {shown['Recorder']}")
+    expect(shown["Shutdown in progress"] == {"in progress": 0}, "before: in progress")
+    expect(shown["Recordings open"] == {"active": 1, "finalizing": 0}, "before: recordings open")
+    never = ["Phase duration, 95th percentile", "Phases that did not end well", "Finalize errors"]
+    for title in ["Phase", "Time to the deadline"] + LAST + never:
+        expect(shown[title] == {}, f"before: {title} shows {shown[title]}")
+    check_ends(shown, "before")
+
+
+def check_during(shown):
+    expect(list(shown["Recorder"]) == ["stopping"], f"during: {shown['Recorder']}")
+    expect(shown["Shutdown in progress"] == {"in progress": 1}, "during: in progress")
+    expect(list(shown["Phase"]) == ["recordings"], f"during: {shown['Phase']}")
+    left = shown["Time to the deadline"].get("left", 0)
+    expect(45 < left < 60, f"during: {left} s to the deadline of 60")
+    phases = shown["Running shutdown by phase"]
+    expect(phases.get("grace period") == 60, f"during: {phases}")
+    expect(1 < phases.get("recordings", 0) < 6, f"during: {phases}")
+
+
+def check_killed(shown):
+    expect(list(shown["Recorder"]) == ["killed"], f"killed: {shown['Recorder']}")
+    expect(list(shown["Last outcome"]) == ["killed"], f"killed: {shown['Last outcome']}")
+    expect(shown["Abandoned recordings"] == {"abandoned": 1}, "killed: abandoned")
+    bad = shown["Phases that did not end well"]
+    expect(bad == {"recordings: killed": 1}, f"killed: {bad}")
+    lasted = shown["Last shutdown by phase"].get("recordings", 0)
+    expect(0.5 < lasted < 6, f"killed: recordings lasted {lasted}")
+    check_ends(shown, "killed", "killed")
+
+
+def check_stopped(shown, when, logged):
+    """The panels about a shutdown that ended by itself, against the durations in the recorder's log."""
+    phases = shown["Last shutdown by phase"]
+    expect(logged and phases.keys() == logged.keys(), f"{when}: phases {sorted(phases)}")
+    for phase, seconds in logged.items():
+        off = abs(phases.get(phase, 0) - seconds)
+        expect(off < 0.01, f"{when}: {phase} {phases.get(phase)}, logged {seconds}")
+    duration, total = shown["Last duration"].get("duration", 0), sum(logged.values())
+    expect(abs(duration - total) < 0.1, f"{when}: duration {duration}, logged {total}")
+    used = shown["Grace period used"].get("used", 0)
+    expect(abs(used - duration / 60) < 0.001, f"{when}: {used} of the grace period")
+    expect(shown["Abandoned recordings"] == {"abandoned": 0}, f"{when}: abandoned")
+    age = time.time() - shown["Last shutdown"].get("when", 0) / 1000
+    expect(0 < age < 120, f"{when}: last shutdown {age} s ago")
+    outcome = next(iter(shown["Last outcome"]), None)
+    expect(outcome in ("clean", "degraded"), f"{when}: outcome {outcome}")
+    check_ends(shown, when, "killed", outcome)
+    p95 = shown["Phase duration, 95th percentile"].get("recordings", 0)
+    expect(2.5 < p95 <= 10, f"{when}: 95th percentile of recordings {p95}")
+
+
+def check_ends(shown, when, *outcomes):
+    wanted = {outcome: float(outcome in outcomes) for outcome in
+              ("clean", "degraded", "killed", "crashed")}
+    ended = shown["Runs ended in the time range"]
+    expect(ended == wanted, f"{when}: runs ended {ended}, not {wanted}")
+
+
+def check_next(gone, following, crashed):
+    """A new pod does not hide the last shutdown of the old one, until it has an end of its own."""
+    expect(list(following["Recorder"]) == ["recording"], f"next pod: {following['Recorder']}")
+    for title in LAST:
+        expect(following[title] == gone[title], f"next pod: {title} shows {following[title]}")
+    expect(list(crashed["Last outcome"]) == ["crashed"], f"crashed: {crashed['Last outcome']}")
+    expect(crashed["Abandoned recordings"] == {"abandoned": 1}, "crashed: abandoned")
+    check_ends(crashed, "crashed", "crashed", "killed", *gone["Last outcome"])
+
+
+def main():
+    board = Dashboard(ROOT / "grafana" / "streamvault-shutdown.json")
+    lint(board, expect)
+    report.end_if_wrong("grafana")
+    moments = {}
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(folder, pods=2)
+        try:
+            for moment in rehearse(stage, board):
+                moments[moment] = shown_by(board, stage)
+                if moment == "after":
+                    logged = stage.logged_phases()
+        except (TimeoutError, ValueError) as error:
+            expect(False, str(error))
+            report.end("grafana")
+        finally:
+            stage.stop_all()
+    if "--show" in sys.argv:
+        print(json.dumps(moments, indent=1))
+    check_before(moments["before"])
+    check_during(moments["during"])
+    check_killed(moments["killed"])
+    check_stopped(moments["after"], "after", logged)
+    check_stopped(moments["gone"], "gone", logged)
+    expect(list(moments["after"]["Recorder"]) == ["stopped"], "after: not stopped")
+    expect(moments["after"]["Shutdown in progress"] == {"in progress": 0}, "after: in progress")
+    for title in NOW:
+        expect(moments["gone"][title] == {}, f"gone: {title} shows {moments['gone'][title]}")
+    check_next(moments["gone"], moments["next pod"], moments["crashed"])
+    report.end("grafana")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Checks k8s/ against the schemas of Kubernetes and against the programs as they are built.
+
+Needs PyYAML and kubernetes-validate; the programs in .build/debug, or where STREAMVAULT_BIN says.
+"""
+
+import re
+import subprocess
+import tempfile
+
+import kubernetes_validate
+import yaml
+
+from programs import ROOT, Report, flags, program
+
+VERSIONS = ["1.33", "1.34", "1.35", "1.36"]
+FOLDER = ROOT / "k8s"
+# What each program answers, by the port in the manifest.
+ENDPOINTS = {9847: {"/metrics", "/health", "/-/healthy", "/-/ready"}, 8000: {"/health"}}
+KUBELET_SECONDS = 2  # What a sidecar has left when the grace period is used up.
+
+report = Report()
+expect = report.expect
+
+
+def documents(name):
+    return [d for d in yaml.safe_load_all((FOLDER / name).read_text()) if d]
+
+
+def seconds(text):
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m|h)", text).groups()
+    return int(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[unit]
+
+
+def mebibytes(text):
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", text).groups()
+    return int(number) * {"Mi": 1, "Gi": 1024}[unit]
+
+
+def check_schemas(objects):
+    for item in objects:
+        for version in VERSIONS:
+            try:
+                kubernetes_validate.validate(item, version, strict=True)
+                expect(True, "")
+            except kubernetes_validate.ValidationError as error:
+                expect(False, f"{item['kind']}, Kubernetes {version}: {error}")
+
+
+def check_flags(container):
+    """Every flag and variable exists, and each flag is written --flag=value; returns {flag: value}."""
+    known = flags(container["name"])
+    given = {}
+    for argument in container["args"]:
+        flag, equals, value = argument.partition("=")
+        expect(flag in known, f"{container['name']}: unknown flag {flag}")
+        expect(equals and value, f"{container['name']}: {flag} without a value")
+        given[flag] = value
+    for variable in container.get("env", []):
+        name = variable["name"]
+        expect(name in known.values(), f"{container['name']}: unknown variable {name}")
+    return given
+
+
+def check_probes(container, port):
+    """Probes ask, by number, for what is served; returns nothing."""
+    ports = [entry["containerPort"] for entry in container["ports"]]
+    expect(ports == [port], f"{container['name']}: ports {ports}, not {[port]}")
+    for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+        get = container.get(kind, {}).get("httpGet", {})
+        served = ENDPOINTS.get(get.get("port"), set())
+        expect(get.get("path") in served, f"{container['name']}: {kind} asks {get}")
+
+
+def check_hardening(pod, container):
+    name, context = container["name"], container["securityContext"]
+    expect(pod["securityContext"]["runAsNonRoot"] is True, "the pod may run as root")
+    expect(pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", "no seccomp")
+    expect(context["readOnlyRootFilesystem"] is True, f"{name}: root file system is writable")
+    expect(context["allowPrivilegeEscalation"] is False, f"{name}: may gain privileges")
+    expect(context["capabilities"] == {"drop": ["ALL"]}, f"{name}: keeps capabilities")
+    expect("memory" in container["resources"]["limits"], f"{name}: no limit of memory")
+
+
+def check_volumes(workload, pod, recorder, exporter, recorder_flags, exporter_flags, config):
+    mounts = {m["mountPath"]: m for m in recorder["volumeMounts"]}
+    shared = {m["mountPath"]: m for m in exporter["volumeMounts"]}
+    claims = [c["metadata"]["name"] for c in workload.get("volumeClaimTemplates", [])]
+    volumes = {v["name"]: v for v in pod["volumes"]}
+    for mount in list(mounts.values()) + list(shared.values()):
+        expect(mount["name"] in claims or mount["name"] in volumes, f"no volume {mount['name']}")
+    written = mounts.get(recorder_flags["--telemetry-dir"], {})
+    read = shared.get(exporter_flags["--telemetry-dir"], {})
+    expect(written.get("name") and written.get("name") == read.get("name"), "telemetry is not shared")
+    expect(not written.get("readOnly"), "the recorder cannot write its telemetry")
+    expect(read.get("readOnly") is True, "the exporter may write the telemetry")
+    memory = volumes[written["name"]]["emptyDir"]
+    expect(memory.get("medium") == "Memory", "telemetry is not kept in memory")
+    expect(mebibytes(memory["sizeLimit"]) >= 8, "the telemetry volume is too small")
+    expect(config["metadata"]["name"] == volumes["config"]["configMap"]["name"], "another ConfigMap")
+    directory, _, file = recorder_flags["--config"].rpartition("/")
+    expect(mounts.get(directory, {}).get("name") == "config", f"nothing is mounted on {directory}")
+    expect(file in config["data"], f"the ConfigMap has no {file}")
+    recordings = re.search(r'recordings_dir: "(.*?)"', config["data"][file]).group(1)
+    expect(mounts.get(recordings, {}).get("name") in claims, f"{recordings} is not on a claim")
+
+
+def check_configuration(config):
+    """The recorder accepts what the ConfigMap holds."""
+    for name, text in config["data"].items():
+        with tempfile.NamedTemporaryFile("w", suffix=name) as file:
+            file.write(text)
+            file.flush()
+            command = [program("recorder"), "--config", file.name, "--check-config"]
+            run = subprocess.run(command, capture_output=True, text=True)
+        expect(run.returncode == 0, f"{name}: {run.stderr.strip()}")
+
+
+def check_grace(pod, recorder, recorder_flags, monitor):
+    """The pod's grace period holds the recorder's, the wait for a last scrape, and the kubelet's own."""
+    endpoint = monitor["spec"]["podMetricsEndpoints"][0]
+    linger = 2 * seconds(endpoint["interval"]) + 5
+    recorder_grace = seconds(recorder_flags["--shutdown.grace-period"])
+    needed = recorder_grace + linger + KUBELET_SECONDS
+    granted = pod.get("terminationGracePeriodSeconds", 30)
+    expect(granted >= needed, f"terminationGracePeriodSeconds {granted}, needed {needed}")
+    of_probe = recorder["livenessProbe"].get("terminationGracePeriodSeconds", granted)
+    expect(of_probe >= recorder_grace, f"a failed liveness grants {of_probe} of {recorder_grace} s")
+
+
+def check_monitor(monitor, template, exporter, exporter_flags):
+    labels = template["metadata"]["labels"].items()
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    endpoint = monitor["spec"]["podMetricsEndpoints"][0]
+    expect(monitor["kind"] == "PodMonitor", "not a PodMonitor: others lose terminating pods")
+    expect(wanted <= labels, "the PodMonitor selects other pods")
+    expect(endpoint["port"] in [p["name"] for p in exporter["ports"]], "no port for the PodMonitor")
+    path = exporter_flags.get("--web.telemetry-path", "/metrics")
+    expect(endpoint["path"] == path, f"the PodMonitor asks for {endpoint['path']}")
+    expect(
+        seconds(endpoint["scrapeTimeout"]) <= seconds(endpoint["interval"]),
+        "the scrape's timeout is longer than its interval",
+    )
+
+
+def main():
+    kustomization = documents("kustomization.yaml")[0]
+    expect("podmonitor.yaml" not in kustomization["resources"], "the base needs the operator's CRD")
+    objects = [d for name in kustomization["resources"] for d in documents(name)]
+    files = {p.name for p in FOLDER.glob("*.yaml")} - {"kustomization.yaml", "podmonitor.yaml"}
+    expect(files == set(kustomization["resources"]), f"kustomization.yaml does not list {files}")
+    check_schemas(objects)
+
+    by_kind = {item["kind"]: item for item in objects}
+    workload, service, config = (by_kind[k] for k in ("StatefulSet", "Service", "ConfigMap"))
+    template = workload["spec"]["template"]
+    pod = template["spec"]
+    monitor = documents("podmonitor.yaml")[0]
+
+    expect(workload["spec"]["replicas"] == 1, "more than one writer")
+    expect(workload["spec"]["serviceName"] == service["metadata"]["name"], "another Service")
+    expect(service["spec"]["selector"].items() <= template["metadata"]["labels"].items(), "selector")
+    expect([c["name"] for c in pod["containers"]] == ["recorder"], "the recorder is not alone")
+    expect([c["name"] for c in pod["initContainers"]] == ["exporter"], "the exporter is no sidecar")
+    recorder, exporter = pod["containers"][0], pod["initContainers"][0]
+    expect(exporter.get("restartPolicy") == "Always", "the sidecar is not a native one")
+
+    recorder_flags, exporter_flags = check_flags(recorder), check_flags(exporter)
+    for container, given, port in ((recorder, recorder_flags, 8000), (exporter, exporter_flags, 9847)):
+        check_probes(container, port)
+        check_hardening(pod, container)
+        # Loopback would shut out the kubelet and Prometheus.
+        expect(given.get("--web.listen-address") == f":{port}", f"{container['name']}: address")
+    liveness = recorder["livenessProbe"]["httpGet"]
+    expect(liveness == {"path": "/health", "port": 9847}, f"the recorder's liveness asks {liveness}")
+    own = {p: exporter[p]["httpGet"]["path"] for p in ("livenessProbe", "readinessProbe")}
+    expect(set(own.values()) == {"/-/healthy", "/-/ready"}, f"the exporter's own probes ask {own}")
+
+    check_volumes(
+        workload["spec"], pod, recorder, exporter, recorder_flags, exporter_flags, config
+    )
+    check_configuration(config)
+    check_grace(pod, recorder, recorder_flags, monitor)
+    check_monitor(monitor, template, exporter, exporter_flags)
+    report.end("k8s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""A recorder in pods that come and go, and a Prometheus that scrapes them every second; all on loopback."""
+
+import json
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from programs import program
+
+RECORDER = "cam"
+# Ends only when it is killed or nobody reads it: the phase "recordings" lasts about four seconds.
+STUBBORN = 'trap "" INT TERM; while :; do cat "$0" || exit; sleep 0.2; done'
+# Seven null packets of MPEG-TS.
+PACKETS = (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 7
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
+
+
+def wait_for(what, seconds, condition):
+    """Returns the first truthy value of `condition`; a server that is not up yet counts as no."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            value = condition()
+            if value:
+                return value
+        except (urllib.error.URLError, ConnectionError):
+            pass
+        time.sleep(0.1)
+    raise TimeoutError(f"waited {seconds} s in vain for {what}")
+
+
+class Pod:
+    """Where one recorder and its exporter share a telemetry directory, and Prometheus finds them."""
+
+    def __init__(self, stage, number):
+        self.stage = stage
+        self.address = f"127.0.0.1:{free_port()}"
+        self.telemetry = stage.folder / f"telemetry-{number}"
+        self.telemetry.mkdir()
+
+    def start_recorder(self):
+        config = str(self.stage.folder / "recorder.json5")
+        return self.stage.start(
+            "recorder", program("recorder"), "--config", config,
+            "--telemetry-dir", str(self.telemetry),
+        )
+
+    def start_exporter(self):
+        return self.stage.start(
+            "exporter", program("exporter"), "--telemetry-dir", str(self.telemetry),
+            "--web.listen-address", self.address,
+        )
+
+    def page(self):
+        """The exporter's page: {sample name: [labels]}."""
+        families = {}
+        for line in fetch(f"http://{self.address}/metrics").splitlines():
+            if line and not line.startswith("#"):
+                name, labels = re.fullmatch(r"(\w+)(?:\{(.*)\})? \S+", line).groups()
+                families.setdefault(name, []).append(
+                    dict(re.findall(r'(\w+)="(.*?)"', labels or ""))
+                )
+        return families
+
+
+class Stage:
+    def __init__(self, folder, pods):
+        self.folder = Path(folder)
+        self.processes = []
+        self.pods = [Pod(self, number) for number in range(pods)]
+        self.prometheus_address = f"127.0.0.1:{free_port()}"
+        packets = self.folder / "packets.ts"
+        packets.write_bytes(PACKETS)
+        argv = ["sh", "-c", STUBBORN, str(packets)]
+        self.write("recorder.json5", {
+            "name": RECORDER,
+            "recordings_dir": str(self.folder / "recordings"),
+            "web": {"listen_address": [f"unix:{self.folder}/recorder.socket"]},
+            "streams": [{"name": "slow", "source": {"type": "command", "argv": argv}}],
+        })
+        self.write("prometheus.yml", {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "scrape_configs": [{
+                "job_name": "streamvault",
+                "static_configs": [{"targets": [pod.address for pod in self.pods]}],
+            }],
+        })
+
+    def write(self, name, value):
+        (self.folder / name).write_text(json.dumps(value))
+
+    def start(self, name, *command):
+        """The process; its output goes to NAME.log, which begins anew."""
+        with open(self.folder / f"{name}.log", "w") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.processes.append(process)
+        return process
+
+    def start_prometheus(self):
+        return self.start(
+            "prometheus", "prometheus", f"--config.file={self.folder}/prometheus.yml",
+            f"--storage.tsdb.path={self.folder}/data",
+            f"--web.listen-address={self.prometheus_address}",
+        )
+
+    def stop_all(self):
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def ask(self, path, **parameters):
+        url = f"http://{self.prometheus_address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        return json.loads(fetch(url))["data"]["result"]
+
+    def query(self, expression):
+        """{labels: value} of an instant query; a query that Prometheus refuses is a ValueError."""
+        try:
+            result = self.ask("query", query=expression)
+        except urllib.error.HTTPError as error:
+            raise ValueError(f"Prometheus refuses {expression}: {error.read().decode()}") from error
+        return [(found["metric"], float(found["value"][1])) for found in result]
+
+    def value(self, expression):
+        """The value of the first series, or None."""
+        return next((value for _, value in self.query(expression)), None)
+
+    def await_value(self, expression, wanted, seconds=15):
+        wait_for(f"{expression} = {wanted}", seconds, lambda: self.value(expression) == wanted)
+
+    def logged_phases(self):
+        """What the recorder wrote into its log about its last shutdown: {phase: seconds}."""
+        text = (self.folder / "recorder.log").read_text()
+        found = re.findall(r'Shutdown phase ended" phase=(\w+) .*seconds=(\S+)', text)
+        return {phase: float(seconds) for phase, seconds in found}
