@@ -120,8 +120,7 @@ def main():
             return process
 
         headline("A live stream starts")
-        stream = start(TOOLS / "live_hls.sh", base / "source", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        cleanup.callback(stream.stdin.close)
+        stream = start(TOOLS / "live_hls.sh", base / "source", stdout=subprocess.PIPE, text=True)
         playlist = stream.stdout.readline().strip()
         print(f"  {playlist}")
 

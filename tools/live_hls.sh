@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A live HLS stream on loopback: ffmpeg's test picture and tone, served by Python.
-# usage: live_hls.sh DIRECTORY   prints the playlist's URL when it can be played; ends with its standard input.
+# usage: live_hls.sh DIRECTORY   prints the playlist's URL when it can be played; SIGTERM ends all of it.
 set -euo pipefail
 
 dir=${1:?usage: live_hls.sh DIRECTORY}
@@ -23,4 +23,4 @@ until grep -q '^Serving' "$dir/server.log" 2>/dev/null && grep -qs EXTINF "$dir/
 done
 port=$(sed -n 's/^Serving HTTP on [^ ]* port \([0-9]*\).*/\1/p' "$dir/server.log")
 echo "http://127.0.0.1:$port/live.m3u8"
-cat >/dev/null
+wait

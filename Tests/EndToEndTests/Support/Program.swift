@@ -3,7 +3,6 @@ import Foundation
 /// A program that a test started, with what it wrote.
 final class Program {
     private let process = Process()
-    private let input = Pipe()
     private let logPath: String
 
     init(_ name: String, _ arguments: [String], logPath: String) throws {
@@ -13,7 +12,7 @@ final class Program {
         process.executableURL = Self.locate(name)
         process.arguments =
             process.executableURL?.path == "/usr/bin/env" ? [name] + arguments : arguments
-        process.standardInput = input
+        process.standardInput = FileHandle.nullDevice
         process.standardOutput = log
         process.standardError = log
         try process.run()
@@ -26,11 +25,17 @@ final class Program {
 
     func signal(_ signal: Int32) { Foundation.kill(process.processIdentifier, signal) }
 
-    /// Ends it at once, if it still runs, and what ends with its standard input.
+    /// Ends it at once.
     func kill() {
-        try? input.fileHandleForWriting.close()
-        if process.isRunning { signal(SIGKILL) }
-        process.waitUntilExit()
+        signal(SIGKILL)
+        _ = try? exitStatus()
+    }
+
+    /// Ends it, if it still runs, with the chance to end what it has started itself.
+    func cleanUp() {
+        guard process.isRunning else { return }
+        signal(SIGTERM)
+        if (try? exitStatus(within: 10)) == nil { kill() }
     }
 
     /// Ends it as an orchestrator does.

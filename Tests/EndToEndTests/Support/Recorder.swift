@@ -53,7 +53,7 @@ enum TestStream {
 
     /// A program that writes `file` over and over, and heeds neither SIGINT nor SIGTERM.
     static func stubborn(_ name: String, file: String) -> String {
-        command(name, ["sh", "-c", "trap '' INT TERM; while :; do cat '\(file)'; sleep 0.2; done"])
+        command(name, ["sh", "-c", "trap '' INT TERM; while cat '\(file)'; do sleep 0.2; done"])
     }
 }
 

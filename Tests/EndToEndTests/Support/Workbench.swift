@@ -13,7 +13,7 @@ final class Workbench {
     }
 
     deinit {
-        for program in programs { program.kill() }
+        for program in programs { program.cleanUp() }
         try? FileManager.default.removeItem(at: directory)
     }
 
