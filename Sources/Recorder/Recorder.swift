@@ -46,11 +46,11 @@ struct Recorder: ~Copyable {
     /// - Returns: the exit status.
     consuming func run() throws(SystemError) -> CInt {
         recover()
+        try DiskWatch.start(context.directory, context.metrics)
         for worker in roster.workers { worker.start() }
         context.publisher.enter(.recording)
         while true {
-            context.publisher.heartbeat()
-            showDisk()
+            if !roster.isStuck(at: .now()) { context.publisher.heartbeat() }
             let next = BootTime.now().advanced(by: .seconds(1))
             guard let signal = try loop.wait(until: next) else { continue }
             var shutdown = Shutdown(plan, roster, context, loop)
@@ -61,7 +61,11 @@ struct Recorder: ~Copyable {
     /// Takes up what earlier runs left, before anything is recorded.
     private borrowing func recover() {
         do {
-            let files = try Recovery(directory: context.directory).run()
+            let recovery = Recovery(directory: context.directory) {
+                [publisher = context.publisher] in
+                publisher.heartbeat()
+            }
+            let files = try recovery.run()
             for file in files {
                 if let label = file.label { context.metrics.recovered[label]?.add() }
                 let fields: KeyValuePairs = [
@@ -73,10 +77,6 @@ struct Recorder: ~Copyable {
         } catch {
             context.log(.error, "Recovery failed", ["error": "\(error)"])
         }
-    }
-
-    private borrowing func showDisk() {
-        if let space = try? DiskSpace(at: context.directory) { context.metrics.show(space) }
     }
 
     private borrowing func logStart(_ addresses: [ListenAddress]) {

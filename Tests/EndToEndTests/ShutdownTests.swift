@@ -51,6 +51,9 @@ struct ShutdownTests {
         try eventually("the recording in Prometheus") {
             try prometheus.value("streamvault_recordings_active") == 1 ? () : nil
         }
+        try eventually("some seconds of media") {
+            try recorder.active().contains("\"duration\":3") ? () : nil
+        }
         #expect(try recorder.program.stop() == 0, "\(recorder.program.log)")
 
         let files = try bench.recordings(".ts")

@@ -135,6 +135,14 @@ struct StartTests {
         #expect(try bench.recordings(".ts").count == 1)
     }
 
+    @Test("SIGTERM gets through, also when the parent had blocked it", .timeLimit(.minutes(1)))
+    func blockedSignals() throws {
+        let recorder = try bench.startRecorder([TestStream.picture("one")], isDeaf: true)
+        _ = try recorder.program.line(containing: "Recording started")
+        #expect(try recorder.program.stop() == 0)
+        #expect(try bench.recordings(".ts").count == 1)
+    }
+
     @Test("telemetry that cannot be published does not cost a recording", .timeLimit(.minutes(1)))
     func noTelemetry() throws {
         let flags = ["--telemetry-dir", "/proc/no-such-directory"]

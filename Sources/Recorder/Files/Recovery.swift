@@ -4,8 +4,10 @@ import Posix
 /// Takes up what a crash, a kill or a power cut left of earlier recordings, at start.
 ///
 /// Each step leaves the file as usable as it was, so a kill in the middle costs nothing: the next start does the rest.
-struct Recovery: Sendable {
+struct Recovery {
     let directory: String
+    /// Called after each file: many or large ones take their time.
+    var onProgress: () -> Void = {}
 
     /// Works through every `.part` file that no living recorder holds; one that fails does not stop the others.
     ///
@@ -15,6 +17,7 @@ struct Recovery: Sendable {
         for entry in try FileSystem.entries(of: directory) {
             guard let name = RecordingName(partName: entry, in: directory) else { continue }
             let lastWrittenAt = lastWrite(to: name)
+            defer { onProgress() }
             guard let outcome = recover(name) else { continue }
             files.append(
                 RecoveredFile(name: name, lastWrittenAt: lastWrittenAt, outcome: outcome)

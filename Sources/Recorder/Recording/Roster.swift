@@ -19,6 +19,12 @@ final class Roster: Sendable {
 
     var active: [ActiveRecording] { workers.compactMap(\.active) }
 
+    /// Whether no recording gets anything to its disk any more: the recorder then has no sign of life to give.
+    func isStuck(at now: BootTime) -> Bool {
+        let busy = workers.filter { $0.active != nil }
+        return !busy.isEmpty && busy.allSatisfy { $0.isStuck(at: now, patience: .seconds(5)) }
+    }
+
     /// `nil` as long as nobody has asked for a shutdown.
     var shutdownState: ShutdownState? { shutdown.withLock { $0 } }
 

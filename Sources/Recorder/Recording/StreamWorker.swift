@@ -10,6 +10,8 @@ final class StreamWorker: Sendable {
     private let source: any MediaSource
     private let stop: StopSignal
     private let state = Mutex(State())
+    /// When the write that is under way began, on `CLOCK_BOOTTIME` in nanoseconds; 0 when none is.
+    private let writingSince = Atomic<UInt64>(0)
 
     /// What other threads may know.
     private struct State {
@@ -31,6 +33,12 @@ final class StreamWorker: Sendable {
     var hasEnded: Bool { state.withLock { $0.hasEnded } }
 
     var failures: [FinalizeError] { state.withLock { $0.failures } }
+
+    /// Whether one write has been under way for `patience`: its disk hangs.
+    func isStuck(at now: BootTime, patience: Duration) -> Bool {
+        let since = writingSince.load(ordering: .relaxed)
+        return since != 0 && now.since(BootTime(nanoseconds: since)) > patience
+    }
 
     func start() {
         let thread = Thread { [self] in run() }
@@ -90,6 +98,13 @@ final class StreamWorker: Sendable {
         state.withLock { $0.active?.bytes = bytes }
     }
 
+    /// Runs a write, which `isStuck` watches.
+    fileprivate func writing(_ body: () throws(SystemError) -> Void) throws(SystemError) {
+        writingSince.store(BootTime.now().nanoseconds, ordering: .relaxed)
+        defer { writingSince.store(0, ordering: .relaxed) }
+        try body()
+    }
+
     fileprivate func note(_ event: SourceEvent) {
         context.metrics.count(event)
         switch event {
@@ -115,7 +130,7 @@ private final class WorkerSink: MediaSink {
     }
 
     func append(_ media: Span<UInt8>) throws(SystemError) {
-        try begun().append(media)
+        try worker.writing { () throws(SystemError) in try begun().append(media) }
         worker.show(bytes: recording?.bytes ?? 0)
     }
 

@@ -5,7 +5,9 @@ final class Program {
     private let process = Process()
     private let logPath: String
 
-    init(_ name: String, _ arguments: [String], logPath: String) throws {
+    /// - Parameters:
+    ///   - isDeaf: starts it with every signal blocked, as some supervisors do.
+    init(_ name: String, _ arguments: [String], isDeaf: Bool, logPath: String) throws {
         self.logPath = logPath
         _ = FileManager.default.createFile(atPath: logPath, contents: nil)
         let log = try FileHandle(forWritingTo: URL(fileURLWithPath: logPath))
@@ -15,7 +17,16 @@ final class Program {
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = log
         process.standardError = log
-        try process.run()
+        try Self.withMask(blockingAll: isDeaf) { try process.run() }
+    }
+
+    /// A child takes over the mask of the thread that starts it, and test threads block signals.
+    private static func withMask(blockingAll: Bool, _ body: () throws -> Void) rethrows {
+        var (mask, previous) = (sigset_t(), sigset_t())
+        if blockingAll { sigfillset(&mask) } else { sigemptyset(&mask) }
+        pthread_sigmask(SIG_SETMASK, &mask, &previous)
+        defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
+        try body()
     }
 
     /// Standard output and standard error so far.

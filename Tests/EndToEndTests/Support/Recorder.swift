@@ -76,10 +76,18 @@ extension Workbench {
         return path("recorder.json5")
     }
 
-    func startRecorder(_ streams: [String], _ flags: [String] = []) throws -> Recorder {
+    func startRecorder(
+        _ streams: [String],
+        _ flags: [String] = [],
+        isDeaf: Bool = false
+    ) throws -> Recorder {
         _ = try makeDirectory("telemetry")
         let config = try configure(streams)
-        let program = try start("streamvault-recorder", ["--config", config] + flags)
+        let program = try start(
+            "streamvault-recorder",
+            ["--config", config] + flags,
+            isDeaf: isDeaf
+        )
         return Recorder(program: program, port: try listeningPort(of: program))
     }
 

@@ -28,8 +28,9 @@ final class Workbench {
     }
 
     /// Starts one of this package's programs, or one that is found by `PATH`.
-    func start(_ name: String, _ arguments: [String]) throws -> Program {
-        let program = try Program(name, arguments, logPath: path("\(programs.count).log"))
+    func start(_ name: String, _ arguments: [String], isDeaf: Bool = false) throws -> Program {
+        let log = path("\(programs.count).log")
+        let program = try Program(name, arguments, isDeaf: isDeaf, logPath: log)
         programs.append(program)
         return program
     }
