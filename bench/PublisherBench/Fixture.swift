@@ -12,9 +12,7 @@ struct Fixture {
     private let publisher: Publisher
     private let recordings: [RecordingPublisher]
 
-    /// Starts the recorder for a second time: its first run has ended in a shutdown.
     init(directory: String) throws {
-        try Self.endedRun(directory)
         publisher = try Self.run(directory)
         Self.fill(publisher)
         recordings = (1...8).map { [publisher] in
@@ -30,6 +28,8 @@ struct Fixture {
 
     /// Writes on, once a second, as a recorder does.
     func publishForever() -> Never {
+        print("running")
+        fflush(nil)
         while true {
             publisher.heartbeat()
             for recording in recordings { recording.wrote(750_000) }
@@ -39,15 +39,16 @@ struct Fixture {
 }
 
 extension Fixture {
-    private static func run(_ directory: String) throws -> Publisher {
-        try Publisher(directory: directory, name: "bench", version: "1.0.0", phases: phases)
-    }
-
-    private static func endedRun(_ directory: String) throws {
+    /// A run that has ended in a shutdown, for the next one to count on from.
+    static func endedRun(directory: String) throws {
         let publisher = try run(directory)
         publisher.beginShutdown(signal: SIGTERM, gracePeriod: .seconds(60))
         for phase in phases.dropFirst() { publisher.beginPhase(phase.name) }
         publisher.goodbye(exitStatus: 0)
+    }
+
+    private static func run(_ directory: String) throws -> Publisher {
+        try Publisher(directory: directory, name: "bench", version: "1.0.0", phases: phases)
     }
 
     /// The families that the recorder itself counts into, with the label values that are known at the start.
