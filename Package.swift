@@ -45,6 +45,17 @@ let package = Package(
             dependencies: ["Posix", "HTTP", "StreamVaultTelemetry", "CSQLite"],
             swiftSettings: strict
         ),
+        .target(
+            name: "BenchFloor",
+            path: "bench/Floor",
+            cSettings: [.treatAllWarnings(as: .error)]
+        ),
+        .executableTarget(
+            name: "PublisherBench",
+            dependencies: ["StreamVaultTelemetry", "BenchFloor"],
+            path: "bench/PublisherBench",
+            swiftSettings: strict
+        ),
         .testTarget(name: "PosixTests", dependencies: ["Posix"], swiftSettings: testing),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "Posix"], swiftSettings: testing),
         .testTarget(

@@ -18,6 +18,7 @@ ffmpeg -hide_banner -loglevel error -nostdin -re \
 python3 -u -m http.server 0 --bind 127.0.0.1 --directory "$dir" >"$dir/server.log" 2>/dev/null &
 
 until grep -q '^Serving' "$dir/server.log" 2>/dev/null && grep -qs EXTINF "$dir/live.m3u8"; do
+    # shellcheck disable=SC2046 # One word for each process.
     kill -0 $(jobs -p) || exit 1
     sleep 0.1
 done

@@ -1,0 +1,22 @@
+.PHONY: help setup build test bench lint clean
+
+help: ## lists what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+setup: ## installs what is missing: Debian packages, and Python packages into .venv
+	@tools/setup.sh
+
+build: ## builds both programs for release, into .build/bin
+	@tools/build.sh
+
+test: setup ## builds and lints everything, and runs every test
+	@tools/test.sh
+
+bench: setup ## measures publishing beside C, and scraping beside nginx
+	@tools/bench.sh
+
+lint: ## checks the form of Swift code and shell scripts
+	@tools/lint.sh
+
+clean: ## removes what was built
+	rm -rf .build

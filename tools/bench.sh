@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Measures what publishing costs beside the same in C, then scraping beside nginx.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools/swift-build.sh -c release --product PublisherBench
+directory=$(mktemp -d -p /dev/shm)
+trap 'rm -rf "$directory"' EXIT
+.build/release/PublisherBench cost "$directory"
+echo
+tools/build.sh
+bench/scrape.sh

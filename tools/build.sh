@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Builds both programs for release into .build/bin, the exporter as one fully static binary.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+exporter=.build/static/release/streamvault-exporter
+
+# Functions of glibc that need its shared libraries even in a static binary bring a mark along. The Swift runtime brings
+# these, for a library that only its developers ask for; any other is called by the exporter.
+check_static() {
+    local marks
+    marks=$(nm "$exporter" | sed -n 's/.*__evoke_link_warning_//p' | grep -vxE 'dlopen|dlmopen|mktemp' || true)
+    if [[ -n $marks ]]; then
+        echo "build: not to be had in a static binary:" "$marks" >&2
+        exit 1
+    fi
+}
+
+tools/swift-build.sh -c release --product streamvault-recorder
+# Another linker warns of that dlopen in every build.
+tools/swift-build.sh -c release --product streamvault-exporter --scratch-path .build/static \
+    -Xswiftc -static-executable -Xswiftc -use-ld=lld
+check_static
+mkdir -p .build/bin
+ln -sf ../release/streamvault-recorder .build/bin/streamvault-recorder
+strip -o .build/bin/streamvault-exporter "$exporter"
+ls -lL .build/bin

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Builds and lints everything, and runs every test; a test that is skipped is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+
+# Tests that were skipped, or cancelled by themselves, are marked with an arrow.
+run_tests() {
+    swift test --skip-build --disable-xctest "$@" 2>&1 | tee "$output"
+    if grep -qE '^➜ |Test run with 0 tests' "$output"; then
+        echo "test: a test was skipped, or none was found" >&2
+        exit 1
+    fi
+}
+
+tools/lint.sh
+tools/swift-build.sh --build-tests --explicit-target-dependency-import-check error
+# Tests run in parallel; those with programs and deadlines of their own, after the others.
+run_tests --skip EndToEndTests
+run_tests --filter EndToEndTests
