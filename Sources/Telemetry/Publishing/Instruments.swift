@@ -21,12 +21,9 @@ public struct Gauge: Sendable {
     @usableFromInline let bounds: UInt
     @usableFromInline let boundCount: Int
 
-    init(sum: Cell, bounds: [UInt64]) {
-        let copy = UnsafeMutablePointer<UInt64>.allocate(capacity: bounds.count + 1)
-        for (index, bound) in bounds.enumerated() {
-            unsafe (copy + index).initialize(to: bound)
-        }
-        (self.sum, self.bounds, boundCount) = (sum, UInt(bitPattern: copy), bounds.count)
+    /// `bounds` is the address of `boundCount` words that are never freed.
+    init(sum: Cell, bounds: UInt, boundCount: Int) {
+        (self.sum, self.bounds, self.boundCount) = (sum, bounds, boundCount)
     }
 
     /// Counts a value in the cells' unit: nanoseconds for a histogram of durations.
