@@ -2,8 +2,8 @@ import Glibc
 
 /// Open-file-description locks (`fcntl(2)`, `F_OFD_SETLK`) over a whole file.
 ///
-/// They belong to the open file, not to the process: the kernel drops one when its last descriptor is closed, whatever
-/// killed the owner, and they are seen across containers and PID namespaces.
+/// They belong to the open file, not to the process: the kernel drops one when the last descriptor and the last mapping
+/// of that open file are gone, whatever killed the owner, and they are seen across containers and PID namespaces.
 extension FileDescriptor {
     /// Takes the write lock without waiting; `false` when another open file holds a lock.
     package borrowing func tryLock() throws(SystemError) -> Bool {
@@ -15,6 +15,12 @@ extension FileDescriptor {
             guard error.code == EAGAIN || error.code == EACCES else { throw error }
             return false
         }
+    }
+
+    /// Gives up the lock, although a mapping or another process may still have the open file.
+    package borrowing func unlock() {
+        var request = wholeFile(F_UNLCK)
+        _ = unsafe fcntl(rawValue, setLock, &request)
     }
 
     /// Whether another open file holds the write lock on this file; needs read permission only.

@@ -9,11 +9,11 @@ import Testing
 struct BirthTests {
     @Test(
         "a leftover of a start that was killed is taken over",
-        arguments: [[], [UInt8](repeating: 0xFF, count: 1000), [UInt8](repeating: 1, count: 1 << 20)]
+        arguments: [0, 1000, 1 << 20]
     )
-    func leftover(_ bytes: [UInt8]) throws {
+    func leftover(size: Int) throws {
         let directory = try TemporaryDirectory()
-        try directory.write(bytes, to: ".test.telemetry.new")
+        try directory.write([UInt8](repeating: 0xFF, count: size), to: ".test.telemetry.new")
         let publisher = try directory.start()
         #expect(publisher.trouble == nil)
         #expect(directory.entries == ["test.telemetry"])
@@ -42,7 +42,7 @@ struct BirthTests {
 
     @Test(
         "where the file cannot be made, the run works on private memory, and says why",
-        arguments: ["/nonexistent/telemetry", "/proc", "/dev/null", ""]
+        arguments: ["/nonexistent/telemetry", "/proc", "/dev/null"]
     )
     func unusable(directory: String) throws {
         let publisher = try Publisher(directory: directory, name: "test", version: "1")

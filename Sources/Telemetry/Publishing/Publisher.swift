@@ -53,6 +53,11 @@ public final class Publisher: Sendable {
         heartbeat()
     }
 
+    deinit {
+        // The memory stays mapped, and with it the lock would.
+        file?.unlock()
+    }
+
     /// Says that the loop that does the work still turns; not for a timer of its own, or a hang would look healthy.
     public func heartbeat() {
         heartbeatCell.store(BootTime.now().nanoseconds)

@@ -54,7 +54,7 @@ final class PaperSegment {
 
     /// A stamp of the run, `seconds` after its start.
     static func stamp(_ seconds: Double) -> BootTime {
-        BootTime(nanoseconds: startedBoot.nanoseconds + UInt64(seconds * 1e9))
+        BootTime(nanoseconds: UInt64(Double(startedBoot.nanoseconds) + seconds * 1e9))
     }
 }
 
