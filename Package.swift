@@ -58,9 +58,16 @@ let package = Package(
         ),
         .testTarget(name: "PosixTests", dependencies: ["Posix"], swiftSettings: testing),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "Posix"], swiftSettings: testing),
+        .executableTarget(
+            name: "TelemetryFixture",
+            dependencies: ["StreamVaultTelemetry", "Posix"],
+            path: "Tests/TelemetryFixture",
+            swiftSettings: testing
+        ),
         .testTarget(
             name: "TelemetryTests",
-            dependencies: ["StreamVaultTelemetry", "Posix"],
+            dependencies: ["StreamVaultTelemetry", "Posix", "TelemetryFixture"],
+            exclude: ["Fixtures"],
             swiftSettings: testing
         ),
         .testTarget(

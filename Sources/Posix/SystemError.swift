@@ -25,13 +25,13 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
 /// Not for `close(2)`: on Linux the descriptor is gone even after `EINTR`.
 @discardableResult
 package func retrying<T: SignedInteger>(
-    _ call: String,
+    _ call: @autoclosure () -> String,
     _ body: () -> T
 ) throws(SystemError) -> T {
     while true {
         let result = body()
         if result != -1 { return result }
         let code = errno  // Read at once: any later call may overwrite it.
-        guard code == EINTR else { throw SystemError(call: call, code: code) }
+        guard code == EINTR else { throw SystemError(call: call(), code: code) }
     }
 }

@@ -10,7 +10,7 @@ enum RecordFrame {
         var writer = RecordWriter()
         writer.integer(generation)
         writer.raw(fields, width: stride - overhead)
-        writer.integer(UInt64(Checksum.crc32(writer.bytes)))
+        writer.integer(UInt64(Checksum.crc32(writer.bytes[...])))
         return writer.bytes
     }
 
@@ -23,36 +23,43 @@ enum RecordFrame {
 
     /// Finds the newest whole copy of a slot.
     static func open(_ file: [UInt8], _ section: SegmentLayout.Section, slot: Int) -> Slot {
-        var newest: (generation: UInt64, fields: RecordReader)?
-        var (written, damaged) = (false, 0)
-        for copy in 0..<section.copies {
-            let start = section.offset(ofSlot: slot, copy: copy)
-            let record = file[start..<start + section.stride]
-            if isBlank(record) { continue }
-            written = true
-            guard let whole = unseal(record) else {
-                damaged += 1
-                continue
-            }
-            if whole.generation > newest?.generation ?? 0 { newest = whole }
+        let start = section.offset(ofSlot: slot, copy: 0)
+        let first = Copy(file, at: start, section.stride)
+        guard section.copies == 2 else {
+            if first.isBlank { return .never }
+            return first.isWhole(file) ? .fields(first.fields(file)) : .damaged
         }
-        if let newest { return .fields(newest.fields) }
+        let second = Copy(file, at: start + section.stride, section.stride)
+        if first.isBlank, second.isBlank { return .never }
+        let (newer, older) =
+            first.generation > second.generation ? (first, second) : (second, first)
+        if newer.isWhole(file) { return .fields(newer.fields(file)) }
+        if older.isWhole(file) { return .fields(older.fields(file)) }
         // A first write that death cut short leaves the other copy untouched: the record was never born.
-        return written && damaged == section.copies ? .damaged : .never
+        return first.isBlank || second.isBlank ? .never : .damaged
     }
 
-    private static func isBlank(_ record: ArraySlice<UInt8>) -> Bool {
-        record.prefix(8).allSatisfy { $0 == 0 } && record.suffix(8).allSatisfy { $0 == 0 }
-    }
+    /// One copy of a record, of which only the two ends have been looked at.
+    private struct Copy {
+        let start: Int
+        let end: Int
+        let generation: UInt64
+        let checksum: UInt64
 
-    private static func unseal(
-        _ record: ArraySlice<UInt8>
-    ) -> (generation: UInt64, fields: RecordReader)? {
-        var tail = RecordReader(record.suffix(8))
-        guard tail.integer(UInt64.self) == UInt64(Checksum.crc32(record.dropLast(8))) else {
-            return nil
+        init(_ file: [UInt8], at start: Int, _ stride: Int) {
+            (self.start, end) = (start, start + stride)
+            generation = file.word(at: start)
+            checksum = file.word(at: start + stride - 8)
         }
-        var head = RecordReader(record.prefix(8))
-        return (head.integer(), RecordReader(record.dropFirst(8).dropLast(8)))
+
+        var isBlank: Bool { generation == 0 && checksum == 0 }
+
+        func isWhole(_ file: [UInt8]) -> Bool {
+            generation > 0 && checksum == UInt64(Checksum.crc32(file[start..<end - 8]))
+        }
+
+        func fields(_ file: [UInt8]) -> RecordReader {
+            RecordReader(file[start + 8..<end - 8])
+        }
     }
 }

@@ -9,8 +9,14 @@ struct RecordReader {
     }
 
     mutating func integer<T: FixedWidthInteger>(_: T.Type = T.self) -> T {
-        let field = raw(width: T.bitWidth / 8)
-        return field.reversed().reduce(0) { $0 << 8 | T(truncatingIfNeeded: $1) }
+        var (value, shift): (T, T) = (0, 0)
+        let end = min(position + T.bitWidth / 8, bytes.endIndex)
+        while position < end {
+            value |= T(truncatingIfNeeded: bytes[position]) << shift
+            shift += 8
+            position += 1
+        }
+        return value
     }
 
     mutating func raw(width: Int) -> ArraySlice<UInt8> {
@@ -21,7 +27,9 @@ struct RecordReader {
 
     /// UTF-8 up to the first zero; what is not UTF-8 becomes U+FFFD.
     mutating func text(width: Int) -> String {
-        String(decoding: raw(width: width).prefix { $0 != 0 }, as: UTF8.self)
+        let field = raw(width: width)
+        let end = field.firstIndex(of: 0) ?? field.endIndex
+        return String(decoding: field[..<end], as: UTF8.self)
     }
 
     /// As many strings as `count` says; `nil` when they do not fit.
@@ -34,5 +42,15 @@ struct RecordReader {
             rest = rest.dropFirst(Int(length))
         }
         return values
+    }
+}
+
+extension [UInt8] {
+    /// The little-endian word at a byte offset; one out of range is a bug and traps.
+    func word(at offset: Int) -> UInt64 {
+        precondition(offset >= 0 && offset <= count - 8)
+        return unsafe withUnsafeBytes {
+            UInt64(littleEndian: unsafe $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        }
     }
 }

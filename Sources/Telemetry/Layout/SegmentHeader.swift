@@ -24,31 +24,33 @@ struct SegmentHeader: Equatable {
         writer.text(identity.version, width: Identity.versionBytes)
         for section in layout.sections { section.write(to: &writer) }
         writer.raw([], width: SegmentLayout.headerSize - 8 - writer.bytes.count)
-        writer.integer(UInt64(Checksum.crc32(writer.bytes)))
+        writer.integer(UInt64(Checksum.crc32(writer.bytes[...])))
         return writer.bytes
     }
 
-    /// Reads the header of a file.
-    init(_ file: [UInt8]) throws(SegmentError) {
-        guard file.prefix(8).elementsEqual(SegmentLayout.magic) else { throw .notASegment }
-        var record = RecordReader(file.prefix(SegmentLayout.headerSize).dropFirst(8))
+    /// Reads the header of a file, from its first bytes, which are the header's at least.
+    ///
+    /// - Throws: what the bytes say is wrong; whether the file is as long as the header says is for the caller to see.
+    init(_ bytes: [UInt8]) throws(SegmentError) {
+        guard bytes.starts(with: SegmentLayout.magic) else { throw .notASegment }
+        var record = RecordReader(bytes.prefix(SegmentLayout.headerSize).dropFirst(8))
+        guard bytes.count >= 12 else { throw .truncated }
         let major = record.integer(UInt16.self)
         guard major == SegmentLayout.major else { throw .unsupportedVersion(Int(major)) }
+        guard bytes.count >= SegmentLayout.headerSize else { throw .truncated }
+        let end = SegmentLayout.headerSize - 8
+        guard bytes.word(at: end) == UInt64(Checksum.crc32(bytes[..<end])) else {
+            throw .damaged(.header)
+        }
         _ = record.integer(UInt16.self)
-        guard file.count >= SegmentLayout.headerSize else { throw .truncated }
-        var tail = RecordReader(file[..<SegmentLayout.headerSize].suffix(8))
-        guard
-            tail.integer(UInt64.self)
-                == UInt64(Checksum.crc32(file.prefix(SegmentLayout.headerSize - 8)))
-        else { throw .damaged(.header) }
         _ = record.integer(UInt32.self)
         let size = Int(clamping: record.integer(UInt64.self))
         (identity, historyCount) = Self.identity(&record)
         let sections = SegmentLayout.Part.allCases.map { _ in SegmentLayout.Section(&record) }
+        guard size <= SegmentLayout.largestFile else { throw .tooLarge }
         guard let layout = SegmentLayout(sections: sections, fileSize: size),
             (0...layout[.history].count).contains(historyCount), Identity.isName(identity.name)
         else { throw .damaged(.header) }
-        guard file.count >= size else { throw .truncated }
         self.layout = layout
     }
 

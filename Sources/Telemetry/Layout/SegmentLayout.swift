@@ -6,7 +6,7 @@ struct SegmentLayout: Equatable, Sendable {
     static let major: UInt16 = 1
     static let minor: UInt16 = 0
     static let headerSize = 512
-    static let largestFile = 64 << 20
+    static let largestFile = 16 << 20
 
     /// The parts of a segment, in the order of the header's table.
     enum Part: Int, CaseIterable, Sendable {
@@ -35,6 +35,7 @@ struct SegmentLayout: Equatable, Sendable {
     init(_ capacity: SegmentCapacity) {
         sections = []
         fileSize = Self.headerSize
+        let capacity = capacity.clamped
         for part in Part.allCases {
             var section = part.shape(capacity)
             section.offset = fileSize
@@ -48,28 +49,37 @@ struct SegmentLayout: Equatable, Sendable {
         guard sections.count == Part.allCases.count, fileSize <= Self.largestFile else {
             return nil
         }
+        var end = Self.headerSize
         for (part, section) in zip(Part.allCases, sections) {
-            guard section.fits(in: fileSize), section.isShaped(for: part) else { return nil }
+            guard section.fits(between: end, and: fileSize), section.isShaped(for: part) else {
+                return nil
+            }
+            end = section.offset + section.byteCount
         }
         (self.sections, self.fileSize) = (sections, fileSize)
     }
 }
 
 extension SegmentLayout.Section {
-    fileprivate func fits(in fileSize: Int) -> Bool {
+    /// Whether it lies behind the parts before it: each byte of a file is then read once, whatever the header says.
+    fileprivate func fits(between start: Int, and end: Int) -> Bool {
         let limit = SegmentLayout.largestFile
-        guard (0...limit).contains(offset), (8...limit).contains(stride), offset % 8 == 0,
+        guard (start...limit).contains(offset), (8...limit).contains(stride), offset % 8 == 0,
             stride % 8 == 0, (1...limit).contains(count), (1...2).contains(copies)
         else { return false }
         let (size, overflow) = (stride * copies).multipliedReportingOverflow(by: count)
-        return !overflow && size <= fileSize && offset <= fileSize - size
+        return !overflow && size <= end && offset <= end - size
     }
 
+    /// Whether a minor version of this layout may have it: fields are appended, never taken away.
     fileprivate func isShaped(for part: SegmentLayout.Part) -> Bool {
         switch part {
         case .words: stride == 8 && copies == 1 && count >= SegmentWord.firstFree
-        case .lifecycle: count == 1
-        case .families, .series, .recordings, .history: true
+        case .lifecycle: stride >= Lifecycle.stride && count == 1
+        case .families: stride >= FamilyRecord.stride
+        case .series: stride >= SeriesRecord.stride
+        case .recordings: stride >= RecordingRecord.stride
+        case .history: stride >= PastRun.stride
         }
     }
 }
@@ -105,6 +115,8 @@ enum SegmentWord {
 }
 
 /// How much a segment can hold; the defaults make a file of half a MiB.
+///
+/// A number below 1 counts as 1; one beyond its most (1024 families, 16384 series, 524288 words, 1024 recordings) as that.
 public struct SegmentCapacity: Sendable {
     public var families = 128
     public var series = 512
@@ -116,4 +128,14 @@ public struct SegmentCapacity: Sendable {
     public init() {}
 
     var allWords: Int { SegmentWord.firstFree + recordings * 2 + words }
+
+    /// What a reader accepts, whatever was asked for: the largest is below `SegmentLayout.largestFile`.
+    fileprivate var clamped: SegmentCapacity {
+        var capacity = self
+        capacity.families = min(max(1, families), 1024)
+        capacity.series = min(max(1, series), 16_384)
+        capacity.words = min(max(1, words), 524_288)
+        capacity.recordings = min(max(1, recordings), 1024)
+        return capacity
+    }
 }

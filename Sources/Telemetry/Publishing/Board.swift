@@ -6,6 +6,10 @@ struct Board {
     var declarations: Declarations
     private(set) var lifecycle = Lifecycle()
     private var places: [RecordingRecord]
+    /// One for all histograms of the same bounds.
+    private var bucketTrees: [[UInt64]: BucketTree] = [:]
+    /// Where all that found no room is written to, as far as one series of a valid family reaches.
+    private let scrap = SharedMemory(privateWords: FamilyRecord.mostBounds + 2)
 
     /// Fills new memory: header, lifecycle, the run's own families at 0 or where the last run left them, and history.
     init(_ plan: RunPlan, _ memory: SharedMemory, _ inheritance: Inheritance) {
@@ -46,7 +50,7 @@ struct Board {
     }
 
     private mutating func take(over inheritance: Inheritance) {
-        for one in inheritance.series {
+        for one in inheritance.series where declarations.agree(with: one.family) {
             guard let first = declarations.word(of: one.family, one.values, inherited: true) else {
                 continue
             }
@@ -87,9 +91,27 @@ extension Board {
         write(slot ?? 0)
     }
 
-    func bytesCell(_ slot: Int) -> Cell { writer.cell(places[slot].word) }
+    /// The cell of a recording's bytes; one that nobody sees, where it has no place.
+    func bytesCell(_ slot: Int?) -> Cell {
+        slot.map { writer.cell(places[$0].word) } ?? Cell(address: scrap.address)
+    }
 
     private func write(_ slot: Int) {
         writer.write(.recordings, slot: slot, places[slot].fields)
+    }
+}
+
+extension Board {
+    /// The first cell of a series; one that nobody sees, where there is no room for it.
+    mutating func cell(_ family: MetricFamily, _ values: [String]) -> Cell {
+        if let word = declarations.word(of: family, values) { return writer.cell(word) }
+        guard family.wordsPerSeries > scrap.wordCount else { return Cell(address: scrap.address) }
+        return Cell(address: SharedMemory(privateWords: family.wordsPerSeries).address)
+    }
+
+    mutating func buckets(of bounds: [UInt64]) -> BucketTree {
+        let tree = bucketTrees[bounds] ?? BucketTree(bounds)
+        bucketTrees[bounds] = tree
+        return tree
     }
 }

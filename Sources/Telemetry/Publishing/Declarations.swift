@@ -15,11 +15,6 @@ struct Declarations {
         var isInherited: Bool
     }
 
-    private struct SeriesKey: Hashable {
-        let family: Int
-        let values: [String]
-    }
-
     init(_ writer: SegmentWriter, firstWord: Int) {
         (self.writer, nextWord) = (writer, firstWord)
     }
@@ -51,11 +46,16 @@ struct Declarations {
         return series[series.count - 1].word
     }
 
+    /// Whether `family`, of an earlier run, means what this run means by its name: other counts end with the earlier run.
+    func agree(with family: MetricFamily) -> Bool {
+        families.first { $0.family.name == family.name }?.family.hasShape(of: family) ?? true
+    }
+
     /// Declares a family; its slot, or `nil` when its name has another shape or there is no room.
     @discardableResult
     mutating func declare(_ family: MetricFamily, inherited: Bool = false) -> Int? {
         if let slot = families.firstIndex(where: { $0.family.name == family.name }) {
-            return adopt(family, slot: slot)
+            return inherited ? slot : adopt(family, slot: slot)
         }
         guard FamilyRecord.holds(family), families.count < writer.layout[.families].count else {
             return nil

@@ -23,17 +23,8 @@ public struct Gauge: Sendable {
     /// A power of two above the number of bounds; nodes from here on are leaves, one for each bucket.
     @usableFromInline let leaves: Int
 
-    init(sum: Cell, bounds: [UInt64]) {
-        let depth = UInt64.bitWidth - UInt64(bounds.count).leadingZeroBitCount
-        leaves = 1 << depth
-        let nodes = UnsafeMutablePointer<UInt64>.allocate(capacity: leaves)
-        unsafe nodes.initialize(repeating: .max, count: leaves)
-        for (index, bound) in bounds.enumerated() {
-            // The rank of a node, from 1, is an odd number with as many zeros behind it as there are levels below.
-            let levelsBelow = (index + 1).trailingZeroBitCount
-            unsafe nodes[(leaves + index + 1) >> (levelsBelow + 1)] = bound
-        }
-        (self.sum, tree) = (sum, UInt(bitPattern: nodes))
+    init(sum: Cell, buckets: BucketTree) {
+        (self.sum, tree, leaves) = (sum, buckets.address, buckets.leaves)
     }
 
     /// Counts a value in the cells' unit: nanoseconds for a histogram of durations.

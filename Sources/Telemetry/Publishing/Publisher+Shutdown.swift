@@ -12,7 +12,7 @@ extension Publisher {
         let (boot, wall) = (BootTime.now(), WallTime.now())
         board.withLock { board in
             board.change { lifecycle in
-                guard lifecycle.requestedBoot.nanoseconds == 0 else { return }
+                guard !lifecycle.state.isEnding else { return }
                 lifecycle.state = .stopping
                 lifecycle.signal = UInt32(clamping: signal)
                 (lifecycle.requestedBoot, lifecycle.requestedWall) = (boot, wall)
@@ -25,10 +25,13 @@ extension Publisher {
     }
 
     /// Says that a phase begins; the one that runs ends with `outcome` in the same write and at the same moment.
+    ///
+    /// A name that was not declared, or whose phase has run, only ends the one that runs.
     public func beginPhase(_ name: String, after outcome: PhaseOutcome = .ok) {
         let now = BootTime.now()
         board.withLock { board in
             board.change { lifecycle in
+                guard lifecycle.state == .stopping else { return }
                 lifecycle.endPhase(outcome, at: now)
                 lifecycle.begin(phase: name, at: now)
             }
@@ -36,10 +39,13 @@ extension Publisher {
     }
 
     /// The last word: the last phase ends with `outcome`, and the process exits with `exitStatus`, now.
+    ///
+    /// Only the first one counts; recordings that are still open then are abandoned.
     public func goodbye(_ outcome: PhaseOutcome = .ok, exitStatus: Int32) {
         let (boot, wall) = (BootTime.now(), WallTime.now())
         board.withLock { board in
             board.change { lifecycle in
+                guard lifecycle.state != .stopped else { return }
                 lifecycle.endPhase(outcome, at: boot)
                 lifecycle.state = .stopped
                 (lifecycle.endedBoot, lifecycle.endedWall) = (boot, wall)

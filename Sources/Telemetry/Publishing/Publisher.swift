@@ -5,6 +5,9 @@ import Synchronization
 ///
 /// Publishing a value is a store or an addition in shared memory: it does not block, allocate, lock or fail. Declaring
 /// metrics, recordings and the shutdown take a short lock of this process. Nothing here throws but the start.
+///
+/// Keep it for the life of the process, and make one only: the memory that handles point to is never given back, and
+/// with the publisher goes the lock that says that the recorder lives.
 public final class Publisher: Sendable {
     /// What is wrong, in one line, for the log; `nil` when all is well.
     ///
@@ -50,14 +53,23 @@ public final class Publisher: Sendable {
         heartbeat()
     }
 
+    deinit {
+        // The memory stays mapped, and with it the lock would.
+        file?.unlock()
+    }
+
     /// Says that the loop that does the work still turns; not for a timer of its own, or a hang would look healthy.
     public func heartbeat() {
         heartbeatCell.store(BootTime.now().nanoseconds)
     }
 
-    /// Says what the recorder is doing now; the shutdown has calls of its own.
+    /// Says what the recorder is doing now; the shutdown has calls of its own, and once it began, this one says nothing.
     public func enter(_ state: RunState) {
-        board.withLock { $0.change { $0.state = state } }
+        guard !state.isEnding else { return }
+        board.withLock { board in
+            guard !board.lifecycle.state.isEnding else { return }
+            board.change { $0.state = state }
+        }
     }
 }
 
@@ -114,7 +126,12 @@ extension Publisher {
         var family = RunMetrics.durations("", help, labels: labels.map(\.key))
         family.name = name
         if !bounds.isEmpty { family.bounds = bounds.map(\.wholeNanoseconds) }
-        return Histogram(sum: cell(family, labels), bounds: family.bounds)
+        return board.withLock { board in
+            Histogram(
+                sum: board.cell(family, labels.map(\.value)),
+                buckets: board.buckets(of: family.bounds)
+            )
+        }
     }
 
     /// A histogram that only the caller observes into; see `histogram`.
@@ -132,14 +149,7 @@ extension Publisher {
         board.withLock { $0.declarations.retire(name, values) }
     }
 
-    /// The first cell of a series; one that nobody sees, where there is no room for it.
     private func cell(_ family: MetricFamily, _ labels: KeyValuePairs<String, String>) -> Cell {
-        board.withLock { board in
-            guard let word = board.declarations.word(of: family, labels.map(\.value)) else {
-                let scrap = SharedMemory(privateWords: family.wordsPerSeries)
-                return Cell(address: scrap.address)
-            }
-            return board.writer.cell(word)
-        }
+        board.withLock { $0.cell(family, labels.map(\.value)) }
     }
 }

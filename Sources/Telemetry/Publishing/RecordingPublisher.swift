@@ -3,7 +3,7 @@ import Synchronization
 
 /// Publishes one recording, from its start to its end.
 ///
-/// One thread reports its writes.
+/// One thread reports its writes. Of a recording that finds no place (`SegmentCapacity.recordings`), only the end is seen.
 public final class RecordingPublisher: Sendable {
     private let publisher: Publisher
     private let slot: Int?
@@ -14,10 +14,11 @@ public final class RecordingPublisher: Sendable {
         (self.publisher, self.slot, self.bytes) = (publisher, slot, bytes)
     }
 
-    /// Says that media was written just now.
+    /// Says that media was written just now; nothing after the end, when another recording may have this one's place.
     ///
     /// - Parameter count: bytes since the last call.
     public func wrote(_ count: Int) {
+        guard !hasEnded.load(ordering: .relaxed) else { return }
         bytes.addAlone(UInt64(clamping: count))
         bytes.following(1).store(BootTime.now().nanoseconds)
     }
@@ -25,7 +26,10 @@ public final class RecordingPublisher: Sendable {
     /// Says that nothing more will be written, and the file is being finalized.
     public func finalizing() {
         guard let slot else { return }
-        publisher.board.withLock { $0.finalize(slot) }
+        publisher.board.withLock { board in
+            guard !hasEnded.load(ordering: .relaxed) else { return }
+            board.finalize(slot)
+        }
     }
 
     /// Says how it ended; a second end changes nothing.
@@ -61,9 +65,8 @@ extension Publisher {
         )
         let (slot, bytes) = board.withLock { board in
             let slot = board.open(recording)
-            return (slot, slot.map { board.bytesCell($0) })
+            return (slot, board.bytesCell(slot))
         }
-        let unseen = Cell(address: SharedMemory(privateWords: 2).address)
-        return RecordingPublisher(self, slot: slot, bytes: bytes ?? unseen)
+        return RecordingPublisher(self, slot: slot, bytes: bytes)
     }
 }

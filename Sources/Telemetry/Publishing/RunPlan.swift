@@ -16,9 +16,9 @@ struct RunPlan {
     /// Starts on a file, or without one where that fails; `nil` when a recorder of this name is running.
     func start(in directory: String) -> Start? {
         do throws(SystemError) {
-            guard let birth = try SegmentBirth.begin(directory: directory, name: identity.name)
+            guard var birth = try SegmentBirth.begin(directory: directory, name: identity.name)
             else { return nil }
-            return try start(birth)
+            return try start(&birth)
         } catch {
             let memory = SharedMemory(privateWords: layout.fileSize / 8)
             let board = Board(self, memory, Inheritance())
@@ -26,21 +26,14 @@ struct RunPlan {
         }
     }
 
-    private func start(_ birth: consuming SegmentBirth) throws(SystemError) -> Start {
+    private func start(_ birth: inout SegmentBirth) throws(SystemError) -> Start {
         var (inheritance, trouble): (_, String?) = (Inheritance(), nil)
         do throws(SegmentError) {
             inheritance = try birth.inheritance()
         } catch {
             trouble = "counts of earlier runs are lost: their segment is \(error)"
         }
-        let memory: SharedMemory
-        do throws(SystemError) {
-            memory = try birth.memory(layout)
-        } catch {
-            birth.abandon()
-            throw error
-        }
-        let board = Board(self, memory, inheritance)
+        let board = Board(self, try birth.memory(layout), inheritance)
         return Start(board: board, file: try birth.finish(), trouble: trouble)
     }
 }

@@ -1,15 +1,19 @@
 import Glibc
 import Posix
+import Synchronization
 
 /// A segment's file that is open, and what was last read of it.
 final class OpenSegment {
-    private static let attempts = 1000
+    /// Reads of the whole file before one is given up, or taken although the writer changed records meanwhile.
+    private static let (attempts, settledAttempts) = (8, 3)
 
     let file: FileDescriptor
     private let device: dev_t
     private let inode: ino_t
-    /// The records, and the count of changes at which they were read.
-    private var known: (changes: UInt64, wordsOffset: Int, contents: SegmentContents)?
+    /// Written once, before the file got its name.
+    private var header: SegmentHeader?
+    /// The records, or what is wrong with them, and the count of changes for which that is so.
+    private var known: (changes: UInt64, records: Result<SegmentContents, SegmentError>)?
 
     init(_ file: consuming FileDescriptor) throws(SystemError) {
         let status = try file.status()
@@ -21,67 +25,113 @@ final class OpenSegment {
         status.st_dev == device && status.st_ino == inode
     }
 
-    /// The records, and at least as many words as they refer to.
+    /// The records, and as many words as they refer to, with room behind them for those that a snapshot adds.
     func read() throws(SegmentError) -> (SegmentContents, [UInt64]) {
-        if let known {
-            let words = try read(known.contents.fileWords, at: known.wordsOffset)
-            if words[SegmentWord.change] == known.changes { return (known.contents, words) }
+        if let header, let known {
+            let words = try words(header, for: known.records)
+            if words[SegmentWord.change] == known.changes {
+                return (try known.records.get(), words)
+            }
         }
-        return try readWhole()
+        return try readWhole(try currentHeader())
     }
 
-    /// Reads until nothing changed meanwhile, or until every record that is read holds for itself, a bounded number of times.
-    private func readWhole() throws(SegmentError) -> (SegmentContents, [UInt64]) {
-        var failure = SegmentError.notASegment
+    /// Reads until no record changed meanwhile, a bounded number of times.
+    ///
+    /// What is damaged then is damaged for good: while the count of changes stands still, at most one copy of one record
+    /// is being written. A writer that never rests is taken as it comes, as soon as all records hold, each for itself.
+    private func readWhole(
+        _ header: SegmentHeader
+    ) throws(SegmentError) -> (SegmentContents, [UInt64]) {
+        var failure = SegmentError.damaged(.lifecycle)
         for attempt in 1...Self.attempts {
-            do throws(SegmentError) {
-                let bytes = try copyOfFile()
-                let header = try SegmentHeader(bytes)
-                let contents = SegmentContents(try SegmentParts(bytes))
-                let words = try read(contents.fileWords, at: header.layout[.words].offset)
-                let changes = wordsOf(bytes, at: header.layout[.words].offset, count: 1)[0]
-                guard changes == words[SegmentWord.change] || attempt == Self.attempts else {
-                    continue
-                }
-                let isSettled = changes % 2 == 0 && changes == words[SegmentWord.change]
-                known = isSettled ? (changes, header.layout[.words].offset, contents) : nil
+            let changes = try words(header, count: SegmentWord.firstFree)[SegmentWord.change]
+            atomicMemoryFence(ordering: .sequentiallyConsistent)
+            let records = try records(header)
+            atomicMemoryFence(ordering: .sequentiallyConsistent)
+            let words = try words(header, for: records)
+            let isSettled = words[SegmentWord.change] == changes
+            known = isSettled ? (changes, records) : nil
+            switch records {
+            case .success(let contents) where isSettled || attempt >= Self.settledAttempts:
                 return (contents, words)
-            } catch {
-                guard case .damaged = error else { throw error }
-                failure = error  // Perhaps caught half-written.
+            case .success: continue
+            case .failure(let error) where isSettled: throw error
+            case .failure(let error): failure = error
             }
         }
         throw failure
     }
 
-    private func copyOfFile() throws(SegmentError) -> [UInt8] {
-        let status = try SegmentError.wrapping { () throws(SystemError) in try file.status() }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw .notASegment }
-        guard status.st_size <= SegmentLayout.largestFile else { throw .tooLarge }
-        return try SegmentError.wrapping { () throws(SystemError) in
-            try file.firstBytes(limit: Int(status.st_size))
+    /// The records of a copy of the file.
+    private func records(
+        _ header: SegmentHeader
+    ) throws(SegmentError) -> Result<SegmentContents, SegmentError> {
+        let bytes = try bytes(header.layout.fileSize)
+        return Result { () throws(SegmentError) in
+            SegmentContents(try SegmentParts(bytes, header))
         }
     }
 
-    private func read(_ count: Int, at offset: Int) throws(SegmentError) -> [UInt64] {
-        var bytes = [UInt8](repeating: 0, count: count * 8)
-        let filled = try SegmentError.wrapping { () throws(SystemError) in
-            try file.read(into: &bytes, at: offset)
+    /// The header of a file that is as long as it says.
+    private func currentHeader() throws(SegmentError) -> SegmentHeader {
+        let status = try SegmentError.wrapping { () throws(SystemError) in try file.status() }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw .notASegment }
+        let found: SegmentHeader
+        if let header {
+            found = header
+        } else {
+            found = try SegmentHeader(try bytes(SegmentLayout.headerSize))
         }
-        guard filled == bytes.count else { throw .truncated }
-        return wordsOf(bytes, at: 0, count: count)
+        guard status.st_size >= found.layout.fileSize else { throw .truncated }
+        header = found
+        return found
+    }
+
+    private func bytes(_ count: Int) throws(SegmentError) -> [UInt8] {
+        try SegmentError.wrapping { () throws(SystemError) in
+            try file.bytes(at: 0, count: count)
+        }
+    }
+
+    private func words(
+        _ header: SegmentHeader,
+        for records: Result<SegmentContents, SegmentError>
+    ) throws(SegmentError) -> [UInt64] {
+        guard case .success(let contents) = records else {
+            return try words(header, count: SegmentWord.firstFree)
+        }
+        return try words(header, count: contents.fileWords, room: contents.addedWords)
+    }
+
+    private func words(
+        _ header: SegmentHeader,
+        count: Int,
+        room: Int = 0
+    ) throws(SegmentError) -> [UInt64] {
+        let words = try SegmentError.wrapping { () throws(SystemError) in
+            try file.words(at: header.layout[.words].offset, count: count, room: room)
+        }
+        guard let words else { throw .truncated }
+        return words
     }
 }
 
-private func wordsOf(_ bytes: [UInt8], at offset: Int, count: Int) -> [UInt64] {
-    unsafe bytes.withUnsafeBytes { bytes in
-        (0..<count).map {
-            UInt64(
-                littleEndian: unsafe bytes.loadUnaligned(
-                    fromByteOffset: offset + $0 * 8,
-                    as: UInt64.self
-                )
-            )
+extension FileDescriptor {
+    /// `count` little-endian words from `offset`, and `room` zeros behind them; `nil` when the file ends before.
+    fileprivate borrowing func words(
+        at offset: Int,
+        count: Int,
+        room: Int
+    ) throws(SystemError) -> [UInt64]? {
+        var words = [UInt64](repeating: 0, count: count + room)
+        var span = words.mutableSpan
+        let filled = try unsafe span.withUnsafeMutableBytes { (buffer) throws(SystemError) in
+            let wanted = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<(count * 8)])
+            return try unsafe read(into: wanted, at: offset)
         }
+        guard filled == count * 8 else { return nil }
+        if 1.littleEndian != 1 { words = words.map(UInt64.init(littleEndian:)) }
+        return words
     }
 }

@@ -28,6 +28,7 @@ package final class SegmentContents: Sendable {
     let shown: [ShownRecording]
     /// Words of the file that anything here refers to; a snapshot has those of the shown recordings behind them.
     let fileWords: Int
+    var addedWords: Int { shown.count * ShownRecording.addedWords }
 
     init(_ parts: SegmentParts) {
         identity = parts.identity

@@ -9,8 +9,9 @@ struct SegmentParts {
     var history: [PastRun] = []
     var usedWords = SegmentWord.firstFree
 
-    init(_ file: [UInt8]) throws(SegmentError) {
-        let header = try SegmentHeader(file)
+    /// Reads the records of a copy of the file, which is as long as the header says.
+    init(_ file: [UInt8], _ header: SegmentHeader) throws(SegmentError) {
+        guard file.count >= header.layout.fileSize else { throw .truncated }
         let layout = header.layout
         identity = header.identity
         guard case .fields(var record) = RecordFrame.open(file, layout[.lifecycle], slot: 0),
@@ -23,16 +24,20 @@ struct SegmentParts {
         try readHistory(file, layout[.history], count: header.historyCount)
     }
 
-    /// Series that are not retired and whose labels fit their family, without repetitions, by position of the family.
+    /// Series that are not retired, without repetitions, by position of the family.
+    ///
+    /// Those of a recording's families are derived from the recordings: another one of the same stream would be a repetition.
     func liveSeries() -> [SegmentContents.Series] {
-        let positions = Dictionary(
-            uniqueKeysWithValues: families.enumerated().map { ($0.element.slot, $0.offset) }
-        )
-        var seen: Set<[String]> = []
+        var positions: [Int: Int] = [:]
+        for (position, entry) in families.enumerated()
+        where !RunMetrics.areDerived(seriesOf: entry.family) {
+            positions[entry.slot] = position
+        }
+        var seen: Set<SeriesKey> = []
         return series.compactMap { record in
-            guard !record.isRetired, let position = positions[record.family] else { return nil }
-            let key = ["\(position)"] + record.values
-            guard seen.insert(key).inserted else { return nil }
+            guard !record.isRetired, let position = positions[record.family],
+                seen.insert(.init(family: position, values: record.values)).inserted
+            else { return nil }
             return .init(family: position, values: record.values, word: record.word)
         }
     }

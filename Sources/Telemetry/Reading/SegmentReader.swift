@@ -23,7 +23,7 @@ package struct SegmentReader {
         let (contents, words) = try segment.read()
         return Snapshot(
             contents,
-            fileWords: words,
+            words: words,
             isOwned: isOwned,
             now: .now(),
             bootID: bootID

@@ -13,10 +13,10 @@ package struct Snapshot: Sendable {
     /// Cells of all series, by index; a histogram's are its sum and its buckets.
     package let words: [UInt64]
 
-    /// Needs at least `contents.fileWords` words of the file.
+    /// Needs the words of the file that `contents` refers to, and room for those that it adds.
     init(
         _ contents: SegmentContents,
-        fileWords: [UInt64],
+        words fileWords: consuming [UInt64],
         isOwned: Bool,
         now: BootTime,
         bootID: BootID
@@ -31,12 +31,10 @@ package struct Snapshot: Sendable {
         )
         var filled = RunWords(words: fileWords)
         for shown in contents.shown {
-            let lastWrite = max(
-                BootTime(nanoseconds: fileWords[shown.word + 1]),
-                shown.recording.startedBoot
-            )
-            filled.words.append(shown.recording.startedWall.nanoseconds)
-            filled.words.append(contents.identity.wall(lastWrite).nanoseconds)
+            let stamp = BootTime(nanoseconds: filled.words[shown.word + 1])
+            let lastWrite = contents.identity.wall(max(stamp, shown.recording.startedBoot))
+            filled.words[shown.addedWord] = shown.recording.startedWall.nanoseconds
+            filled.words[shown.addedWord + 1] = lastWrite.nanoseconds
         }
         contents.runCells.fill(&filled, from: run)
         self.contents = contents

@@ -8,6 +8,9 @@ public enum RunState: UInt32, CaseIterable, Sendable {
     case draining
     case stopping
     case stopped
+
+    /// Whether it is a step of the shutdown, from which there is no way back.
+    var isEnding: Bool { self == .stopping || self == .stopped }
 }
 
 /// How a phase of a shutdown went.

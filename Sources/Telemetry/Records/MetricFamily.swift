@@ -54,15 +54,28 @@ package struct MetricFamily: Hashable, Sendable {
 
     /// Whether an exposition can hold it: one bad name would cost the whole scrape.
     ///
-    /// Names: the Prometheus data model's, without UTF-8 extensions; `recorder` and `le` are given by the exporter.
+    /// Names: the Prometheus data model's, without UTF-8 extensions; `recorder` and `le` are given by the exporter. A
+    /// counter ends in `_total`, an info in `_info`, and the unit stands before that, as OpenMetrics demands.
     package var isValid: Bool {
-        isName(name, colons: true) && scale > 0 && bounds.count <= FamilyRecord.mostBounds
+        isName(name, colons: true) && hasFittingSuffix && scale > 0
+            && bounds.count <= FamilyRecord.mostBounds
             && (kind == .histogram) != bounds.isEmpty
             && zip(bounds, bounds.dropFirst()).allSatisfy { $0 < $1 }
             && Set(labels).count == labels.count
             && labels.allSatisfy {
                 isName($0, colons: false) && $0 != "le" && $0 != "recorder" && !$0.hasPrefix("__")
             }
+    }
+
+    private var hasFittingSuffix: Bool {
+        let suffix =
+            switch kind {
+            case .counter: "_total"
+            case .info: "_info"
+            case .gauge, .histogram, .stateset: ""
+            }
+        guard name.utf8.count > suffix.utf8.count, name.hasSuffix(suffix) else { return false }
+        return unit.isEmpty || name.dropLast(suffix.utf8.count).hasSuffix("_" + unit)
     }
 }
 

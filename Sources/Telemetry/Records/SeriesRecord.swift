@@ -42,3 +42,9 @@ struct SeriesRecord: Hashable, Sendable {
         self.values = values
     }
 }
+
+/// What tells one series from another: its family, by number, and its label values.
+struct SeriesKey: Hashable {
+    let family: Int
+    let values: [String]
+}

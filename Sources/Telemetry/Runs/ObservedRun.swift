@@ -43,13 +43,14 @@ struct ObservedRun {
         )
     }
 
-    /// The value of `streamvault_recorder_state` that holds.
-    var stateLabel: String {
+    /// The state that is shown.
+    var state: ShownState {
         switch verdict {
-        case .hung: "hung"
-        case .alive: "\(contents.lifecycle.state)"
-        case .ended(.clean), .ended(.degraded): "stopped"
-        case .ended(let death): death.label
+        case .hung: .hung
+        case .alive: ShownState(contents.lifecycle.state)
+        case .ended(.clean), .ended(.degraded): .stopped
+        case .ended(.killed): .killed
+        case .ended(.crashed): .crashed
         }
     }
 
@@ -59,6 +60,21 @@ struct ObservedRun {
         case .pending: 0
         case .running: now.since(phase.started).wholeNanoseconds
         case .ended: phase.ended.since(phase.started).wholeNanoseconds
+        }
+    }
+}
+
+/// A value of `streamvault_recorder_state`: what the recorder says of itself, or what can be seen from outside only.
+enum ShownState: Int, CaseIterable {
+    case starting, recording, draining, stopping, stopped, killed, crashed, hung
+
+    init(_ state: RunState) {
+        switch state {
+        case .starting: self = .starting
+        case .recording: self = .recording
+        case .draining: self = .draining
+        case .stopping: self = .stopping
+        case .stopped: self = .stopped
         }
     }
 }

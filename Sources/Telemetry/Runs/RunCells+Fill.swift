@@ -48,8 +48,7 @@ extension RunCells {
         words.set(heartbeat, identity.wall(run.heartbeat).nanoseconds)
         words.add(runs, 1)
         words.add(refused, run.refused)
-        let state = run.stateLabel
-        words.choose(RunMetrics.runStates.firstIndex(of: state), of: states)
+        words.choose(run.state.rawValue, of: states)
     }
 
     private func fillRecordings(_ words: inout RunWords, _ run: ObservedRun) {
@@ -92,7 +91,8 @@ extension RunCells {
         case .killed: words.add(shutdowns[2], 1)
         case .crashed: words.add(crashes, 1)
         }
-        if past.end == .clean || past.end == .degraded {
+        let began = past.lifecycle.requestedBoot.nanoseconds > 0
+        if began, past.end == .clean || past.end == .degraded {
             words.observe(duration, past.shutdownDuration)
         }
         if past.end == .killed, let fatal = contents.lifecycle.runningPhase {

@@ -3,9 +3,7 @@
 /// Nobody counts into their cells while a run lives. The cells hold what earlier runs left; the current run's part is
 /// derived from its records by whoever reads (`RunCells`), so that no death can come between a fact and its count.
 package enum RunMetrics {
-    static let runStates = [
-        "starting", "recording", "draining", "stopping", "stopped", "killed", "crashed", "hung",
-    ]
+    static let runStates = ShownState.allCases.map { "\($0)" }
     static let recordingResults = RecordingResult.allCases.map(\.rawValue) + ["abandoned"]
     static let phaseOutcomes = PhaseOutcome.allCases.map { "\($0)" } + ["killed"]
     static let shutdownOutcomes = ["clean", "degraded", "killed"]
@@ -40,6 +38,11 @@ package enum RunMetrics {
         lastShutdownDuration, lastShutdownGraceUsed, lastShutdownAbandoned, refusedDeclarations,
     ]
     static let perRecording = [recordingStart, recordingLastWrite, recordingBytes]
+
+    /// Whether a reader makes the series of `family` from the recordings that are open.
+    static func areDerived(seriesOf family: MetricFamily) -> Bool {
+        perRecording.contains { $0.name == family.name && $0.hasShape(of: family) }
+    }
 
     static let recorderInfo = MetricFamily(
         name: "streamvault_recorder_info",

@@ -5,8 +5,7 @@ final class Program {
     private let process = Process()
     private let logPath: String
 
-    /// - Parameters:
-    ///   - isDeaf: starts it with every signal blocked, as some supervisors do.
+    /// Starts it; with every signal blocked if it `isDeaf`, as some supervisors do.
     init(_ name: String, _ arguments: [String], isDeaf: Bool, logPath: String) throws {
         self.logPath = logPath
         _ = FileManager.default.createFile(atPath: logPath, contents: nil)

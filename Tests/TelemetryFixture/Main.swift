@@ -1,0 +1,78 @@
+import Glibc
+import Posix
+import StreamVaultTelemetry
+
+/// A recorder that records nothing, for tests to start and to kill.
+@main
+enum Main {
+    static func main() {
+        let words = CommandLine.arguments
+        guard words.count >= 4 else { exit(64) }
+        let (command, directory, name) = (words[1], words[2], words[3])
+        let argument = words.count > 4 ? words[4] : ""
+        switch command {
+        case "hold": hold(directory, name)
+        case "parent": parent(directory, name)
+        case "live":
+            var life = RandomLife(directory, name, seed: UInt64(argument) ?? 0)
+            life.run()
+        case "confined": confined(directory, name, bytes: UInt(argument) ?? 0)
+        case "measure": Measurement(directory, name).run()
+        default: exit(64)
+        }
+    }
+
+    /// Says how the start went, and waits to be killed.
+    private static func hold(_ directory: String, _ name: String) {
+        let publisher = start(directory, name)
+        while true { pause() }
+        withExtendedLifetime(publisher) {}
+    }
+
+    /// Like `hold`, with a child that outlives it.
+    private static func parent(_ directory: String, _ name: String) {
+        let publisher = start(directory, name)
+        var child: pid_t = 0
+        var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("sleep"), strdup("600"), nil]
+        posix_spawnp(&child, "sleep", nil, nil, &arguments, nil)
+        say("child \(child)")
+        while true { pause() }
+        withExtendedLifetime(publisher) {}
+    }
+
+    /// Like a start on a disk with room for so many bytes only.
+    private static func confined(_ directory: String, _ name: String, bytes: UInt) {
+        signal(SIGXFSZ, SIG_IGN)
+        var limit = rlimit(rlim_cur: bytes, rlim_max: bytes)
+        setrlimit(__rlimit_resource_t(1), &limit)
+        let publisher = start(directory, name)
+        let counter = publisher.counter("test_total", "Test.")
+        for _ in 0..<1000 { counter.add() }
+        publisher.startRecording(id: 1, stream: "a", path: "/a", container: "ts").end(.completed)
+        say("recorded")
+    }
+}
+
+/// Starts a publisher and says so; ends the process where the name is taken.
+func start(_ directory: String, _ name: String) -> Publisher {
+    do throws(PublisherError) {
+        let publisher = try Publisher(
+            directory: directory,
+            name: name,
+            version: "1.0",
+            phases: RandomLife.phases.map { ShutdownPhase($0, budget: .seconds(10)) },
+            capacity: RandomLife.capacity
+        )
+        say(publisher.trouble ?? "running")
+        return publisher
+    } catch {
+        say("refused: \(error)")
+        exit(1)
+    }
+}
+
+/// One line to whoever watches.
+func say(_ line: String) {
+    let bytes = Array("\(line)\n".utf8)
+    bytes.withUnsafeBytes { _ = write(1, $0.baseAddress, $0.count) }
+}

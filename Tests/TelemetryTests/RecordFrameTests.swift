@@ -1,0 +1,81 @@
+import Testing
+
+@testable import StreamVaultTelemetry
+
+@Suite("Record frame")
+struct RecordFrameTests {
+    enum Copy: Sendable {
+        case blank, torn
+        case whole(UInt64)
+
+        /// Fields that tell the generation.
+        var bytes: [UInt8] {
+            switch self {
+            case .blank: return [UInt8](repeating: 0, count: 32)
+            case .torn:
+                var bytes = Copy.whole(9).bytes
+                bytes[12] ^= 1
+                return bytes
+            case .whole(let generation):
+                let fields = [UInt8(generation)] + [UInt8](repeating: 7, count: 15)
+                return RecordFrame.seal(generation: generation, fields: fields, stride: 32)
+            }
+        }
+    }
+
+    struct Case: Sendable {
+        let first: Copy
+        let second: Copy
+        /// The generation that is read; 0 for never, `nil` for damaged.
+        let expected: UInt8?
+    }
+
+    @Test(
+        "the newest whole copy is the truth; one torn copy beside a blank one was never born",
+        arguments: [
+            Case(first: .blank, second: .blank, expected: 0),
+            Case(first: .blank, second: .whole(1), expected: 1),
+            Case(first: .whole(2), second: .whole(1), expected: 2),
+            Case(first: .whole(2), second: .whole(3), expected: 3),
+            Case(first: .torn, second: .whole(1), expected: 1),
+            Case(first: .whole(2), second: .torn, expected: 2),
+            Case(first: .blank, second: .torn, expected: 0),
+            Case(first: .torn, second: .blank, expected: 0),
+            Case(first: .torn, second: .torn, expected: nil),
+        ]
+    )
+    func copies(_ one: Case) {
+        let section = SegmentLayout.Section(offset: 0, stride: 32, count: 1, copies: 2)
+        let slot = RecordFrame.open(one.first.bytes + one.second.bytes, section, slot: 0)
+        switch slot {
+        case .never: #expect(one.expected == 0)
+        case .damaged: #expect(one.expected == nil)
+        case .fields(var reader): #expect(reader.integer(UInt8.self) == one.expected)
+        }
+    }
+
+    @Test("a record with a single copy has nothing to fall back to")
+    func single() {
+        let section = SegmentLayout.Section(offset: 0, stride: 32, count: 1, copies: 1)
+        guard case .damaged = RecordFrame.open(Copy.torn.bytes, section, slot: 0) else {
+            Issue.record("a torn copy was accepted")
+            return
+        }
+    }
+
+    @Test(
+        "the checksum is zlib's",
+        arguments: [("123456789", 0xCBF4_3926), ("", 0), ("a", 0xE8B7_BE43)]
+    )
+    func checksum(text: String, expected: UInt32) {
+        #expect(Checksum.crc32(Array(text.utf8)[...]) == expected)
+    }
+
+    @Test(
+        "text is cut between characters",
+        arguments: [("häß", 3, "hä"), ("häß", 2, "h"), ("👨‍👩‍👧a", 4, "")]
+    )
+    func cutText(text: String, width: Int, expected: String) {
+        #expect(text.fitting(width) == expected)
+    }
+}

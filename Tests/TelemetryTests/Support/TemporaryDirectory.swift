@@ -1,0 +1,94 @@
+import Foundation
+import Posix
+import StreamVaultTelemetry
+
+/// A directory of one test, removed with all that is in it.
+final class TemporaryDirectory: Sendable {
+    let path: String
+
+    init() throws {
+        let url = FileManager.default.temporaryDirectory
+            .appendingPathComponent("telemetry-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+        path = url.path
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    var entries: [String] { (try? FileSystem.entries(of: path)) ?? [] }
+
+    func segmentPath(_ name: String = "test") -> String { "\(path)/\(name).telemetry" }
+
+    func write(_ bytes: [UInt8], to name: String) throws {
+        try Data(bytes).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
+    }
+
+    func bytes(of name: String = "test.telemetry") throws -> [UInt8] {
+        try [UInt8](Data(contentsOf: URL(fileURLWithPath: "\(path)/\(name)")))
+    }
+
+    func snapshot(_ name: String = "test") throws -> Snapshot {
+        var reader = SegmentReader(path: segmentPath(name))
+        return try reader.snapshot()
+    }
+
+    /// Starts a run of the recorder `test`, with little room.
+    func start(
+        version: String = "1.0",
+        phases: [String] = ["recordings", "database"],
+        capacity: SegmentCapacity = .small
+    ) throws -> Publisher {
+        try Publisher(
+            directory: path,
+            name: "test",
+            version: version,
+            phases: phases.map { ShutdownPhase($0, budget: .seconds(10)) },
+            capacity: capacity
+        )
+    }
+}
+
+extension SegmentCapacity {
+    static var small: SegmentCapacity {
+        var capacity = SegmentCapacity()
+        (capacity.families, capacity.series, capacity.words) = (48, 120, 400)
+        capacity.recordings = 4
+        return capacity
+    }
+}
+
+extension Snapshot {
+    /// The cells of a series, without the prefix of its family's name; empty when there is none.
+    func cells(_ name: String, _ values: String...) -> [UInt64] {
+        for series in contents.series where series.values == values {
+            let family = contents.families[series.family]
+            if family.name == "streamvault_" + name || family.name == name {
+                return Array(words[series.word..<series.word + family.wordsPerSeries])
+            }
+        }
+        return []
+    }
+
+    /// The one cell of a series.
+    func value(_ name: String, _ values: String...) -> UInt64? {
+        for series in contents.series where series.values == values {
+            let family = contents.families[series.family]
+            if family.name == "streamvault_" + name || family.name == name {
+                return words[series.word]
+            }
+        }
+        return nil
+    }
+
+    /// All that is counted, by series, as text that a failure can print.
+    var counts: [String: [UInt64]] {
+        var counts: [String: [UInt64]] = [:]
+        for series in contents.series {
+            let family = contents.families[series.family]
+            guard family.kind == .counter || family.kind == .histogram else { continue }
+            let key = ([family.name] + series.values).joined(separator: " ")
+            counts[key] = Array(words[series.word..<series.word + family.wordsPerSeries])
+        }
+        return counts
+    }
+}
