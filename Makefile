@@ -1,4 +1,4 @@
-.PHONY: help setup build test bench lint clean
+.PHONY: help setup build demo test bench lint clean
 
 help: ## lists what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -8,6 +8,9 @@ setup: ## installs what is missing: Debian packages, and Python packages into .v
 
 build: ## builds both programs for release, into .build/bin
 	@tools/build.sh
+
+demo: setup build ## records two live streams, stops with SIGTERM, and shows what was seen of it
+	@tools/demo.py .build/bin
 
 test: setup ## builds and lints everything, and runs every test
 	@tools/test.sh
