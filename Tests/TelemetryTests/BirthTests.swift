@@ -106,7 +106,10 @@ struct BirthTests {
         .enabled(if: canMount),
         arguments: [
             ("size=64k", "true", "posix_fallocate"),
-            ("size=1m", "dd if=/dev/zero of=/mnt/full bs=1k 2>/dev/null; rm -f /mnt/x", "posix_fallocate"),
+            (
+                "size=1m", "dd if=/dev/zero of=/mnt/full bs=1k 2>/dev/null; rm -f /mnt/x",
+                "posix_fallocate"
+            ),
             ("size=1m,ro", "true", "open"),
         ]
     )

@@ -42,7 +42,10 @@ struct CarryForwardTests {
         End.allCases.flatMap { second in End.allCases.map { [first, second, $0] } }
     }
 
-    @Test("each end is counted once: while its segment is the last, and after the restart", arguments: sequences)
+    @Test(
+        "each end is counted once: while its segment is the last, and after the restart",
+        arguments: sequences
+    )
     func sequence(_ ends: [End]) throws {
         let directory = try TemporaryDirectory()
         var reader = SegmentReader(path: directory.segmentPath())
@@ -96,7 +99,9 @@ struct CarryForwardTests {
             #expect(last.value("test_total", "\(end)") == UInt64(expected))
         }
         #expect(
-            last.cells("test_seconds") == [UInt64((0..<rounds).reduce(0, +)), 6, UInt64(rounds - 6)]
+            last.cells("test_seconds") == [
+                UInt64((0..<rounds).reduce(0, +)), 6, UInt64(rounds - 6),
+            ]
         )
         #expect(last.value("shutdowns_total", "clean") == UInt64(rounds / 4))
         #expect(last.value("shutdowns_total", "degraded") == UInt64(rounds / 4))
@@ -108,7 +113,9 @@ struct CarryForwardTests {
         #expect(directory.entries == ["test.telemetry"])
     }
 
-    @Test("a later version may name other phases: the old ones' counts stay, the last shutdown's phases are shown")
+    @Test(
+        "a later version may name other phases: the old ones' counts stay, the last shutdown's phases are shown"
+    )
     func otherPhases() throws {
         let directory = try TemporaryDirectory()
         do {
@@ -129,7 +136,10 @@ struct CarryForwardTests {
         withExtendedLifetime(new) {}
     }
 
-    @Test("a run whose segment cannot be read is lost, and said so", arguments: [0, 9, 11, 600, 30_000])
+    @Test(
+        "a run whose segment cannot be read is lost, and said so",
+        arguments: [0, 9, 11, 600, 30_000]
+    )
     func damagedPredecessor(length: Int) throws {
         let directory = try TemporaryDirectory()
         try run(directory, amount: 1, .clean)

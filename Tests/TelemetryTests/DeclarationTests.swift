@@ -175,7 +175,8 @@ struct DeclarationTests {
         let family = MetricFamily(name: "test", help: "\n\"\\", kind: .gauge, labels: ["a", "b"])
         let good = [["", ""], ["\n\"\\", "ä€𝄞"], [String(repeating: "x", count: 142), ""]]
         let bad = [
-            [String(repeating: "x", count: 143), ""], [String(repeating: "x", count: 300), ""], ["a"],
+            [String(repeating: "x", count: 143), ""], [String(repeating: "x", count: 300), ""],
+            ["a"],
         ]
         for values in good + bad { _ = segment.board.cell(family, values) }
         let snapshot = try segment.snapshot(isOwned: true, at: 1)

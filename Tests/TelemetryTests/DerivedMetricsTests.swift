@@ -54,11 +54,13 @@ struct DerivedMetricsTests {
             expected: [
                 "recorder_up": 1, "recorder_start_time_seconds": wall,
                 "recorder_heartbeat_timestamp_seconds": wall + 5 * second,
-                "recorder_state recording": 1, "recorder_state starting": 0, "recorder_state hung": 0,
+                "recorder_state recording": 1, "recorder_state starting": 0,
+                "recorder_state hung": 0,
                 "recorder_runs_total": 1, "recordings_active": 2, "recordings_started_total": 2,
                 "recordings_finished_total abandoned": 0, "shutdown_in_progress": 0,
                 "shutdown_deadline_timestamp_seconds": 0, "shutdown_phases_total signal ok": 0,
-                "crashes_total": 0, "last_shutdown_outcome crashed": 0, "last_shutdown_outcome clean": 0,
+                "crashes_total": 0, "last_shutdown_outcome crashed": 0,
+                "last_shutdown_outcome clean": 0,
             ]
         ),
         Case(
@@ -281,7 +283,9 @@ struct DerivedMetricsTests {
             both.value("recording_last_write_timestamp_seconds", "a") == Self.wall + 4 * Self.second
         )
         segment.board.close(slots[0], .completed)
-        #expect(try segment.snapshot(isOwned: true, at: 5).value("recording_written_bytes", "a") == 222)
+        #expect(
+            try segment.snapshot(isOwned: true, at: 5).value("recording_written_bytes", "a") == 222
+        )
         segment.board.close(slots[1], .completed)
         let none = try segment.snapshot(isOwned: true, at: 5)
         #expect(none.value("recording_written_bytes", "a") == nil)

@@ -14,7 +14,9 @@ struct LockTests {
         let before = try directory.bytes()
         #expect(try directory.snapshot().isOwned)
         let second = try Fixture("hold", directory.path)
-        #expect(try second.line()?.hasPrefix("refused: a recorder named \"test\" is already") == true)
+        #expect(
+            try second.line()?.hasPrefix("refused: a recorder named \"test\" is already") == true
+        )
         #expect(second.wait() == .code(1))
         #expect(throws: PublisherError.nameTaken("test")) { try directory.start() }
         #expect(try directory.bytes().count == before.count)
@@ -45,6 +47,7 @@ struct LockTests {
         #expect(try parent.line() == "running")
         let words = try #require(try parent.line()).split(separator: " ")
         let child = try #require(words.last.flatMap { pid_t($0) })
+        try #require(child > 1)
         defer { _ = kill(child, SIGKILL) }
         parent.killAlone()
         #expect(kill(child, 0) == 0, "the child lives")

@@ -63,12 +63,18 @@ struct RecordFrameTests {
         }
     }
 
-    @Test("the checksum is zlib's", arguments: [("123456789", 0xCBF4_3926), ("", 0), ("a", 0xE8B7_BE43)])
+    @Test(
+        "the checksum is zlib's",
+        arguments: [("123456789", 0xCBF4_3926), ("", 0), ("a", 0xE8B7_BE43)]
+    )
     func checksum(text: String, expected: UInt32) {
         #expect(Checksum.crc32(Array(text.utf8)[...]) == expected)
     }
 
-    @Test("text is cut between characters", arguments: [("häß", 3, "hä"), ("häß", 2, "h"), ("👨‍👩‍👧a", 4, "")])
+    @Test(
+        "text is cut between characters",
+        arguments: [("häß", 3, "hä"), ("häß", 2, "h"), ("👨‍👩‍👧a", 4, "")]
+    )
     func cutText(text: String, width: Int, expected: String) {
         #expect(text.fitting(width) == expected)
     }

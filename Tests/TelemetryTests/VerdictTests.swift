@@ -22,7 +22,12 @@ struct VerdictTests {
         [
             Case(state: state, isOwned: true, expected: .alive),
             Case(state: state, isOwned: true, silence: .seconds(10), expected: .alive),
-            Case(state: state, isOwned: true, silence: .nanoseconds(10_000_000_001), expected: .hung),
+            Case(
+                state: state,
+                isOwned: true,
+                silence: .nanoseconds(10_000_000_001),
+                expected: .hung
+            ),
             Case(state: state, isOwned: true, silence: nil, expected: .alive),
             Case(
                 state: state,
