@@ -31,8 +31,8 @@ struct RandomLife {
 
     mutating func run() {
         step("enter recording") { $0.publisher.enter(.recording) }
-        for _ in 0..<random.below(40) { act() }
-        guard random.below(4) > 0 else { return }  // Ends without a goodbye.
+        for _ in 0..<random.below(100) { act() }
+        guard random.below(8) > 0 else { return }  // Ends without a goodbye.
         step("shutdown") {
             $0.publisher.beginShutdown(signal: SIGTERM, gracePeriod: .seconds(60))
         }

@@ -47,6 +47,7 @@ struct LockTests {
         #expect(try parent.line() == "running")
         let words = try #require(try parent.line()).split(separator: " ")
         let child = try #require(words.last.flatMap { pid_t($0) })
+        try #require(child > 1)
         defer { _ = kill(child, SIGKILL) }
         parent.killAlone()
         #expect(kill(child, 0) == 0, "the child lives")

@@ -8,15 +8,17 @@ struct RecordReader {
         position = bytes.startIndex
     }
 
-    mutating func integer<T: FixedWidthInteger>(_: T.Type = T.self) -> T {
-        var (value, shift): (T, T) = (0, 0)
-        let end = min(position + T.bitWidth / 8, bytes.endIndex)
-        while position < end {
-            value |= T(truncatingIfNeeded: bytes[position]) << shift
-            shift += 8
-            position += 1
+    mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_: T.Type = T.self) -> T {
+        let end = position + T.bitWidth / 8
+        guard end <= bytes.endIndex else {
+            position = bytes.endIndex
+            return 0
         }
-        return value
+        let offset = position - bytes.startIndex
+        position = end
+        return unsafe bytes.withUnsafeBytes {
+            T(littleEndian: unsafe $0.loadUnaligned(fromByteOffset: offset, as: T.self))
+        }
     }
 
     mutating func raw(width: Int) -> ArraySlice<UInt8> {

@@ -3,14 +3,12 @@ struct RecordWriter {
     private(set) var bytes: [UInt8] = []
 
     mutating func integer<T: FixedWidthInteger>(_ value: T) {
-        for shift in stride(from: 0, to: T.bitWidth, by: 8) {
-            bytes.append(UInt8(truncatingIfNeeded: value >> T(shift)))
-        }
+        unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
     }
 
     mutating func raw(_ value: [UInt8], width: Int) {
-        bytes += value.prefix(width)
-        bytes += [UInt8](repeating: 0, count: max(0, width - value.count))
+        bytes += value.count > width ? Array(value.prefix(width)) : value
+        if value.count < width { bytes += [UInt8](repeating: 0, count: width - value.count) }
     }
 
     /// UTF-8, padded with zeros; text that is too long is cut between characters.

@@ -35,9 +35,8 @@ struct SegmentWriter: Sendable {
     }
 
     private func store(_ bytes: [UInt8], at offset: Int) {
-        var reader = RecordReader(bytes[...])
         for index in 0..<bytes.count / 8 {
-            memory.store(reader.integer(), at: offset / 8 + index)
+            memory.store(bytes.word(at: index * 8), at: offset / 8 + index)
         }
     }
 }

@@ -31,9 +31,10 @@ final class Fixture {
     }
 
     /// Kills it alone, not its children, and waits for its end.
-    func killAlone() {
+    @discardableResult
+    func killAlone() -> ChildStatus {
         _ = kill(process.identifier, SIGKILL)
-        _ = process.wait()
+        return process.wait()
     }
 
     func wait() -> ChildStatus { process.wait() }

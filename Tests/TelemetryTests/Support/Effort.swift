@@ -1,0 +1,30 @@
+import Foundation
+
+/// How much the tests do, from the environment.
+enum Effort {
+    /// Every case instead of a sample: minutes without optimisation, `TELEMETRY_EXHAUSTIVE=1`.
+    static let isExhaustive = ProcessInfo.processInfo.environment["TELEMETRY_EXHAUSTIVE"] == "1"
+
+    /// How long the concurrency tests go on, `TELEMETRY_STRESS_SECONDS`.
+    static let stressSeconds =
+        ProcessInfo.processInfo.environment["TELEMETRY_STRESS_SECONDS"].flatMap(Double.init) ?? 3
+
+    /// `0..<count`, or a sample of it that has all of the header.
+    static func offsets(_ count: Int, each step: Int) -> [Int] {
+        if isExhaustive { return Array(0..<count) }
+        return Array(0..<min(512, count)) + Array(stride(from: 512, to: count, by: step))
+    }
+}
+
+/// SplitMix64: the same numbers for the same seed.
+struct SeededGenerator: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var value = state
+        value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
+        value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
+        return value ^ value >> 31
+    }
+}
