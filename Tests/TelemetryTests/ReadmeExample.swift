@@ -33,7 +33,7 @@ func readmeExample(in directory: String) throws {
         recording.wrote(188 * 100)
     }
 
-    publisher.beginShutdown(signal: 15, gracePeriod: .seconds(60))  // The first phase begins with it.
+    publisher.beginShutdown(signal: 15, gracePeriod: .seconds(60))  // Its first phase, too.
     recording.finalizing()
     recording.end(.interrupted)
     publisher.beginPhase("upload")

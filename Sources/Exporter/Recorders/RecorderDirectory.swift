@@ -4,11 +4,11 @@ import StreamVaultTelemetry
 /// A recorder that has a segment in the telemetry directory, and what is known of it.
 struct KnownRecorder {
     let name: String
-    fileprivate var reader: SegmentReader
+    var reader: SegmentReader
     /// What was last read; it stays when a later read fails.
-    fileprivate(set) var snapshot: Snapshot?
+    var snapshot: Snapshot?
     /// Why the last read failed; `nil` when it did not.
-    fileprivate(set) var failure: SegmentError?
+    var failure: SegmentError?
 }
 
 /// The recorders of a telemetry directory, read again at every look.

@@ -1,0 +1,75 @@
+import Foundation
+import Testing
+
+@testable import Exporter
+@testable import StreamVaultTelemetry
+
+@Suite("The recorders of a directory")
+struct RecorderDirectoryTests {
+    private let files: TelemetryDirectory
+
+    init() throws {
+        files = try TelemetryDirectory()
+    }
+
+    private func names(_ directory: inout RecorderDirectory) -> [String] {
+        directory.look().map(\.name)
+    }
+
+    @Test("they come and go with their files; a directory that is missing has none")
+    func comingAndGoing() throws {
+        var directory = RecorderDirectory(path: files.path)
+        #expect(names(&directory) == [])
+        let first = try files.publisher("one")
+        #expect(names(&directory) == ["one"])
+        let second = try files.publisher("another")
+        #expect(names(&directory) == ["another", "one"])
+        try FileManager.default.removeItem(atPath: files.file("one"))
+        #expect(names(&directory) == ["another"])
+        withExtendedLifetime((first, second)) {}
+        var missing = RecorderDirectory(path: files.path + "/nowhere")
+        #expect(names(&missing) == [])
+    }
+
+    @Test(
+        "a segment that becomes unreadable: recorder_up 0, counted, and the last good values stay"
+    )
+    func blindness() throws {
+        var directory = RecorderDirectory(path: files.path)
+        let publisher = try files.publisher()
+        publisher.counter("x_total", "X.").add(5)
+        #expect(directory.look()[0].failure == nil)
+        try Data("no segment".utf8).write(to: URL(fileURLWithPath: files.file("cam")))
+
+        let known = directory.look()[0]
+        #expect(known.failure == .truncated)
+        #expect(directory.readErrors == ["truncated": 1])
+        var page = MetricsPage()
+        let text = String(decoding: page.render([MetricSource(known)]), as: UTF8.self)
+        #expect(text.contains("streamvault_recorder_up{recorder=\"cam\"} 0\n"))
+        #expect(text.contains("x_total{recorder=\"cam\"} 5\n"))
+    }
+
+    @Test("a segment that was never readable is shown as recorder_up 0")
+    func neverRead() throws {
+        try Data("no segment".utf8).write(to: URL(fileURLWithPath: files.file("cam")))
+        var directory = RecorderDirectory(path: files.path)
+        var page = MetricsPage()
+        let text = String(
+            decoding: page.render(directory.look().map { MetricSource($0) }),
+            as: UTF8.self
+        )
+        #expect(text.hasSuffix("streamvault_recorder_up{recorder=\"cam\"} 0\n"))
+    }
+
+    @Test("a copy under another name is refused: it would show every series twice")
+    func copies() throws {
+        let publisher = try files.publisher()
+        try FileManager.default.copyItem(atPath: files.file("cam"), toPath: files.file("copy"))
+        var directory = RecorderDirectory(path: files.path)
+        let failures = directory.look().map { ($0.name, $0.failure) }
+        #expect(failures[0] == ("cam", nil))
+        #expect(failures[1] == ("copy", .damaged(.header)))
+        withExtendedLifetime(publisher) {}
+    }
+}

@@ -1,0 +1,45 @@
+import Foundation
+
+@testable import StreamVaultTelemetry
+
+/// A telemetry directory that goes with the test.
+final class TelemetryDirectory {
+    let path: String
+
+    init() throws {
+        path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    func file(_ name: String) -> String { "\(path)/\(name).telemetry" }
+
+    func publisher(_ name: String = "cam") throws -> Publisher {
+        let phases = [
+            ShutdownPhase("recordings", budget: .seconds(30)),
+            ShutdownPhase("database", budget: .seconds(5)),
+        ]
+        return try Publisher(directory: path, name: name, version: "1.0", phases: phases)
+    }
+}
+
+/// Runs a program on `input`; its exit status and what it wrote.
+func run(_ program: String, _ arguments: [String], input: [UInt8]) throws -> (
+    status: Int32, output: String
+) {
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try Data(input).write(to: file)
+    defer { try? FileManager.default.removeItem(at: file) }
+    let process = Process()
+    let output = Foundation.Pipe()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = [program] + arguments
+    process.standardInput = try FileHandle(forReadingFrom: file)
+    process.standardOutput = output
+    process.standardError = output
+    try process.run()
+    let data = output.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return (process.terminationStatus, String(decoding: data, as: UTF8.self))
+}
