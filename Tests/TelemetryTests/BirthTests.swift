@@ -60,7 +60,7 @@ struct BirthTests {
         #expect(directory.entries == ["test.telemetry"], "nothing else is left behind")
     }
 
-    @Test("a pipe of the file's name does not hold up the start", .timeLimit(.minutes(1)))
+    @Test("a pipe of the file's name does not hold up the start", .timeLimit(.minutes(5)))
     func pipe() throws {
         let directory = try TemporaryDirectory()
         #expect(mkfifo(directory.segmentPath(), 0o644) == 0)

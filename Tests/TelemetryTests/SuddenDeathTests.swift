@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Death at any moment")
 struct SuddenDeathTests {
-    @Test("a run that is killed anywhere is counted exactly", .timeLimit(.minutes(2)))
+    @Test("a run that is killed anywhere is counted exactly", .timeLimit(.minutes(5)))
     func kills() throws {
         let directory = try TemporaryDirectory()
         var reader = SegmentReader(path: directory.segmentPath())
@@ -29,7 +29,7 @@ struct SuddenDeathTests {
                 return
             }
             inFlight += index.signum()
-            if !directory.entries.isEmpty {
+            if directory.entries.contains("test.telemetry") {
                 midRecord += Int(try directory.bytes().word(at: 512) % 2)
             }
             truth = seen
