@@ -103,7 +103,6 @@ struct BirthTests {
 
     @Test(
         "on a full or read-only tmpfs it records on and leaves nothing behind",
-        .enabled(if: canMount),
         arguments: [
             ("size=64k", "true", "posix_fallocate"),
             (
@@ -114,6 +113,8 @@ struct BirthTests {
         ]
     )
     func tmpfs(options: String, preparation: String, call: String) throws {
+        // Where no mount is allowed, `confined` alone shows it.
+        guard Self.canMount else { return }
         let script = """
             mount -t tmpfs -o \(options) x /mnt; \(preparation); $0 confined /mnt test 10000000
             ls -A /mnt

@@ -18,7 +18,7 @@ struct SuddenDeathTests {
             if round % 10 > 0, let line = try fixture.line() { journal.append(line) }
             // At any instruction: the journal tells afterwards which one it was.
             let moment =
-                BootTime.now().nanoseconds + UInt64.random(in: 0...6_000_000, using: &random)
+                BootTime.now().nanoseconds + UInt64.random(in: 0...20_000_000, using: &random)
             while BootTime.now().nanoseconds < moment {}
             if fixture.killAlone() == .signal(9) { killed += 1 }
             journal += try fixture.lines()
