@@ -17,6 +17,7 @@ struct RandomLife {
     private var random: Random
     private var recordings: [(id: UInt64, publisher: RecordingPublisher)] = []
     private var nextRecording: UInt64 = 1
+    private var isStopping = false
 
     init(_ directory: String, _ name: String, seed: UInt64) {
         random = Random(state: seed)
@@ -31,13 +32,15 @@ struct RandomLife {
 
     mutating func run() {
         step("enter recording") { $0.publisher.enter(.recording) }
-        for _ in 0..<random.below(100) { act() }
+        for _ in 0..<random.below(60) { act() }
         guard random.below(8) > 0 else { return }  // Ends without a goodbye.
         step("shutdown") {
             $0.publisher.beginShutdown(signal: SIGTERM, gracePeriod: .seconds(60))
         }
+        isStopping = true
         while !recordings.isEmpty, random.below(4) > 0 { endRecording() }
         for phase in Self.phases.dropFirst() {
+            for _ in 0..<10 { act() }
             let outcome = PhaseOutcome.allCases[Int(random.below(3))]
             step("phase \(outcome)") { $0.publisher.beginPhase(phase, after: outcome) }
         }
@@ -45,7 +48,7 @@ struct RandomLife {
     }
 
     private mutating func act() {
-        switch random.below(6) {
+        switch random.below(7) {
         case 0:
             let amount = random.below(1000)
             step("count \(amount)") { $0.counter.add(amount) }
@@ -61,7 +64,20 @@ struct RandomLife {
         case 4 where !recordings.isEmpty:
             recordings[0].publisher.wrote(100)
             step("finalizing") { $0.recordings[0].publisher.finalizing() }
+        case 5:
+            // Counts nothing, and nearly all of its time goes into writing a record.
+            step("rewrite") { life in
+                for _ in 0..<20 { life.rewriteLifecycle() }
+            }
         default: endRecording()
+        }
+    }
+
+    private func rewriteLifecycle() {
+        if isStopping {
+            publisher.beginShutdown(signal: 0, gracePeriod: nil)  // It has begun.
+        } else {
+            publisher.enter(.recording)
         }
     }
 

@@ -83,7 +83,7 @@ struct CarryForwardTests {
         #expect(directory.entries == ["test.telemetry"])
     }
 
-    @Test("a thousand restarts lose nothing and leave nothing behind", .timeLimit(.minutes(2)))
+    @Test("a thousand restarts lose nothing and leave nothing behind", .timeLimit(.minutes(5)))
     func thousandRestarts() throws {
         let directory = try TemporaryDirectory()
         var sizes: Set<Int> = []

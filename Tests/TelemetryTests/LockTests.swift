@@ -4,7 +4,7 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("The lock", .timeLimit(.minutes(1)))
+@Suite("The lock", .timeLimit(.minutes(5)))
 struct LockTests {
     @Test("is seen from another process, refuses a second recorder, and goes with SIGKILL")
     func life() throws {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("docs/segment.md is all that another language needs", .timeLimit(.minutes(2)))
+@Suite("docs/segment.md is all that another language needs", .timeLimit(.minutes(5)))
 struct OtherLanguageTests {
     private static func script(_ name: String, _ arguments: String...) throws -> Fixture {
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
