@@ -36,7 +36,7 @@ struct HealthTests {
         let now = try #require(known.snapshot)
         known.snapshot = Snapshot(
             now.contents,
-            fileWords: now.words,
+            words: now.words,
             isOwned: true,
             now: now.heartbeat.advanced(by: silence),
             bootID: .current()
