@@ -56,9 +56,3 @@ extension PagePlan {
         page.append(text.extracting(droppingFirst: copied))
     }
 }
-
-extension [UInt8] {
-    fileprivate mutating func append(_ bytes: Span<UInt8>) {
-        unsafe bytes.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
-    }
-}

@@ -1,29 +1,33 @@
 /// Numbers as an exposition writes them, appended without a detour over strings.
 enum NumberText {
     static func append(_ value: UInt64, to page: inout [UInt8]) {
-        if value < 10 { return page.append(UInt8(ascii: "0") + UInt8(value)) }
-        let start = page.count
-        var rest = value
-        while rest > 0 {
-            let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
-            page.append(UInt8(ascii: "0") + UInt8(digit))
-            rest = quotient
-        }
-        page[start...].reverse()
+        var digits = InlineArray<20, UInt8>(repeating: zero)
+        var (first, rest) = (digits.count, value)
+        repeat {
+            first -= 1
+            digits[first] = zero + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        } while rest > 0
+        page.append(digits.span.extracting(droppingFirst: first))
     }
 
     /// Nanoseconds as seconds, exact, without trailing zeros.
     static func append(nanoseconds: UInt64, to page: inout [UInt8]) {
-        let (seconds, fraction) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
+        var rest: UInt64
+        let seconds: UInt64
+        (seconds, rest) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
         append(seconds, to: &page)
-        guard fraction > 0 else { return }
-        page.append(UInt8(ascii: "."))
-        var (rest, unit) = (fraction, UInt64(100_000_000))
-        while rest > 0 {
-            page.append(UInt8(ascii: "0") + UInt8(rest / unit))
-            rest %= unit
-            unit /= 10
+        guard rest > 0 else { return }
+        var digits = InlineArray<10, UInt8>(repeating: zero)
+        digits[0] = UInt8(ascii: ".")
+        var last = 0
+        for place in (1...9).reversed() {
+            let digit: UInt64
+            (rest, digit) = rest.quotientAndRemainder(dividingBy: 10)
+            digits[place] = zero + UInt8(truncatingIfNeeded: digit)
+            if digit != 0 { last = max(last, place) }
         }
+        page.append(digits.span.extracting(first: last + 1))
     }
 
     /// The shortest text that gives the same value; `NaN`, `+Inf` and `-Inf` as both formats spell them.
@@ -42,5 +46,13 @@ enum NumberText {
         }
         if value < 0 { page.append(UInt8(ascii: "-")) }
         append(UInt64(abs(value)), to: &page)
+    }
+
+    private static let zero = UInt8(ascii: "0")
+}
+
+extension [UInt8] {
+    mutating func append(_ bytes: Span<UInt8>) {
+        unsafe bytes.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
     }
 }
