@@ -24,6 +24,7 @@ struct Recorder: ~Copyable {
         let context = RecordingContext(
             directory: configuration.recordingsDirectory,
             syncInterval: configuration.syncInterval,
+            sourcePatience: plan.budget(of: .recordings) * 0.75,
             publisher: publisher,
             metrics: metrics,
             catalogue: try Self.openCatalogue(configuration.cataloguePath, metrics),

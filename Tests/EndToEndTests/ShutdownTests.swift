@@ -172,4 +172,42 @@ struct ShutdownTests {
             try prometheus.value(#"streamvault_shutdowns_total{outcome="clean"}"#) == 1 ? () : nil
         }
     }
+
+    @Test(
+        "a program that heeds no signal: its recording is whole all the same, in any grace period",
+        .timeLimit(.minutes(2)),
+        arguments: ["3s", "10s", "60s"]
+    )
+    func stubbornProgram(_ grace: String) throws {
+        let stubborn = TestStream.stubborn("slow", file: try bench.makeTransportStream())
+        let recorder = try record([stubborn], ["--shutdown.grace-period", grace])
+        #expect(try recorder.program.stop() == 0, "\(recorder.program.log)")
+        #expect(try bench.recordings(".ts").count == 1)
+        #expect(try bench.recordings(".part").isEmpty)
+        #expect(try shown("shutdowns_total", #"outcome="clean""#) == 1)
+    }
+
+    @Test(
+        "a second signal: no phase waits long, and the database is closed",
+        .timeLimit(.minutes(2))
+    )
+    func secondSignal() throws {
+        let stubborn = TestStream.stubborn("slow", file: try bench.makeTransportStream())
+        let recorder = try record([stubborn])
+        recorder.program.signal(SIGTERM)
+        _ = try recorder.program.line(containing: "📁 Finalizing recording files...")
+        recorder.program.signal(SIGINT)
+        #expect(try recorder.program.exitStatus() == 1)
+        #expect(recorder.program.log.contains("❌ Error during recording service shutdown: timeout"))
+        #expect(recorder.program.log.contains("✅ Database connections closed"))
+        #expect(try shown("shutdown_phases_total", #"phase="recordings",outcome="timeout""#) == 1)
+        #expect(try shown("shutdowns_total", #"outcome="degraded""#) == 1)
+        #expect(try shown("finalize_errors_total", #"reason="timeout""#) == 1)
+        #expect(try shown("recordings_finished_total", #"result="abandoned""#) == 1)
+
+        let next = try bench.startRecorder([])
+        try eventually("the recovery") { try bench.recordings(".part").isEmpty ? () : nil }
+        #expect(try bench.playedSeconds(try bench.recordings(".ts")[0]) > 0)
+        #expect(try next.program.stop() == 0)
+    }
 }

@@ -15,6 +15,15 @@ struct StopStage: Equatable, Sendable {
     ]
 }
 
+extension [StopStage] {
+    /// The same stages, each shortened alike where all of them together would take longer than `limit`.
+    func fitted(into limit: Duration) -> [StopStage] {
+        let total = reduce(Duration.zero) { $0 + $1.patience }
+        guard total > limit else { return self }
+        return map { StopStage(signal: $0.signal, patience: $0.patience * (limit / total)) }
+    }
+}
+
 /// The way from a request to end to giving up, one stage after the other.
 struct StopLadder {
     enum Step: Equatable {

@@ -5,6 +5,8 @@ import StreamVaultTelemetry
 struct RecordingContext: Sendable {
     let directory: String
     let syncInterval: Duration
+    /// Time that a source gets to end, once it is asked to; what is left of the phase is for its file.
+    let sourcePatience: Duration
     let publisher: Publisher
     let metrics: RecorderMetrics
     let catalogue: Catalogue

@@ -23,7 +23,7 @@ final class StreamWorker: Sendable {
 
     init(_ stream: StreamConfiguration, _ context: RecordingContext) throws(SystemError) {
         (self.stream, self.context) = (stream, context)
-        source = stream.makeSource(context.log)
+        source = stream.makeSource(endingWithin: context.sourcePatience, context.log)
         stop = try StopSignal()
     }
 

@@ -11,8 +11,8 @@ struct Shutdown: ~Copyable {
     private let context: RecordingContext
     private let requestedAt = BootTime.now()
     private var loop: MainLoop
-    /// Set by a second signal: no phase waits longer than this from then on.
-    private var hurry: BootTime?
+    /// Set by a second signal: no phase waits longer than a second from then on.
+    private var isHurrying = false
 
     init(
         _ plan: ShutdownPlan,
@@ -133,8 +133,9 @@ extension Shutdown {
     }
 
     private func deadline(of phase: Phase) -> BootTime {
-        let deadline = plan.deadline(of: phase, from: .now(), requestedAt: requestedAt)
-        return min(deadline, hurry ?? deadline)
+        let now = BootTime.now()
+        let deadline = plan.deadline(of: phase, from: now, requestedAt: requestedAt)
+        return isHurrying ? min(deadline, now.advanced(by: .seconds(1))) : deadline
     }
 
     /// Waits until `isDone`, or the phase's deadline; the heartbeat goes on, and a second signal shortens the wait.
@@ -148,10 +149,10 @@ extension Shutdown {
             guard now < deadline else { return false }
             context.publisher.heartbeat()
             let next = min(deadline, now.advanced(by: .seconds(1)))
-            guard try loop.wait(until: next) != nil, hurry == nil else { continue }
+            guard try loop.wait(until: next) != nil, !isHurrying else { continue }
             context.log(.warn, "Second signal: hurrying", ["phase": phase.rawValue])
-            let hurry = BootTime.now().advanced(by: .seconds(1))
-            (self.hurry, deadline) = (hurry, min(deadline, hurry))
+            isHurrying = true
+            deadline = min(deadline, self.deadline(of: phase))
         }
         return true
     }
