@@ -29,12 +29,13 @@ struct Measurement {
     func run() {
         let recording = publisher.startRecording(id: 1, stream: "a", path: "/a", container: "ts")
         var reader = SegmentReader(path: path)
+        let rounds = 100_000
         var series = 0
-        report("records unchanged", rounds: 500_000) {
+        report("records unchanged", rounds: rounds) {
             recording.wrote(1)
             series += ((try? reader.snapshot())?.contents.series.count ?? 0)
         }
-        say("series=\(series / 20_000)")
+        say("series=\(series / rounds)")
         report("records changed", rounds: 500) {
             publisher.enter(.recording)
             _ = try? reader.snapshot()
