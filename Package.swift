@@ -35,6 +35,11 @@ let package = Package(
             pkgConfig: "sqlite3",
             providers: [.apt(["libsqlite3-dev"])]
         ),
+        .systemLibrary(
+            name: "CCurl",
+            pkgConfig: "libcurl",
+            providers: [.apt(["libcurl4-openssl-dev"])]
+        ),
         .executableTarget(
             name: "Exporter",
             dependencies: ["Posix", "HTTP", "StreamVaultTelemetry"],
@@ -42,7 +47,7 @@ let package = Package(
         ),
         .executableTarget(
             name: "Recorder",
-            dependencies: ["Posix", "HTTP", "StreamVaultTelemetry", "CSQLite"],
+            dependencies: ["Posix", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl"],
             swiftSettings: strict
         ),
         .target(
