@@ -1,38 +1,31 @@
 import Foundation
-import FoundationNetworking
-import Glibc
 import Posix
+import Synchronization
 
-/// Blocking HTTP GET, one at a time, over a session of its own that ends with it.
+/// Blocking HTTP GET, one at a time, over connections that are kept between requests and end with it.
+///
+/// - Proxies are those of the environment, as for other programs: `http_proxy`, `https_proxy`, `no_proxy`.
+/// - Servers of `https` must prove themselves to the system's certificates; nothing turns that off.
+/// - Cookies that a server sets go back to it: some networks let nobody have a segment without.
 final class Fetcher: Sendable {
     /// The bounds of one request.
     struct Limits: Equatable, Sendable {
         /// Bytes of the body.
         var bytes: Int
-        /// From the request to the last byte.
+        /// From the request to the last byte, redirects included.
         var timeout: Duration
         var redirects = 10
     }
 
-    private let session: URLSession
-    private let exchanges = ExchangeDelegate()
+    /// Locked while a request is under way: a handle serves one thread.
+    private let client: Mutex<Result<FetcherClient, FetchError>>
 
-    /// `headers` go with every request.
+    /// `headers` go with every request, wherever it is redirected to.
     init(headers: [String: String] = [:]) {
-        let configuration = URLSessionConfiguration.ephemeral
-        configuration.urlCache = nil
-        configuration.requestCachePolicy = .reloadIgnoringLocalCacheData
-        // A compressed body would make Content-Length useless as the proof that it is whole.
-        let own = ["User-Agent": "streamvault-recorder", "Accept-Encoding": "identity"]
-        configuration.httpAdditionalHeaders = own.merging(headers) { _, given in given }
-        session = URLSession(
-            configuration: configuration,
-            delegate: exchanges,
-            delegateQueue: nil
+        client = Mutex(
+            Result { () throws(FetchError) in try FetcherClient(headers: headers) }
         )
     }
-
-    deinit { session.invalidateAndCancel() }
 
     /// Gets the whole body at `url`.
     ///
@@ -42,17 +35,12 @@ final class Fetcher: Sendable {
         limits: Limits,
         until stop: StopSignal
     ) throws(FetchError) -> FetchedBody {
-        let exchange = try Exchange(url: url, limits: limits)
-        var request = URLRequest(url: url)
-        // Longer than the wait below, which bounds the whole request.
-        request.timeoutInterval = limits.timeout.inSeconds + 1
-        let task = session.dataTask(with: request)
-        exchanges.begin(exchange, as: task.taskIdentifier)
-        defer { exchanges.end(task.taskIdentifier) }
-        task.resume()
-        let failure = exchange.wait(for: limits.timeout, until: stop)
-        exchange.settle { task.cancel() }
-        return try exchange.result(or: failure)
+        try client.withLock { client throws(FetchError) in
+            switch client {
+            case .success(let client): try client.get(url, limits: limits, until: stop)
+            case .failure(let error): throw error
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@ import Glibc
 import Posix
 import Synchronization
 
-/// An HTTP server on loopback that answers as a test tells it; each connection takes one request.
+/// An HTTP server on loopback that answers as a test tells it.
 final class HLSScriptedServer: Sendable {
     struct Reply: Sendable {
         var status = 200
@@ -13,6 +13,12 @@ final class HLSScriptedServer: Sendable {
         var announced: Int?
         /// Whether the connection stays open, silent, until the client closes it.
         var holds = false
+        /// Whether the connection takes another request afterwards.
+        var keepsOpen = false
+        /// All that is sent, instead of the above.
+        var raw: [UInt8]?
+        /// Called when all is sent, before the connection is held open or closed.
+        var whenSent: (@Sendable () -> Void)?
 
         static func text(_ text: String) -> Reply { Reply(body: Array(text.utf8)) }
         static func status(_ status: Int) -> Reply { Reply(status: status) }
@@ -27,10 +33,12 @@ final class HLSScriptedServer: Sendable {
     private let listener: FileDescriptor
     private let port: UInt16
     private let seen = Mutex<[String]>([])
+    private let heads = Mutex<[String]>([])
+    private let accepted = Atomic(0)
 
     init(_ script: @escaping Script) throws {
         listener = FileDescriptor(adopting: socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0))
-        port = try listen(on: listener)
+        port = try listen(on: listener, backlog: 64)
         let descriptor = listener.rawValue
         Thread.detachNewThread { [weak self] in
             while true {
@@ -48,22 +56,31 @@ final class HLSScriptedServer: Sendable {
     /// The paths asked for, in order.
     var requests: [String] { seen.withLock { $0 } }
 
+    /// The heads of the requests, in order.
+    var requestHeads: [String] { heads.withLock { $0 } }
+
+    /// The connections taken so far.
+    var connections: Int { accepted.load(ordering: .acquiring) }
+
     func url(_ path: String) -> URL {
         URL(string: "http://127.0.0.1:\(port)\(path)") ?? URL(filePath: "/")
     }
 
     private func serve(_ connection: consuming FileDescriptor, _ script: @escaping Script) {
         let descriptor = dup(connection.rawValue)
+        accepted.add(1, ordering: .acquiringAndReleasing)
         Thread.detachNewThread { [weak self] in
             let connection = FileDescriptor(adopting: descriptor)
-            guard let path = readPath(connection), let reply = self?.reply(to: path, script) else {
-                return
+            while let head = readHead(connection), let reply = self?.reply(to: head, script) {
+                send(reply, to: connection)
+                guard reply.keepsOpen else { return }
             }
-            send(reply, to: connection)
         }
     }
 
-    private func reply(to path: String, _ script: Script) -> Reply {
+    private func reply(to head: String, _ script: Script) -> Reply {
+        let path = head.split(separator: " ").dropFirst().first.map(String.init) ?? ""
+        heads.withLock { $0.append(head) }
         let before = seen.withLock { seen in
             defer { seen.append(path) }
             return seen.count { $0 == path }
@@ -72,24 +89,42 @@ final class HLSScriptedServer: Sendable {
     }
 }
 
-private func listen(on listener: borrowing FileDescriptor) throws(SystemError) -> UInt16 {
+/// Binds to a free port of loopback and listens; the port.
+func listen(
+    on listener: borrowing FileDescriptor,
+    backlog: CInt
+) throws(SystemError) -> UInt16 {
+    let descriptor = listener.rawValue
+    return try onLoopback(0) { address, length throws(SystemError) in
+        var length = length
+        try retrying("bind") { bind(descriptor, address, length) }
+        try retrying("listen") { Glibc.listen(descriptor, backlog) }
+        try retrying("getsockname") { getsockname(descriptor, address, &length) }
+    }
+}
+
+/// Hands `body` an address of loopback; the port that stands in it afterwards.
+@discardableResult
+func onLoopback(
+    _ port: UInt16,
+    _ body: (UnsafeMutablePointer<sockaddr>, socklen_t) throws(SystemError) -> Void
+) throws(SystemError) -> UInt16 {
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
     address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let length = socklen_t(MemoryLayout<sockaddr_in>.size)
     try withUnsafeMutablePointer(to: &address) { pointer throws(SystemError) in
         try pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
             address throws(SystemError) in
-            try retrying("bind") { bind(listener.rawValue, address, length) }
-            try retrying("listen") { Glibc.listen(listener.rawValue, 64) }
-            try retrying("getsockname") { getsockname(listener.rawValue, address, &length) }
+            try body(address, length)
         }
     }
     return UInt16(bigEndian: address.sin_port)
 }
 
-/// The target of a GET request, once its head is complete.
-private func readPath(_ connection: borrowing FileDescriptor) -> String? {
+/// The head of a GET request, once it is complete.
+private func readHead(_ connection: borrowing FileDescriptor) -> String? {
     var head: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 4096)
     while !head.suffix(4).elementsEqual("\r\n\r\n".utf8) {
@@ -97,17 +132,11 @@ private func readPath(_ connection: borrowing FileDescriptor) -> String? {
         guard count > 0 else { return nil }
         head += buffer[..<count]
     }
-    return String(decoding: head, as: UTF8.self).split(separator: " ").dropFirst().first.map(
-        String.init
-    )
+    return String(decoding: head, as: UTF8.self)
 }
 
 private func send(_ reply: HLSScriptedServer.Reply, to connection: borrowing FileDescriptor) {
-    var headers = reply.headers
-    headers["Content-Length"] = "\(reply.announced ?? reply.body.count)"
-    headers["Connection"] = "close"
-    let fields = headers.map { "\($0.key): \($0.value)\r\n" }.joined()
-    let bytes = Array("HTTP/1.1 \(reply.status) Scripted\r\n\(fields)\r\n".utf8) + reply.body
+    let bytes = reply.raw ?? head(of: reply) + reply.body
     var sent = 0
     while sent < bytes.count {
         let count = bytes.withUnsafeBytes {
@@ -121,6 +150,15 @@ private func send(_ reply: HLSScriptedServer.Reply, to connection: borrowing Fil
         guard count > 0 else { return }
         sent += count
     }
+    reply.whenSent?()
     var byte: UInt8 = 0
     while reply.holds, recv(connection.rawValue, &byte, 1, 0) > 0 {}
+}
+
+private func head(of reply: HLSScriptedServer.Reply) -> [UInt8] {
+    var headers = reply.headers
+    headers["Content-Length"] = "\(reply.announced ?? reply.body.count)"
+    headers["Connection"] = reply.keepsOpen ? "keep-alive" : "close"
+    let fields = headers.map { "\($0.key): \($0.value)\r\n" }.joined()
+    return Array("HTTP/1.1 \(reply.status) Scripted\r\n\(fields)\r\n".utf8)
 }

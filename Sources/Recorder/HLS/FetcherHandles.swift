@@ -1,0 +1,73 @@
+import CCurl
+import Foundation
+import Posix
+
+/// Owns a multi handle: it drives a transfer without blocking, and keeps connections from one to the next.
+@safe struct MultiHandle: ~Copyable {
+    private let handle: UnsafeMutableRawPointer
+
+    init() throws(FetchError) {
+        guard let handle = unsafe curl_multi_init() else { throw .network("libcurl: no memory") }
+        unsafe self.handle = handle
+    }
+
+    deinit { unsafe curl_multi_cleanup(handle) }
+
+    func add(_ easy: UnsafeMutableRawPointer) throws(FetchError) {
+        try check(unsafe curl_multi_add_handle(handle, easy))
+    }
+
+    /// Ends the transfer, wherever it is.
+    func remove(_ easy: UnsafeMutableRawPointer) {
+        unsafe curl_multi_remove_handle(handle, easy)
+    }
+
+    /// Does what can be done without waiting; the result of the transfer, once it has ended.
+    func perform() throws(FetchError) -> CURLcode? {
+        var count: CInt = 0
+        try check(unsafe curl_multi_perform(handle, &count))
+        guard let message = unsafe curl_multi_info_read(handle, &count),
+            unsafe message.pointee.msg == CURLMSG_DONE
+        else { return nil }
+        return unsafe message.pointee.data.result
+    }
+
+    /// Waits until there is something to do, `descriptor` is readable, or the time is over.
+    func wait(for time: Duration, or descriptor: CInt) throws(FetchError) {
+        var extra = curl_waitfd(fd: descriptor, events: Int16(CURL_WAIT_POLLIN), revents: 0)
+        // Rounded up: a wait that ends just before its time would come again at once, and spin.
+        let milliseconds = CInt(clamping: (time.wholeNanoseconds + 999_999) / 1_000_000)
+        try check(unsafe curl_multi_poll(handle, &extra, 1, milliseconds, nil))
+    }
+
+    private func check(_ code: CURLMcode) throws(FetchError) {
+        guard code != CURLM_OK else { return }
+        throw .network(unsafe String(cString: curl_multi_strerror(code)))
+    }
+}
+
+/// Owns the lines of a head that are sent beside libcurl's own.
+@safe struct HeaderList: ~Copyable {
+    private var first: UnsafeMutablePointer<curl_slist>?
+
+    init(_ headers: [String: String]) throws(FetchError) {
+        unsafe first = nil
+        for (name, value) in headers {
+            // A name without a value ends in a semicolon; with a colon, libcurl would not send it.
+            let line = value.isEmpty ? "\(name);" : "\(name): \(value)"
+            // A line feed, such as a file with a secret ends in, would begin a line of its own.
+            let list = unsafe curl_slist_append(first, line.filter { !$0.isNewline })
+            guard let list = unsafe list else { throw .network("libcurl: no memory") }
+            unsafe first = list
+        }
+    }
+
+    deinit { unsafe curl_slist_free_all(first) }
+
+    /// Lends the list to `body`, which may keep it as long as the owner lives.
+    borrowing func withPointer<E: Error>(
+        _ body: (UnsafeMutablePointer<curl_slist>?) throws(E) -> Void
+    ) throws(E) {
+        try unsafe body(first)
+    }
+}

@@ -1,0 +1,24 @@
+import Foundation
+import Posix
+
+@testable import Recorder
+
+let standard = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(20))
+
+func fetched(
+    _ fetcher: Fetcher,
+    _ url: URL,
+    _ limits: Fetcher.Limits,
+    _ stop: StopSignal
+) -> Result<FetchedBody, FetchError> {
+    Result { () throws(FetchError) in try fetcher.get(url, limits: limits, until: stop) }
+}
+
+/// Fetches once, on a thread of its own, with a fetcher that ends with it.
+func get(
+    _ url: URL,
+    _ limits: Fetcher.Limits = standard,
+    until stop: StopSignal
+) async -> Result<FetchedBody, FetchError> {
+    await onThread { fetched(Fetcher(), url, limits, stop) }
+}
