@@ -1,0 +1,205 @@
+import Foundation
+import Glibc
+import Posix
+import Testing
+
+@testable import Recorder
+
+@Suite("connections of the fetcher", .timeLimit(.minutes(1)))
+struct HLSFetcherConnectionTests {
+    private let stop: StopSignal
+    private let patient = Fetcher.Limits(bytes: 1000, timeout: .seconds(600))
+
+    init() throws {
+        stop = try StopSignal()
+    }
+
+    @Test("a stop breaks off an attempt to connect")
+    func stoppedConnecting() async throws {
+        let silence = try SilentListener()
+        let (stop, patient) = (stop, patient)
+        async let stopped: Void = onThread {
+            let latest = BootTime.now().advanced(by: .seconds(30))
+            while !silence.isKnockedAt, BootTime.now() < latest { sched_yield() }
+            stop.request()
+        }
+        #expect(await get(silence.url, patient, until: stop) == .failure(.cancelled))
+        await stopped
+    }
+
+    @Test(
+        "a stop breaks off an answer on its way",
+        arguments: ["", "HTTP/1.1 200 O", "HTTP/1.1 200 OK\r\nX: y", "HTTP/1.1 200 OK\r\n\r\nx"]
+    )
+    func stoppedReceiving(_ part: String) async throws {
+        let stop = stop
+        let server = try HLSScriptedServer { _, _ in
+            .init(holds: true, raw: Array(part.utf8), whenSent: { stop.request() })
+        }
+        #expect(await get(server.url("/a"), patient, until: stop) == .failure(.cancelled))
+    }
+
+    @Test("a request that was to be stopped before it began is not waited for")
+    func stoppedBefore() async throws {
+        stop.request()
+        let server = try HLSScriptedServer { _, _ in .init(holds: true, raw: []) }
+        #expect(await get(server.url("/a"), patient, until: stop) == .failure(.cancelled))
+    }
+
+    @Test("one connection serves many requests, and a lost one is replaced")
+    func kept() async throws {
+        let server = try HLSScriptedServer { path, _ in
+            var reply = path == "/missing" ? HLSScriptedServer.Reply.status(404) : .text(path)
+            reply.keepsOpen = path != "/last"
+            return reply
+        }
+        let stop = stop
+        let bodies = await onThread {
+            let fetcher = Fetcher()
+            return ["/a", "/missing", "/b", "/last", "/c"].map {
+                fetched(fetcher, server.url($0), standard, stop)
+            }.map { try? $0.get().bytes.count }
+        }
+        #expect(bodies == [2, nil, 2, 5, 2])
+        #expect(server.connections == 2)
+    }
+
+    @Test("requests say who asks, and carry the headers that were given, a redirected one as well")
+    func headers() async throws {
+        let server = try HLSScriptedServer { path, _ in path == "/a" ? .redirect("/b") : .text("") }
+        let stop = stop
+        let given = ["Authorization": "Bearer t\r\n", "X-Empty": ""]
+        _ = await onThread { fetched(Fetcher(headers: given), server.url("/a"), standard, stop) }
+        #expect(server.requestHeads.count == 2)
+        for head in server.requestHeads {
+            let lines = Set(head.split(separator: "\r\n").dropFirst().map(String.init))
+            #expect(
+                lines.isSuperset(of: [
+                    "User-Agent: streamvault-recorder/\(Main.version)", "Accept-Encoding: identity",
+                    "Authorization: Bearer t", "X-Empty:",
+                ])
+            )
+        }
+    }
+
+    @Test("given headers go instead of the fetcher's own")
+    func ownHeaders() async throws {
+        let server = try HLSScriptedServer { _, _ in .text("") }
+        let stop = stop
+        let given = ["user-agent": "camera", "accept-encoding": "br"]
+        _ = await onThread { fetched(Fetcher(headers: given), server.url("/a"), standard, stop) }
+        let head = try #require(server.requestHeads.first).lowercased()
+        #expect(head.contains("user-agent: camera\r\n") && head.contains("accept-encoding: br\r\n"))
+        #expect(!head.contains("streamvault") && !head.contains("identity"))
+    }
+
+    @Test("a compressed body is left as it was sent")
+    func compressed() async throws {
+        let server = try HLSScriptedServer { _, _ in
+            .init(headers: ["Content-Encoding": "gzip"], body: [1, 2, 3])
+        }
+        let result = await get(server.url("/a"), until: stop)
+        #expect(result == .success(FetchedBody(bytes: [1, 2, 3], url: server.url("/a"))))
+    }
+
+    @Test("cookies are sent back, until there are too many")
+    func cookies() async throws {
+        let server = try HLSScriptedServer { path, before in
+            let lines = (0..<40).map { "Set-Cookie: c\(before)n\($0)=v\r\n" }.joined()
+            return .init(raw: Array("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\(lines)\r\n".utf8))
+        }
+        let stop = stop
+        await onThread {
+            let fetcher = Fetcher()
+            for _ in 0..<7 { _ = fetched(fetcher, server.url("/a"), standard, stop) }
+        }
+        let counts = server.requestHeads.map { $0.split(separator: "=v").count - 1 }
+        #expect(counts == [0, 40, 80, 120, 0, 40, 80])
+    }
+
+    @Test("a server whose certificate nobody vouches for is refused")
+    func selfSigned() async throws {
+        let server = try SelfSignedServer()
+        guard case .failure(.network(let text)) = await get(server.url, until: stop) else {
+            Issue.record("the fetch has not failed")
+            return
+        }
+        #expect(text.contains("certificate") && !text.contains("secret"))
+    }
+}
+
+/// A listening socket whose queue is full: it answers no attempt to connect.
+private final class SilentListener: Sendable {
+    private let listener: FileDescriptor
+    private let filler: FileDescriptor
+    private let port: UInt16
+
+    init() throws {
+        listener = FileDescriptor(adopting: socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0))
+        filler = FileDescriptor(adopting: socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0))
+        port = try listen(on: listener, backlog: 0)
+        try onLoopback(port) { address, length throws(SystemError) in
+            try retrying("connect") { connect(filler.rawValue, address, length) }
+        }
+    }
+
+    var url: URL { URL(string: "http://127.0.0.1:\(port)/a") ?? URL(filePath: "/") }
+
+    /// Whether an attempt to connect is under way: state 2 is `SYN_SENT`.
+    var isKnockedAt: Bool {
+        let bytes = try? FileDescriptor(opening: "/proc/self/net/tcp", O_RDONLY)
+            .readAll(atMost: 1 << 24)
+        let table = String(decoding: bytes ?? [], as: UTF8.self)
+        let port = String(port, radix: 16, uppercase: true)
+        let padded = String(repeating: "0", count: 4 - port.count) + port
+        return table.contains(" 0100007F:\(padded) 02 ")
+    }
+}
+
+/// A server of `https` whose certificate it has signed itself.
+private final class SelfSignedServer {
+    private var server: ChildProcess
+    private let directory: URL
+    let url: URL
+
+    private static let program = """
+        import socket, ssl, sys
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[1] + "/cert", sys.argv[1] + "/key")
+        listener = socket.create_server(("127.0.0.1", 0))
+        print(listener.getsockname()[1], flush=True)
+        while True:
+            try:
+                with context.wrap_socket(listener.accept()[0], server_side=True) as client:
+                    client.recv(4096)
+                    client.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\nmedia")
+            except OSError:
+                pass
+        """
+
+    init() throws {
+        let manager = FileManager.default
+        directory = manager.temporaryDirectory.appending(path: "tls-\(UUID())")
+        try manager.createDirectory(at: directory, withIntermediateDirectories: true)
+        let names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        let files = ["-keyout", directory.path + "/key", "-out", directory.path + "/cert"]
+        let kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        var maker = try ChildProcess.spawn(["openssl", "req"] + kind + names + files)
+        #expect(maker.wait() == .code(0))
+        server = try ChildProcess.spawn(["python3", "-c", Self.program, directory.path])
+        url = try #require(
+            URL(string: "https://127.0.0.1:\(try Self.firstLine(server.output))/a?token=secret")
+        )
+    }
+
+    deinit { try? FileManager.default.removeItem(at: directory) }
+
+    private static func firstLine(_ output: borrowing FileDescriptor) throws -> String {
+        var line: [UInt8] = []
+        var byte: [UInt8] = [0]
+        while try byte.withUnsafeMutableBytes({ try output.read(into: $0) }) == 1, byte != [0x0A] {
+            line += byte
+        }
+        return String(decoding: line, as: UTF8.self)
+    }
+}
