@@ -96,6 +96,32 @@ struct MetricsPageTests {
         )
     }
 
+    @Test("a page that is patched is the page that is made anew", .timeLimit(.minutes(1)))
+    func patching() {
+        var wait = MetricFamily(name: "wait_seconds", help: "Waits.", kind: .histogram)
+        (wait.scale, wait.bounds) = (1_000_000_000, [1_000_000, 500_000_000])
+        let families = [
+            wait, MetricFamily(name: "b_total", help: "B.", kind: .counter),
+            MetricFamily(name: "a", help: "A.", kind: .gauge, encoding: .double),
+        ]
+        let first = source(families, [], [0, 0, 0, 0, 0, 0])
+        var (words, patched) = (first.words, MetricsPage())
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<2000 {
+            let changed = Int.random(in: words.indices, using: &generator)
+            let limit = UInt64(1) << UInt64.random(in: 0...40, using: &generator)
+            words[changed] = .random(in: 0...limit, using: &generator)
+            let now = MetricSource(
+                declaration: first.declaration,
+                families: first.families,
+                series: first.series,
+                words: words
+            )
+            var anew = MetricsPage()
+            #expect(patched.render([now]) == anew.render([now]))
+        }
+    }
+
     @Test("the text is kept as long as the declarations stay, and made anew when they change")
     func planning() {
         let family = MetricFamily(name: "a", help: "A.", kind: .gauge)

@@ -1,0 +1,78 @@
+/// A page as it was last rendered: from one scrape to the next it differs in a few numbers, and only those are written.
+struct RenderedPage {
+    private let plan: PagePlan
+    private(set) var bytes: [UInt8] = []
+    /// What each number on the page stands for, and where it stands.
+    private var shown: [UInt64] = []
+    private var places: [Range<Int>] = []
+    private var number: [UInt8] = []
+
+    init(_ plan: PagePlan) {
+        self.plan = plan
+    }
+
+    /// Brings the page up to date with the words of all sources.
+    mutating func show(_ words: Span<UInt64>) {
+        if !patch(words) { write(words) }
+    }
+
+    /// Overwrites the numbers that have changed; `false` when one has no room in its place.
+    private mutating func patch(_ words: Span<UInt64>) -> Bool {
+        guard !bytes.isEmpty else { return false }
+        let plan = plan
+        let steps = plan.steps.span
+        var total: UInt64 = 0
+        for index in steps.indices {
+            let value = steps[index].shownValue(words, &total)
+            if value == shown[index] { continue }
+            number.removeAll(keepingCapacity: true)
+            steps[index].append(value, to: &number)
+            let place = places[index]
+            guard number.count == place.count else { return false }
+            for offset in number.indices { bytes[place.lowerBound + offset] = number[offset] }
+            shown[index] = value
+        }
+        return true
+    }
+
+    /// Writes the whole page: constant text by spans, since slices of arrays would count references for every number.
+    private mutating func write(_ words: Span<UInt64>) {
+        bytes.removeAll(keepingCapacity: true)
+        shown.removeAll(keepingCapacity: true)
+        places.removeAll(keepingCapacity: true)
+        let plan = plan
+        let text = plan.text.span
+        var (copied, total) = (0, UInt64(0))
+        for step in plan.steps {
+            bytes.append(text.extracting(copied..<step.textEnd))
+            copied = step.textEnd
+            let (value, start) = (step.shownValue(words, &total), bytes.count)
+            step.append(value, to: &bytes)
+            shown.append(value)
+            places.append(start..<bytes.count)
+        }
+        bytes.append(text.extracting(droppingFirst: copied))
+    }
+}
+
+extension PagePlan.Step {
+    /// What the number stands for; `total` is what the buckets of one histogram have counted so far.
+    fileprivate func shownValue(_ words: Span<UInt64>, _ total: inout UInt64) -> UInt64 {
+        switch value {
+        case .count, .nanoseconds, .scaled, .double: return words[word]
+        case .bucket(let isFirst):
+            total = isFirst ? words[word] : total &+ words[word]
+            return total
+        case .bucketTotal: return total
+        }
+    }
+
+    fileprivate func append(_ shown: UInt64, to page: inout [UInt8]) {
+        switch value {
+        case .count, .bucket, .bucketTotal: NumberText.append(shown, to: &page)
+        case .nanoseconds: NumberText.append(nanoseconds: shown, to: &page)
+        case .scaled(let scale): NumberText.append(Double(shown) / Double(scale), to: &page)
+        case .double: NumberText.append(Double(bitPattern: shown), to: &page)
+        }
+    }
+}
