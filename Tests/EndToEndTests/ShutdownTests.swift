@@ -1,6 +1,21 @@
 import Foundation
 import Testing
 
+/// The lines that operators look for, word for word.
+private let announcements = [
+    "🛑 Starting application shutdown...",
+    "🔄 Gracefully shutting down recording service...",
+    "📹 Stopping active recording for stream live...",
+    "📁 Finalizing recording files...",
+    "✅ Recording service shutdown completed",
+    "🔄 Stopping active recordings broadcaster...",
+    "🔄 Cancelling cleanup task...",
+    "🔄 Stopping EventSub...",
+    "🔄 Closing database connections...",
+    "✅ Database connections closed",
+    "🎯 Application shutdown complete",
+]
+
 private let phases = ["signal", "recordings", "broadcaster", "cleanup", "eventsub", "database"]
 
 /// Counters that say how runs ended.
@@ -64,6 +79,7 @@ struct ShutdownTests {
         try eventually("the shutdown in Prometheus") {
             try prometheus.value(#"streamvault_shutdowns_total{outcome="clean"}"#) == 1 ? () : nil
         }
+        #expect(recorder.announcements == announcements)
         let logged = recorder.loggedPhases
         #expect(Set(logged.keys) == Set(phases))
         for phase in phases {
@@ -115,6 +131,10 @@ struct ShutdownTests {
         _ = try recorder.program.line(containing: "📹 Stopping active recording for stream slow...")
         #expect(try exporter.health().status == 200, "finalizing must not fail the liveness probe")
         #expect(try shown("shutdown_phase_active", #"phase="recordings""#) == 1)
+        let own = try recorder.health()
+        #expect(own.status == 200)
+        #expect(own.body.contains(#""phase":"recordings""#) && own.body.contains("seconds_left"))
+        #expect(try recorder.active().contains(#""stream":"slow""#))
         recorder.program.signal(SIGKILL)
         _ = try recorder.program.exitStatus()
 

@@ -9,6 +9,15 @@ struct Recorder {
         try get("http://127.0.0.1:\(port)/api/recording/active").body
     }
 
+    func health() throws -> (status: Int, body: String) {
+        try get("http://127.0.0.1:\(port)/health")
+    }
+
+    /// Lines of the log that are no `key=value` fields.
+    var announcements: [String] {
+        program.log.split(separator: "\n").map(String.init).filter { !$0.hasPrefix("ts=") }
+    }
+
     /// Seconds of each phase of the shutdown, as the log has them.
     var loggedPhases: [String: Double] {
         let lines = program.log.split(separator: "\n").filter {
