@@ -45,13 +45,8 @@ enum Main {
         try Signals.ignoringBrokenPipe()
         var signals = try Signals([SIGTERM, SIGINT])
         var server = try listen(on: arguments.listenAddresses)
-        var service = ExporterService(
-            telemetryDirectory: arguments.telemetryDirectory,
-            metricsPath: arguments.metricsPath,
-            policy: arguments.policy,
-            version: version
-        )
         let log = Log()
+        var service = ExporterService(arguments, version: version, log)
         let listening = server.addresses.map { "\($0)" }.joined(separator: ",")
         let directory = arguments.telemetryDirectory
         log(.info, "Exporter started", ["listen": listening, "telemetry_dir": directory])

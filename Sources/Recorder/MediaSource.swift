@@ -44,11 +44,18 @@ enum SourceEnd: Equatable, Sendable {
 }
 
 /// Why a source could not go on.
-enum SourceError: Error, Equatable {
+enum SourceError: Error, Equatable, CustomStringConvertible {
     /// The media could not be stored.
     case sink(SystemError)
     /// The program could not be started, or ended with a failure.
     case program(String)
     /// The stream could not be loaded, or is of a kind that is not supported.
     case stream(String)
+
+    var description: String {
+        switch self {
+        case .sink(let error): "media not stored: \(error)"
+        case .program(let text), .stream(let text): text
+        }
+    }
 }

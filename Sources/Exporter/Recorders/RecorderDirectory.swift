@@ -14,6 +14,7 @@ struct KnownRecorder {
 /// The recorders of a telemetry directory, read again at every look.
 struct RecorderDirectory {
     let path: String
+    private let log: Log?
     private let bootID = BootID.current()
     private var recorders: [KnownRecorder] = []
     private var listed: Listing?
@@ -27,13 +28,14 @@ struct RecorderDirectory {
         let isSettled: Bool
     }
 
-    init(path: String) {
-        self.path = path
+    /// - Parameters:
+    ///   - path: may be missing as long as nothing has published yet.
+    ///   - log: told once when a segment becomes unreadable, and once when it is readable again.
+    init(path: String, log: Log? = nil) {
+        (self.path, self.log) = (path, log)
     }
 
     /// Reads every segment.
-    ///
-    /// The directory may be missing: then nothing has published yet.
     mutating func look() -> [KnownRecorder] {
         list()
         for index in recorders.indices { read(index) }
@@ -49,10 +51,22 @@ struct RecorderDirectory {
                 throw .damaged(.header)  // A copy under another name would show every series twice.
             }
             recorders[index].snapshot = snapshot
-            recorders[index].failure = nil
+            note(nil, of: index)
         } catch {
-            recorders[index].failure = error
+            note(error, of: index)
             if error != .missing { readErrors[error.reason, default: 0] += 1 }
+        }
+    }
+
+    private mutating func note(_ failure: SegmentError?, of index: Int) {
+        let before = recorders[index].failure
+        recorders[index].failure = failure
+        guard failure != before, failure != .missing else { return }
+        let name = recorders[index].name
+        if let failure {
+            log?(.warn, "Telemetry not readable", ["recorder": name, "error": "\(failure)"])
+        } else {
+            log?(.info, "Telemetry readable again", ["recorder": name])
         }
     }
 

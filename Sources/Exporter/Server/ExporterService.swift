@@ -5,19 +5,19 @@ import StreamVaultTelemetry
 /// What the exporter answers.
 struct ExporterService {
     private let metricsPath: String
+    /// Each is a handler of its own in the metrics.
+    private let paths: [String]
     private let policy: HealthPolicy
     private let startedAt = BootTime.now()
     private var directory: RecorderDirectory
     private var page = MetricsPage()
     private var own: OwnMetrics
 
-    init(telemetryDirectory: String, metricsPath: String, policy: HealthPolicy, version: String) {
-        (self.metricsPath, self.policy) = (metricsPath, policy)
-        directory = RecorderDirectory(path: telemetryDirectory)
-        own = OwnMetrics(
-            version: version,
-            handlers: [metricsPath, "/health", "/-/healthy", "/-/ready"]
-        )
+    init(_ arguments: Arguments, version: String, _ log: Log) {
+        (metricsPath, policy) = (arguments.metricsPath, arguments.policy)
+        paths = [metricsPath, "/health", "/-/healthy", "/-/ready"]
+        directory = RecorderDirectory(path: arguments.telemetryDirectory, log: log)
+        own = OwnMetrics(version: version, handlers: paths)
     }
 
     mutating func respond(to request: Request) -> Response {
@@ -28,9 +28,7 @@ struct ExporterService {
 
     /// The answer, and the handler as the metrics name it: a path that nobody serves is `other`.
     private mutating func answer(_ path: String, _ method: Method) -> (String, Response) {
-        guard [metricsPath, "/health", "/-/healthy", "/-/ready"].contains(path) else {
-            return ("other", .notFound)
-        }
+        guard paths.contains(path) else { return ("other", .notFound) }
         guard method == .get || method == .head else {
             return (path, .methodNotAllowed(allow: [.get, .head]))
         }

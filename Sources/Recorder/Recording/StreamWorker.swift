@@ -67,7 +67,7 @@ final class StreamWorker: Sendable {
             let end = try source.run(into: sink, until: stop)
             finish(sink, end == .finished ? .completed : .interrupted)
         } catch {
-            context.log(.warn, "Source failed", ["stream": stream.name, "error": "\(error)"])
+            context.log(.warn, "Stream failed", ["stream": stream.name, "error": "\(error)"])
             finish(sink, stop.isRequested ? .interrupted : .failed)
         }
     }
