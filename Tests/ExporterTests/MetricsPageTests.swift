@@ -18,7 +18,7 @@ private func source(_ families: [MetricFamily], _ values: [String], _ words: [UI
 }
 
 private func page(_ sources: [MetricSource]) -> String {
-    var page = MetricsPage()
+    var page = MetricsPage(.text)
     return String(decoding: page.render(sources), as: UTF8.self)
 }
 
@@ -105,7 +105,7 @@ struct MetricsPageTests {
             MetricFamily(name: "a", help: "A.", kind: .gauge, encoding: .double),
         ]
         let first = source(families, [], [0, 0, 0, 0, 0, 0])
-        var (words, patched) = (first.words, MetricsPage())
+        var (words, patched) = (first.words, MetricsPage(.text))
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<2000 {
             let changed = Int.random(in: words.indices, using: &generator)
@@ -117,7 +117,7 @@ struct MetricsPageTests {
                 series: first.series,
                 words: words
             )
-            var anew = MetricsPage()
+            var anew = MetricsPage(.text)
             #expect(patched.render([now]) == anew.render([now]))
         }
     }
@@ -132,7 +132,7 @@ struct MetricsPageTests {
             series: first.series,
             words: [2]
         )
-        var page = MetricsPage()
+        var page = MetricsPage(.text)
         #expect(String(decoding: page.render([first]), as: UTF8.self).hasSuffix("a 1\n"))
         #expect(String(decoding: page.render([grown]), as: UTF8.self).hasSuffix("a 2\n"))
         let renamed = source([MetricFamily(name: "b", help: "B.", kind: .gauge)], [], [3])

@@ -14,8 +14,13 @@ struct OracleTests {
         files = try TelemetryDirectory()
     }
 
+    private static let python = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .appendingPathComponent("../../.venv/bin/python").standardizedFileURL.path
+
     /// A page in one state of a life, with everything that is awkward.
-    private func page(_ state: (Publisher) -> Void) throws -> [UInt8] {
+    private func page(_ state: (Publisher) -> Void, _ format: ExpositionFormat = .text) throws
+        -> [UInt8]
+    {
         var publisher: Publisher? = try files.publisher()
         if let publisher {
             let awkward = "a \"quoted\" \\ name\nof two lines, ünïcode"
@@ -36,7 +41,7 @@ struct OracleTests {
         var directory = RecorderDirectory(path: files.path)
         var own = OwnMetrics(version: "1.0", handlers: ["/metrics"])
         own.count(handler: "other", status: .notFound)
-        var page = MetricsPage()
+        var page = MetricsPage(format)
         let sources = directory.look().map { MetricSource($0) } + [own.source(now: .now())]
         return page.render(sources)
     }
@@ -65,6 +70,25 @@ struct OracleTests {
         #expect(checked.output.isEmpty, "\(checked.output)")
     }
 
+    @Test("the Python client's strict parser of OpenMetrics takes it", arguments: states.indices)
+    func openMetrics(_ index: Int) throws {
+        let script = """
+            import sys
+            from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+            for family in parse(sys.stdin.read()):
+                print(family.name, family.type, family.unit, len(family.samples))
+            """
+        let page = try page(Self.states[index].1, .openMetrics)
+        let parsed = try run(Self.python, ["-c", script], input: page)
+        #expect(parsed.status == 0, "\(parsed.output)")
+        let lines = Set(parsed.output.split(separator: "\n").map(String.init))
+        #expect(lines.contains("oracle counter  1"))
+        #expect(lines.contains("oracle_ratio gauge ratio 1"))
+        #expect(lines.contains("oracle_seconds histogram seconds 24"))
+        #expect(lines.contains("streamvault_recorder info  1"))
+        #expect(lines.contains("streamvault_recorder_state stateset  8"))
+    }
+
     @Test("the Python client's parser reads the same values", arguments: states.indices)
     func pythonClient(_ index: Int) throws {
         let script = """
@@ -74,9 +98,7 @@ struct OracleTests {
                 for sample in family.samples:
                     print(repr((sample.name, sorted(sample.labels.items()), float(sample.value))))
             """
-        let python = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-            .appendingPathComponent("../../.venv/bin/python").standardizedFileURL.path
-        let parsed = try run(python, ["-c", script], input: try page(Self.states[index].1))
+        let parsed = try run(Self.python, ["-c", script], input: try page(Self.states[index].1))
         #expect(parsed.status == 0, "\(parsed.output)")
         let lines = parsed.output.split(separator: "\n").map(String.init)
         #expect(Set(lines).count == lines.count, "no series twice")

@@ -1,17 +1,9 @@
 import StreamVaultTelemetry
 
-/// The constant text of the Prometheus text format 0.0.4.
+/// Text that both formats write alike.
 ///
-/// Source: the format's description in Prometheus' documentation, "Text-based format".
+/// Sources: "Text-based format" in Prometheus' documentation; OpenMetrics 1.0.0, "Text format".
 enum ExpositionText {
-    /// The lines before a family's samples.
-    static func header(of family: MetricFamily) -> [UInt8] {
-        let help = escape(family.help, quotes: false)
-        return Array(
-            "# HELP \(family.name) \(help)\n# TYPE \(family.name) \(type(of: family))\n".utf8
-        )
-    }
-
     /// A series' labels as they stand between the braces, `recorder` first.
     static func labels(_ family: MetricFamily, _ values: [String], recorder: String?) -> String {
         var pairs = recorder.map { [("recorder", $0)] } ?? []
@@ -27,17 +19,8 @@ enum ExpositionText {
         return (labels.isEmpty ? "" : labels + ",") + "le=\"\(bound)\""
     }
 
-    /// The text format has neither info nor stateset: both are gauges there.
-    private static func type(of family: MetricFamily) -> String {
-        switch family.kind {
-        case .counter: "counter"
-        case .gauge, .info, .stateset: "gauge"
-        case .histogram: "histogram"
-        }
-    }
-
-    /// Backslash and line feed are escaped everywhere, double quotes in label values only.
-    private static func escape(_ text: String, quotes: Bool) -> String {
+    /// Backslash and line feed are escaped everywhere; double quotes not in the help of the text format.
+    static func escape(_ text: String, quotes: Bool) -> String {
         text.unicodeScalars.reduce(into: "") { escaped, scalar in
             switch scalar {
             case "\\": escaped += "\\\\"

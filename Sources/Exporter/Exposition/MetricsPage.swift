@@ -1,16 +1,20 @@
 import StreamVaultTelemetry
 
-/// Renders pages of metrics, keeping the page for as long as the same series are declared.
+/// Renders pages of metrics in one format, keeping the page for as long as the same series are declared.
 struct MetricsPage {
-    static let contentType = "text/plain; version=0.0.4; charset=utf-8"
-
-    private var page = RenderedPage(PagePlan([]))
+    let format: ExpositionFormat
+    private var page: RenderedPage
     private var planned: [(declaration: AnyObject, recorder: String?)] = []
+
+    init(_ format: ExpositionFormat) {
+        self.format = format
+        page = RenderedPage(PagePlan([], in: format))
+    }
 
     /// The whole page: rendered before any of it is sent, since one bad byte costs the whole scrape.
     mutating func render(_ sources: [MetricSource]) -> [UInt8] {
         if !isPlanned(sources) {
-            page = RenderedPage(PagePlan(sources))
+            page = RenderedPage(PagePlan(sources, in: format))
             planned = sources.map { ($0.declaration, $0.recorder) }
         }
         let words = sources.count == 1 ? sources[0].words : sources.flatMap(\.words)

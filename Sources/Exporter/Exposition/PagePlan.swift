@@ -30,13 +30,16 @@ struct PagePlan {
     /// Where each source's words begin.
     private let firstWords: [Int]
 
-    /// - Parameter sources: in the order in which they are rendered later.
-    init(_ sources: [MetricSource]) {
+    /// The sources are rendered later in the same order.
+    init(_ sources: [MetricSource], in format: ExpositionFormat) {
         firstWords = sources.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.words.count) }
-        for group in FamilyGroup.sorted(sources) {
-            text += ExpositionText.header(of: group.family)
+        var names: Set<String> = []
+        for group in FamilyGroup.sorted(sources)
+        where names.insert(format.familyName(group.family)).inserted {
+            text += format.header(of: group.family)
             for member in group.members { append(member, of: group.family, sources) }
         }
+        text += Array(format.end.utf8)
     }
 
     private mutating func append(

@@ -10,7 +10,8 @@ struct ExporterService {
     private let policy: HealthPolicy
     private let startedAt = BootTime.now()
     private var directory: RecorderDirectory
-    private var page = MetricsPage()
+    private var textPage = MetricsPage(.text)
+    private var openMetricsPage = MetricsPage(.openMetrics)
     private var own: OwnMetrics
 
     init(_ arguments: Arguments, version: String, _ log: Log) {
@@ -21,28 +22,38 @@ struct ExporterService {
     }
 
     mutating func respond(to request: Request) -> Response {
-        let (handler, response) = answer(request.path, request.method)
+        let (handler, response) = answer(request, at: request.path)
         own.count(handler: handler, status: response.status)
         return response
     }
 
     /// The answer, and the handler as the metrics name it: a path that nobody serves is `other`.
-    private mutating func answer(_ path: String, _ method: Method) -> (String, Response) {
+    private mutating func answer(_ request: Request, at path: String) -> (String, Response) {
         guard paths.contains(path) else { return ("other", .notFound) }
-        guard method == .get || method == .head else {
+        guard request.method == .get || request.method == .head else {
             return (path, .methodNotAllowed(allow: [.get, .head]))
         }
         switch path {
-        case metricsPath: return (path, metrics())
+        case metricsPath:
+            return (path, metrics(AcceptField(request.header("Accept") ?? "").format))
         case "/health": return (path, health())
         default: return (path, .text(.ok, "ok"))
         }
     }
 
-    private mutating func metrics() -> Response {
+    private mutating func metrics(_ format: ExpositionFormat) -> Response {
         let recorders = look()
         let sources = recorders.map { MetricSource($0) } + [own.source(now: .now())]
-        return Response(contentType: MetricsPage.contentType, body: page.render(sources))
+        let body =
+            switch format {
+            case .text: textPage.render(sources)
+            case .openMetrics: openMetricsPage.render(sources)
+            }
+        return Response(
+            contentType: format.contentType,
+            headers: [("Vary", "Accept")],
+            body: body
+        )
     }
 
     private mutating func health() -> Response {
