@@ -159,6 +159,23 @@ struct ShutdownTests {
         _ = try next.program.exitStatus()
         #expect(try shown("shutdowns_total", #"outcome="killed""#) == 1)
         #expect(try shown("crashes_total") == 1)
+
+        struct Shutdowns: Decodable {
+            struct Recorder: Decodable { let shutdowns: [Run] }
+            struct Run: Decodable {
+                let outcome: String
+                let fatalPhase: String?
+                let abandonedRecordings: Int
+            }
+            let recorders: [Recorder]
+        }
+        let document = try get("http://127.0.0.1:\(exporter.port)/shutdowns").body
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let known = try decoder.decode(Shutdowns.self, from: Data(document.utf8)).recorders
+        let runs = try #require(known.first).shutdowns
+        #expect(runs.map(\.outcome) == ["killed", "crashed"])
+        #expect(runs[0].fatalPhase == "recordings" && runs[0].abandonedRecordings == 1)
     }
 
     @Test(

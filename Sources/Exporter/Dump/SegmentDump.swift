@@ -108,7 +108,7 @@ extension OpenRecording {
 }
 
 extension PastRun {
-    fileprivate var json: JSONText {
+    var json: JSONText {
         .object([
             ("run_id", .text(hexadecimal(runID))),
             ("started", .seconds(startedWall.nanoseconds)),

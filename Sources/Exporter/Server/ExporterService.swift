@@ -16,7 +16,7 @@ struct ExporterService {
 
     init(_ arguments: Arguments, version: String, _ log: Log) {
         (metricsPath, policy) = (arguments.metricsPath, arguments.policy)
-        paths = [metricsPath, "/health", "/-/healthy", "/-/ready"]
+        paths = [metricsPath, "/health", "/shutdowns", "/-/healthy", "/-/ready"]
         directory = RecorderDirectory(path: arguments.telemetryDirectory, log: log)
         own = OwnMetrics(version: version, handlers: paths)
     }
@@ -37,6 +37,7 @@ struct ExporterService {
         case metricsPath:
             return (path, metrics(AcceptField(request.header("Accept") ?? "").format))
         case "/health": return (path, health())
+        case "/shutdowns": return (path, shutdowns())
         default: return (path, .text(.ok, "ok"))
         }
     }
@@ -63,6 +64,18 @@ struct ExporterService {
             contentType: "application/health+json",
             body: report.json.bytes()
         )
+    }
+
+    /// How the last runs of each recorder ended, the latest last.
+    private mutating func shutdowns() -> Response {
+        let recorders = look().map { known in
+            JSONText.object([
+                ("recorder", .text(known.name)),
+                ("shutdowns", .array(known.snapshot?.history.map(\.json) ?? [])),
+            ])
+        }
+        let document = JSONText.object([("recorders", .array(recorders))])
+        return Response(contentType: "application/json", body: document.bytes())
     }
 
     private mutating func look() -> [KnownRecorder] {
