@@ -1,0 +1,67 @@
+import Posix
+import Testing
+
+@testable import Recorder
+
+@Suite("The time of a shutdown")
+struct ShutdownPlanTests {
+    static let gracePeriods: [Duration] = [.seconds(3), .seconds(10), .seconds(30), .seconds(60)]
+
+    @Test("all budgets and the margin fit the grace period", arguments: gracePeriods)
+    func fits(_ gracePeriod: Duration) {
+        let plan = ShutdownPlan(gracePeriod: gracePeriod)
+        let budgets = Phase.allCases.map { plan.budget(of: $0) }
+        #expect(budgets.allSatisfy { $0 > .zero })
+        let total = budgets.reduce(plan.margin, +)
+        #expect(total <= gracePeriod + .microseconds(1), "\(total)")
+    }
+
+    @Test("with enough grace each phase has what it wants, and nothing is said of a shortage")
+    func enough() {
+        let plan = ShutdownPlan(gracePeriod: .seconds(60))
+        #expect(Phase.allCases.allSatisfy { plan.budget(of: $0) == $0.wanted })
+        #expect(plan.shortage == nil)
+        #expect(ShutdownPlan(gracePeriod: .seconds(10)).shortage == "7.0s of 30.0s")
+    }
+
+    @Test("whatever earlier phases took, the later ones keep their slices", arguments: gracePeriods)
+    func reserve(_ gracePeriod: Duration) {
+        let plan = ShutdownPlan(gracePeriod: gracePeriod)
+        let start = BootTime(nanoseconds: 1_000_000_000_000)
+        var now = start
+        for phase in Phase.allCases {
+            let deadline = plan.deadline(of: phase, from: now, requestedAt: start)
+            let slice = deadline.since(now)
+            let lost = plan.budget(of: phase) - slice
+            #expect(lost < .milliseconds(1), "\(phase) has \(slice)")
+            now = deadline  // Each phase overruns.
+        }
+        #expect(now <= start.advanced(by: gracePeriod))
+    }
+
+    @Test("past the last moment no phase waits: the exit comes before the SIGKILL")
+    func late() {
+        let plan = ShutdownPlan(gracePeriod: .seconds(60))
+        let start = BootTime(nanoseconds: 1_000_000_000_000)
+        let late = start.advanced(by: .seconds(59))
+        #expect(plan.deadline(of: .recordings, from: late, requestedAt: start) < late)
+        #expect(plan.deadline(of: .database, from: late, requestedAt: start) < late)
+    }
+
+    @Test("pauses between attempts double up to half a minute")
+    func backoff() {
+        var pause = Backoff()
+        let pauses = (0..<9).map { _ in pause.next() }
+        #expect(pauses.first == .milliseconds(500))
+        #expect(pauses[3] == .seconds(4))
+        #expect(pauses.last == .seconds(30))
+    }
+
+    @Test("a program's way to its end fits a short budget, in the same proportions")
+    func stages() {
+        let fitted = StopStage.standard.fitted(into: .milliseconds(2500))
+        #expect(fitted.map(\.patience) == [.seconds(1), .seconds(1), .milliseconds(500)])
+        #expect(fitted.map(\.signal) == StopStage.standard.map(\.signal))
+        #expect(StopStage.standard.fitted(into: .seconds(60)) == StopStage.standard)
+    }
+}
