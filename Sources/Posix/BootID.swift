@@ -13,7 +13,7 @@ package struct BootID: Hashable, Sendable {
     package static func current() -> BootID {
         do throws(SystemError) {
             let file = try FileDescriptor(opening: "/proc/sys/kernel/random/boot_id", O_RDONLY)
-            return BootID(bytes: hexadecimalBytes(of: try file.firstBytes(limit: 64)))
+            return BootID(bytes: hexadecimalBytes(of: try file.bytes(at: 0, count: 64)))
         } catch {
             return BootID(bytes: [UInt8](repeating: 0, count: 16))
         }

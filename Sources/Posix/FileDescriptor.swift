@@ -59,24 +59,6 @@ package struct FileDescriptor: ~Copyable, Sendable {
         return filled
     }
 
-    /// Fills `bytes` from `offset`; the result is short only at the end of the file.
-    package borrowing func read(
-        into bytes: inout [UInt8],
-        at offset: Int
-    ) throws(SystemError) -> Int {
-        try unsafe bytes.withUnsafeMutableBufferPointer { buffer throws(SystemError) in
-            try unsafe read(into: UnsafeMutableRawBufferPointer(buffer), at: offset)
-        }
-    }
-
-    /// The file's first bytes, at most `limit` of them.
-    package borrowing func firstBytes(limit: Int) throws(SystemError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: limit)
-        let count = try read(into: &bytes, at: 0)
-        bytes.removeSubrange(count...)
-        return bytes
-    }
-
     /// Writes all of `bytes`, however many `write(2)` calls that takes.
     package borrowing func writeAll(_ bytes: Span<UInt8>) throws(SystemError) {
         var written = 0

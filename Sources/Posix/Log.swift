@@ -76,22 +76,3 @@ private func quoteIfNeeded(_ value: String) -> String {
     }
     return "\"" + escaped.joined() + "\""
 }
-
-extension WallTime {
-    /// UTC, to the millisecond: `2026-11-23T10:45:00.123Z`.
-    package var iso8601: String {
-        var seconds = time_t(clamping: nanoseconds / 1_000_000_000)
-        var parts = unsafe tm()
-        unsafe gmtime_r(&seconds, &parts)
-        let date = unsafe [Int(parts.tm_year) + 1900, Int(parts.tm_mon) + 1, Int(parts.tm_mday)]
-        let time = unsafe [Int(parts.tm_hour), Int(parts.tm_min), Int(parts.tm_sec)]
-        let milliseconds = padded(Int(nanoseconds / 1_000_000 % 1000), 3)
-        let day = date.map { padded($0, 2) }.joined(separator: "-")
-        return "\(day)T\(time.map { padded($0, 2) }.joined(separator: ":")).\(milliseconds)Z"
-    }
-}
-
-private func padded(_ number: Int, _ width: Int) -> String {
-    let digits = String(number)
-    return String(repeating: "0", count: max(0, width - digits.count)) + digits
-}

@@ -3,7 +3,7 @@ import Glibc
 /// The variables that the process was started with, from `/proc/self/environ`; without `/proc`, none.
 package func processEnvironment() -> [String: String] {
     guard let file = try? FileDescriptor(opening: "/proc/self/environ", O_RDONLY),
-        let bytes = try? file.firstBytes(limit: 1 << 20)
+        let bytes = try? file.bytes(at: 0, count: 1 << 20)
     else { return [:] }
     var variables: [String: String] = [:]
     for entry in bytes.split(separator: 0) {

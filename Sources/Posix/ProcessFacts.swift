@@ -26,7 +26,7 @@ package struct ProcessFacts: Sendable {
     /// Fields of `/proc/self/stat` after the name in parentheses, counted as in `proc(5)`.
     private mutating func readStatus() {
         guard let file = try? FileDescriptor(opening: "/proc/self/stat", O_RDONLY),
-            let bytes = try? file.firstBytes(limit: 4096),
+            let bytes = try? file.bytes(at: 0, count: 4096),
             let end = bytes.lastIndex(of: UInt8(ascii: ")"))
         else { return }
         let fields = bytes[(end + 1)...].split(separator: UInt8(ascii: " ")).map {

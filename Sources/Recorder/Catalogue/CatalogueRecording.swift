@@ -1,3 +1,5 @@
+import Posix
+
 /// A recording as the catalogue keeps it.
 struct CatalogueRecording: Equatable, Sendable {
     /// How a recording stands; the raw value is the catalogue's.

@@ -1,3 +1,5 @@
+import Posix
+
 extension SQLiteDatabase {
     mutating func end(_ id: Int64, _ end: RecordingEnd) throws(CatalogueError) {
         try run(

@@ -1,5 +1,6 @@
 import Foundation
 import Posix
+import StreamVaultTelemetry
 
 /// What the recorder is to do: every value checked, every default applied.
 struct Configuration: Equatable, Sendable {
@@ -59,18 +60,6 @@ struct ConfigurationError: Error, Equatable, CustomStringConvertible {
 enum ConfigurationRules {
     static let nameRule = "must be of a to z, 0 to 9 and inner dashes, at most 63"
 
-    static func isName(_ text: String) -> Bool {
-        let bytes = Array(text.utf8)
-        guard (1...63).contains(bytes.count), bytes.first != dash, bytes.last != dash else {
-            return false
-        }
-        return bytes.allSatisfy { isLetterOrDigit($0) || $0 == dash }
-    }
-
-    private static let dash = UInt8(ascii: "-")
-
-    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
-        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
-            || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-    }
+    /// The telemetry's rule, for streams too: both name files.
+    static func isName(_ text: String) -> Bool { Identity.isName(text) }
 }

@@ -1,24 +1,25 @@
 import Glibc
-import Posix
 
 /// A moment of the calendar in UTC, to the second.
-struct UTCTime: Equatable, Sendable {
-    let seconds: Int
+package struct UTCTime: Equatable, Sendable {
+    package let seconds: Int
 
-    init(_ time: WallTime) {
+    package init(_ time: WallTime) {
         seconds = Int(time.nanoseconds / 1_000_000_000)
     }
 
     /// As in a catalogue or an API: `2026-11-23T10:45:00Z`.
-    var iso8601: String {
-        let (date, time) = digits
-        return date.joined(separator: "-") + "T" + time.joined(separator: ":") + "Z"
-    }
+    package var iso8601: String { iso8601WithoutZone + "Z" }
 
     /// As in a file's name: `20261123T104500Z`.
-    var compact: String {
+    package var compact: String {
         let (date, time) = digits
         return date.joined() + "T" + time.joined() + "Z"
+    }
+
+    fileprivate var iso8601WithoutZone: String {
+        let (date, time) = digits
+        return date.joined(separator: "-") + "T" + time.joined(separator: ":")
     }
 
     private var digits: (date: [String], time: [String]) {
@@ -28,6 +29,14 @@ struct UTCTime: Equatable, Sendable {
         let date = unsafe [fields.tm_year + 1900, fields.tm_mon + 1, fields.tm_mday]
         let time = unsafe [fields.tm_hour, fields.tm_min, fields.tm_sec]
         return (date.map(padded), time.map(padded))
+    }
+}
+
+extension WallTime {
+    /// UTC, to the millisecond: `2026-11-23T10:45:00.123Z`.
+    package var iso8601: String {
+        let digits = String(nanoseconds / 1_000_000 % 1000 + 1000).dropFirst()
+        return UTCTime(self).iso8601WithoutZone + ".\(digits)Z"
     }
 }
 
