@@ -1,0 +1,46 @@
+import HTTP
+import Posix
+import StreamVaultTelemetry
+
+extension ExporterService {
+    mutating func metrics(_ request: Request) -> Response {
+        let format = AcceptField(request.header("Accept") ?? "").format
+        let recorders = look()
+        let sources = recorders.map { MetricSource($0) } + [own.source(now: .now())]
+        let body =
+            switch format {
+            case .text: textPage.render(sources)
+            case .openMetrics: openMetricsPage.render(sources)
+            }
+        return Response(
+            contentType: format.contentType,
+            headers: [("Vary", "Accept")],
+            body: body
+        )
+    }
+
+    mutating func health() -> Response {
+        let report = healthReport()
+        return Response(
+            Status(report.httpStatus),
+            contentType: "application/health+json",
+            body: report.json.bytes()
+        )
+    }
+
+    /// How the last runs of each recorder ended, the latest last.
+    mutating func shutdowns() -> Response {
+        let recorders = look().map { known in
+            JSONText.object([
+                ("recorder", .text(known.name)),
+                ("shutdowns", .array(known.snapshot?.history.map(\.json) ?? [])),
+            ])
+        }
+        let document = JSONText.object([("recorders", .array(recorders))])
+        return Response(contentType: "application/json", body: document.bytes())
+    }
+
+    private mutating func healthReport() -> HealthReport {
+        HealthReport(look(), uptime: BootTime.now().since(startedAt), policy)
+    }
+}
