@@ -22,7 +22,16 @@ enum CatalogueSchema {
             """,
             // Those that are running, and those whose part file may still be recovered: always few.
             "CREATE INDEX recordings_unfinished ON recordings (status) WHERE status <> 'completed'",
-        ]
+        ],
+        [
+            """
+            CREATE TABLE seen_messages (
+                id TEXT PRIMARY KEY,
+                seen_at INTEGER NOT NULL -- seconds since 1970
+            ) STRICT, WITHOUT ROWID
+            """,
+            "CREATE INDEX seen_messages_by_time ON seen_messages (seen_at)",
+        ],
     ]
 
     /// Takes the missing steps, each in a transaction of its own.
