@@ -63,9 +63,15 @@ let package = Package(
         ),
         .testTarget(name: "PosixTests", dependencies: ["Posix"], swiftSettings: testing),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "Posix"], swiftSettings: testing),
+        .target(
+            name: "TelemetryStage",
+            dependencies: ["StreamVaultTelemetry", "Posix"],
+            path: "Tests/TelemetryStage",
+            swiftSettings: testing
+        ),
         .executableTarget(
             name: "TelemetryFixture",
-            dependencies: ["StreamVaultTelemetry", "Posix"],
+            dependencies: ["StreamVaultTelemetry", "TelemetryStage", "Posix"],
             path: "Tests/TelemetryFixture",
             swiftSettings: testing
         ),
@@ -77,7 +83,9 @@ let package = Package(
         ),
         .testTarget(
             name: "ExporterTests",
-            dependencies: ["Exporter", "StreamVaultTelemetry", "HTTP", "Posix"],
+            dependencies: [
+                "Exporter", "StreamVaultTelemetry", "TelemetryStage", "HTTP", "Posix",
+            ],
             swiftSettings: testing
         ),
         .testTarget(

@@ -4,7 +4,8 @@ import Posix
 struct Arguments {
     var telemetryDirectory = "/run/streamvault"
     var listenAddresses = [ListenAddress.everywhere(port: 9847)]
-    var metricsPath = "/metrics"
+    var metricsPath = TelemetryPath.standard
+    var bearerTokenFile: String?
     var policy = HealthPolicy()
 
     static let table = CommandLineTable(
@@ -32,6 +33,12 @@ struct Arguments {
                 defaultText: "/metrics"
             ),
             CommandLineFlag(
+                "web.bearer-token-file",
+                .text("FILE"),
+                help:
+                    "Holds the token that all requests but probes need; read again when it changes."
+            ),
+            CommandLineFlag(
                 "health.startup-grace",
                 .duration(.zero...(.seconds(86_400))),
                 help: "How long /health is well without any recorder, from the exporter's start.",
@@ -49,10 +56,8 @@ struct Arguments {
         telemetryDirectory = values.text("telemetry-dir") ?? telemetryDirectory
         let addresses = try values.all("web.listen-address").map(Self.listenAddress)
         if !addresses.isEmpty { listenAddresses = addresses }
-        metricsPath = values.text("web.telemetry-path") ?? metricsPath
-        guard metricsPath.hasPrefix("/") else {
-            throw CommandLineError("--web.telemetry-path: must begin with /")
-        }
+        if let path = values.text("web.telemetry-path") { metricsPath = try TelemetryPath(path) }
+        bearerTokenFile = values.text("web.bearer-token-file")
         policy.startupGrace = values.duration("health.startup-grace") ?? policy.startupGrace
         policy.failsPastDeadline = values.isOn("health.fail-past-deadline")
     }

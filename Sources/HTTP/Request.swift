@@ -31,23 +31,30 @@ package struct Request: Sendable {
         return path.isEmpty ? "/" : bytes.span.extracting(path).percentDecoded(plusIsSpace: false)
     }
 
-    /// The value of a query parameter, decoded as forms are; empty for one without `=`, the first of several.
+    /// The value of a query parameter, the first of several; see `queries`.
     package func query(_ name: String) -> String? {
-        var rest = head.line.target.query
+        queries(name).first
+    }
+
+    /// The values of all query parameters of a name, decoded as forms are; empty for one without `=`.
+    package func queries(_ name: String) -> [String] {
         let bytes = bytes.span
+        var rest = head.line.target.query
+        var values: [String] = []
         while !rest.isEmpty {
-            let end = min(
-                bytes.firstIndex(of: 0x26, from: rest.lowerBound) ?? .max,
-                rest.upperBound
-            )
+            let ampersand = bytes.firstIndex(of: 0x26, from: rest.lowerBound) ?? rest.upperBound
+            let end = min(ampersand, rest.upperBound)
             let pair = bytes.extracting(rest.lowerBound..<end)
             rest = min(end + 1, rest.upperBound)..<rest.upperBound
             let mark = pair.firstIndex(of: 0x3D) ?? pair.count
-            if pair.extracting(first: mark).percentDecoded(plusIsSpace: true) == name {
-                return pair.extracting(droppingFirst: mark + 1).percentDecoded(plusIsSpace: true)
+            guard pair.extracting(first: mark).percentDecoded(plusIsSpace: true) == name else {
+                continue
             }
+            values.append(
+                pair.extracting(droppingFirst: mark + 1).percentDecoded(plusIsSpace: true)
+            )
         }
-        return nil
+        return values
     }
 
     /// The value of a field, its name in any case; several lines are joined by commas (RFC 9110 §5.3).

@@ -36,6 +36,18 @@ struct RequestTests {
         #expect(parsedRequest("GET \(target) HTTP/1.0\r\n\r\n")?.query("name") == value)
     }
 
+    @Test(
+        "finds all query parameters of a name, in their order",
+        arguments: [
+            ("/", []), ("/?name=1&x=3&name=2", ["1", "2"]),
+            ("/?name&name=&name=a%26", ["", "", "a&"]),
+            ("/?names=1&x=name", []),
+        ] as [(String, [String])]
+    )
+    func queries(target: String, values: [String]) {
+        #expect(parsedRequest("GET \(target) HTTP/1.0\r\n\r\n")?.queries("name") == values)
+    }
+
     @Test("finds fields in any case, and joins those of one name")
     func fields() throws {
         let text =

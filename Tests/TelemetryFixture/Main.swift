@@ -1,6 +1,7 @@
 import Glibc
 import Posix
 import StreamVaultTelemetry
+import TelemetryStage
 
 /// A recorder that records nothing, for tests to start and to kill.
 @main
@@ -17,6 +18,7 @@ enum Main {
             var life = RandomLife(directory, name, seed: UInt64(argument) ?? 0)
             life.run()
         case "confined": confined(directory, name, bytes: UInt(argument) ?? 0)
+        case "stage": stage(name, directory)
         case "measure": Measurement(directory, name).run()
         default: exit(64)
         }
@@ -27,6 +29,18 @@ enum Main {
         let publisher = start(directory, name)
         while true { pause() }
         withExtendedLifetime(publisher) {}
+    }
+
+    /// Puts a scene into the directory, and keeps its recorders alive but for one that is hung.
+    private static func stage(_ name: String, _ directory: String) {
+        guard let scene = Scene(rawValue: name), let runs = try? scene.set(in: directory) else {
+            exit(64)
+        }
+        say("staged")
+        while true {
+            sleep(1)
+            if scene != .hung { for run in runs { run.liveOn() } }
+        }
     }
 
     /// Like `hold`, with a child that outlives it.

@@ -5,13 +5,17 @@ struct HealthReport {
     let status: RecorderHealth.Status
     let recorders: [RecorderHealth]
     let note: String?
+    /// Whether the exporter is so young that a recorder may still come.
+    let isWithinStartupGrace: Bool
+
+    static let absence = "no recorder has published telemetry yet"
 
     /// `uptime` is the exporter's, which may be up before the recorder is.
     init(_ known: [KnownRecorder], uptime: Duration, _ policy: HealthPolicy) {
         recorders = known.map { RecorderHealth($0, policy) }
+        isWithinStartupGrace = uptime <= policy.startupGrace
         guard let worst = recorders.map(\.status).max() else {
-            status = uptime <= policy.startupGrace ? .warn : .fail
-            note = "no recorder has published telemetry yet"
+            (status, note) = (isWithinStartupGrace ? .warn : .fail, Self.absence)
             return
         }
         (status, note) = (worst, nil)
@@ -19,8 +23,6 @@ struct HealthReport {
 
     /// 200 for pass and warn, 503 for fail: what a liveness probe goes by.
     var httpStatus: Int { status == .fail ? 503 : 200 }
-
-    var isReady: Bool { !recorders.isEmpty && recorders.allSatisfy(\.isReady) }
 
     /// The document, after the names of the Health Check Response Format draft (draft-inadarei-api-health-check-06).
     var json: JSONText {

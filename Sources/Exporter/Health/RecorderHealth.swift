@@ -22,8 +22,13 @@ struct RecorderHealth {
     var shutdown: ShutdownProgress?
     var activeRecordings: Int?
     var heartbeatAge: Duration?
+    /// What it says of itself; `nil` when its segment cannot be read.
+    private var runState: RunState?
 
-    var isReady: Bool { status == .pass }
+    /// Whether it takes recordings: not yet while it starts, no more once it drains.
+    var isReady: Bool { status == .pass && runState == .recording }
+
+    var hasStarted: Bool { runState != .starting }
 }
 
 /// A shutdown on its way.
@@ -76,6 +81,7 @@ extension RecorderHealth {
             self.init(snapshot, .fail, "crashed", "it died without a shutdown")
         }
         heartbeatAge = snapshot.takenAt.since(snapshot.heartbeat)
+        runState = snapshot.contents.lifecycle.state
         activeRecordings = snapshot.past == nil ? snapshot.contents.recordings.count : 0
     }
 

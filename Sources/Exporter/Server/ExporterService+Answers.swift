@@ -28,6 +28,14 @@ extension ExporterService {
         )
     }
 
+    /// The answer to a probe, or to one of its checks, as in `/livez/recorder/cam-1`.
+    mutating func probe(_ probe: Probe, _ request: Request) -> Response {
+        let report = healthReport()
+        let below = request.path.dropFirst(probe.path.count)
+        guard !below.isEmpty else { return ProbeAnswer(probe, report, request).response }
+        return ProbeAnswer(probe, report, check: String(below.dropFirst())).response
+    }
+
     /// How the last runs of each recorder ended, the latest last.
     mutating func shutdowns() -> Response {
         let recorders = look().map { known in

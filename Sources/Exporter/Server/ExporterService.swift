@@ -10,18 +10,25 @@ struct ExporterService {
     var own: OwnMetrics
     private let routes: [Route]
     private var directory: RecorderDirectory
+    private var token: BearerTokenFile?
 
-    init(_ arguments: Arguments, version: String, _ log: Log) {
+    init(_ arguments: Arguments, version: String, _ log: Log) throws(StartError) {
         policy = arguments.policy
         routes = Self.routes(metricsPath: arguments.metricsPath)
         directory = RecorderDirectory(path: arguments.telemetryDirectory, log: log)
+        if let path = arguments.bearerTokenFile {
+            token = try BearerTokenFile(path: path, log: log)
+        }
         own = OwnMetrics(version: version, handlers: routes.map(\.path))
     }
 
     mutating func respond(to request: Request) -> Response {
         let path = request.path
-        guard let route = routes.first(where: { $0.path == path }) else {
+        guard let route = routes.first(where: { $0.serves(path) }) else {
             return counted(.notFound, by: "other")
+        }
+        if route.access == .tokenHolders, let refusal = token?.refusal(of: request) {
+            return counted(refusal, by: route.path)
         }
         guard route.methods.contains(request.method) else {
             return counted(.methodNotAllowed(allow: route.methods), by: route.path)

@@ -17,13 +17,22 @@ struct Route: Sendable {
     let access: Access
     let methods: [Method]
     let answer: Answer
+    /// The path with a slash, when what is below it belongs to the route, too.
+    private let prefix: String?
 
+    /// `path` ends in `/*` when what is below it belongs to the route, too.
     init(
         _ path: String,
         _ access: Access,
         _ methods: [Method] = [.get, .head],
         _ answer: @escaping Answer
     ) {
-        (self.path, self.access, self.methods, self.answer) = (path, access, methods, answer)
+        prefix = path.hasSuffix("/*") ? String(path.dropLast()) : nil
+        self.path = prefix.map { String($0.dropLast()) } ?? path
+        (self.access, self.methods, self.answer) = (access, methods, answer)
+    }
+
+    func serves(_ path: String) -> Bool {
+        path == self.path || prefix.map { path.hasPrefix($0) } ?? false
     }
 }

@@ -24,6 +24,8 @@ package final class SegmentContents: Sendable {
         }
     }
 
+    /// Where the recordings are, whose order this is.
+    let places: [RecordingRecord]
     let runCells: RunCells
     let shown: [ShownRecording]
     /// Words of the file that anything here refers to; a snapshot has those of the shown recordings behind them.
@@ -35,7 +37,8 @@ package final class SegmentContents: Sendable {
         lifecycle = parts.lifecycle
         families = parts.families.map(\.family)
         history = parts.history
-        recordings = parts.places.compactMap(\.open)
+        places = parts.places.filter { $0.open != nil }
+        recordings = places.compactMap(\.open)
         ended = RecordingResult.allCases.indices.map { index in
             parts.places.reduce(0) { $0 &+ $1.ended[index] }
         }

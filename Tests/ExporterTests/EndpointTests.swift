@@ -1,0 +1,95 @@
+import HTTP
+import Posix
+import TelemetryStage
+import Testing
+
+@testable import Exporter
+
+/// What each endpoint answers in each state that an exporter can find.
+@Suite("Endpoints")
+struct EndpointTests {
+    private let files: TelemetryDirectory
+
+    init() throws {
+        files = try TelemetryDirectory()
+    }
+
+    /// What `/health` and `/livez`, `/readyz`, and `/startupz` say of each.
+    static let matrix: [(Scene, live: Int, ready: Int, started: Int)] = [
+        (.empty, 200, 503, 200), (.starting, 200, 503, 503), (.recording, 200, 200, 200),
+        (.stalled, 200, 200, 200), (.draining, 200, 503, 200), (.stopping, 200, 503, 200),
+        (.late, 200, 503, 200), (.hung, 503, 503, 200), (.clean, 200, 503, 200),
+        (.degraded, 200, 503, 200), (.killed, 503, 503, 200), (.crashed, 503, 503, 200),
+        (.unreadable, 200, 503, 200), (.several, 503, 503, 200), (.hostile, 200, 503, 200),
+    ]
+
+    @Test("the table has every state")
+    func completeness() {
+        #expect(Self.matrix.map(\.0) == Scene.allCases)
+    }
+
+    @Test("probes tell the states of the recorder apart", arguments: matrix.indices)
+    func probes(_ row: Int) throws {
+        let (scene, live, ready, started) = Self.matrix[row]
+        let runs = try scene.set(in: files.path)
+        var served = try Served(files.path)
+        let expected = [
+            "/health": live, "/livez": live, "/readyz": ready, "/startupz": started,
+            "/-/healthy": 200, "/-/ready": 200, "/metrics": 200, "/shutdowns": 200,
+        ]
+        for (path, status) in expected {
+            let response = try served.ask(path)
+            #expect(response.status.code == status, "\(path): \(response.text)")
+            #expect(try served.ask(path, method: "HEAD").status.code == status)
+        }
+        withExtendedLifetime(runs) {}
+    }
+
+    @Test("a shutdown past its deadline fails liveness only where the operator says so")
+    func pastDeadline() throws {
+        let runs = try Scene.late.set(in: files.path)
+        var served = try Served(files.path, ["--health.fail-past-deadline"])
+        #expect(try served.ask("/health").status.code == 503)
+        #expect(try served.ask("/livez").status.code == 503)
+        withExtendedLifetime(runs) {}
+    }
+
+    @Test("no recorder fails liveness once the startup grace is over")
+    func startupGrace() throws {
+        var served = try Served(files.path, ["--health.startup-grace=0s"])
+        #expect(try served.ask("/health").status.code == 503)
+        #expect(
+            try served.ask("/livez").text == """
+                [+]ping ok
+                [-]recorder failed: no recorder has published telemetry yet
+                livez check failed
+
+                """
+        )
+        #expect(try served.ask("/livez/recorder/cam-1").status.code == 503)
+        #expect(try served.ask("/startupz").status.code == 200, "the exporter starts first")
+    }
+
+    @Test(
+        "other methods are refused, other paths are not there, and both are counted",
+        arguments: [
+            ("POST", "/metrics", 405), ("DELETE", "/health", 405), ("OPTIONS", "/livez", 405),
+            ("GET", "/nowhere", 404), ("GET", "/livez/nothing", 404), ("GET", "/livezz", 404),
+            ("GET", "/metrics/", 404), ("GET", "/health/", 404), ("GET", "//metrics", 404),
+        ]
+    )
+    func refused(_ method: String, _ path: String, _ status: Int) throws {
+        var served = try Served(files.path)
+        let response = try served.ask(path, method: method)
+        #expect(response.status.code == status)
+        #expect((response.header("Allow") == "GET, HEAD") == (status == 405))
+        let handlers = ExporterService.fixedRoutes.map(\.path) + ["/metrics"]
+        let handler =
+            handlers.first { path == $0 || path.hasPrefix("\($0)/nothing") } ?? "other"
+        let labels = "{handler=\"\(handler)\",code=\"\(status)\"}"
+        #expect(
+            try served.ask("/metrics").text
+                .contains("\nstreamvault_exporter_http_requests_total\(labels) 1\n")
+        )
+    }
+}
