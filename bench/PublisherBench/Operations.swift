@@ -42,7 +42,7 @@ extension Operations {
             Operation("counter add, apart", threads: 2) {
                 add($0 == 0 ? first : apart, $1)
             } floor: {
-                floor_locked_add($0 * 25, $1)
+                floor_locked_add($0 * 183, $1)
             },
             Operation("counter add, neighbours", threads: 2) {
                 add($0 == 0 ? first : second, $1)
@@ -94,7 +94,7 @@ extension Operations {
             Operation("histogram observe, apart", threads: 2) {
                 observe($0 == 0 ? first : second, $1)
             } floor: {
-                floor_locked_histogram(256 + $0 * 46, $1)
+                floor_locked_histogram(1024 + $0 * 362, $1)
             },
             Operation("histogram observe, the same", threads: 2) {
                 observe(first, $1)
@@ -118,7 +118,7 @@ extension Operations {
         for _ in 0..<passes { for value in values { histogram.observe(value) } }
     }
 
-    /// Declares a series of 23 words, between one that was declared before and one that comes next.
+    /// Declares a series of 181 words, between one that was declared before and one that comes next.
     private func keepApart(_ what: String) {
         _ = publisher.histogram("bench_between_\(what)_seconds", "Keeps two series apart.")
     }

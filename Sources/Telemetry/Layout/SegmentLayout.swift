@@ -120,8 +120,8 @@ enum SegmentWord {
 public struct SegmentCapacity: Sendable {
     public var families = 128
     public var series = 512
-    /// 64-bit words of all series: one a counter or gauge, buckets + 2 a histogram.
-    public var words = 4096
+    /// 64-bit words of all series: one a counter or gauge, up to 292 a histogram, about 180 with the usual bounds.
+    public var words = 8192
     /// Recordings that can be open at a time.
     public var recordings = 64
 

@@ -7,9 +7,9 @@ struct Board {
     private(set) var lifecycle = Lifecycle()
     private var places: [RecordingRecord]
     /// One for all histograms of the same bounds.
-    private var bucketTrees: [[UInt64]: BucketTree] = [:]
+    private var histogramIndexes: [[UInt64]: HistogramIndex] = [:]
     /// Where all that found no room is written to, as far as one series of a valid family reaches.
-    private let scrap = SharedMemory(privateWords: FamilyRecord.mostBounds + 2)
+    private let scrap = SharedMemory(privateWords: 1 + HistogramBuckets.mostCells)
 
     /// Fills new memory: header, lifecycle, the run's own families at 0 or where the last run left them, and history.
     init(_ plan: RunPlan, _ memory: SharedMemory, _ inheritance: Inheritance) {
@@ -27,7 +27,7 @@ struct Board {
             PhaseRecord(name: $0.name, budget: $0.budget.wholeNanoseconds)
         }
         change { _ in }
-        declareRunMetrics(version: plan.identity.version, phases: plan.phases.map(\.name))
+        declareRunMetrics(plan)
         take(over: inheritance)
     }
 
@@ -39,21 +39,29 @@ struct Board {
         writer.write(.lifecycle, slot: 0, fields.bytes)
     }
 
-    private mutating func declareRunMetrics(version: String, phases: [String]) {
-        for (family, series) in RunMetrics.families(phases: phases) {
+    private mutating func declareRunMetrics(_ plan: RunPlan) {
+        let created = plan.identity.startedWall
+        for (family, series) in RunMetrics.families(phases: plan.phases.map(\.name)) {
             declarations.declare(family)
-            for values in series { _ = declarations.word(of: family, values) }
+            for values in series {
+                _ = declarations.word(of: family, values, created: created)
+            }
         }
-        if let word = declarations.word(of: RunMetrics.recorderInfo, [version.fitting(64)]) {
+        let version = plan.identity.version.fitting(64)
+        if let word = declarations.word(of: RunMetrics.recorderInfo, [version], created: created) {
             writer.store(1, word: word)
         }
     }
 
     private mutating func take(over inheritance: Inheritance) {
         for one in inheritance.series where declarations.agree(with: one.family) {
-            guard let first = declarations.word(of: one.family, one.values, inherited: true) else {
-                continue
-            }
+            let word = declarations.word(
+                of: one.family,
+                one.values,
+                created: one.created,
+                inherited: true
+            )
+            guard let first = word else { continue }
             for (offset, cell) in one.cells.enumerated() {
                 writer.store(cell, word: first + offset)
             }
@@ -109,9 +117,11 @@ extension Board {
         return Cell(address: SharedMemory(privateWords: family.wordsPerSeries).address)
     }
 
-    mutating func buckets(of bounds: [UInt64]) -> BucketTree {
-        let tree = bucketTrees[bounds] ?? BucketTree(bounds)
-        bucketTrees[bounds] = tree
-        return tree
+    /// A handle of a histogram's series.
+    mutating func histogram(_ family: MetricFamily, _ values: [String]) -> Histogram {
+        let bounds = family.buckets?.cellBounds ?? []
+        let index = histogramIndexes[bounds] ?? HistogramIndex(bounds)
+        histogramIndexes[bounds] = index
+        return Histogram(sum: cell(family, values), index: index)
     }
 }

@@ -20,8 +20,14 @@ struct Declarations {
     }
 
     /// The index of a series' first word, found or made; `nil`, and counted, when there is no room or no such shape.
-    mutating func word(of family: MetricFamily, _ values: [String], inherited: Bool = false) -> Int?
-    {
+    ///
+    /// `created` says since when it counts, if it is made.
+    mutating func word(
+        of family: MetricFamily,
+        _ values: [String],
+        created: WallTime = .now(),
+        inherited: Bool = false
+    ) -> Int? {
         guard let slot = declare(family, inherited: inherited), values.count == family.labels.count
         else {
             refuse()
@@ -29,6 +35,7 @@ struct Declarations {
         }
         let key = SeriesKey(family: slot, values: values)
         if let known = seriesIndex[key] {
+            if inherited { date(known, created) }
             revive(known)
             return series[known].word
         }
@@ -40,7 +47,9 @@ struct Declarations {
             return nil
         }
         seriesIndex[key] = series.count
-        series.append(SeriesRecord(family: slot, word: nextWord, values: values))
+        series.append(
+            SeriesRecord(family: slot, word: nextWord, created: created, values: values)
+        )
         nextWord += size
         writer.write(.series, slot: series.count - 1, series[series.count - 1].fields)
         return series[series.count - 1].word
@@ -104,6 +113,13 @@ struct Declarations {
 
     private mutating func revive(_ index: Int) {
         setRetired(false, index)
+    }
+
+    /// Corrects when a series began to count: in an earlier run than this one.
+    private mutating func date(_ index: Int, _ created: WallTime) {
+        guard series[index].created != created else { return }
+        series[index].created = created
+        writer.write(.series, slot: index, series[index].fields)
     }
 
     private mutating func setRetired(_ isRetired: Bool, _ index: Int) {

@@ -1,8 +1,11 @@
+import Posix
+
 /// What a run takes over from the one before it: accumulated counts, with the verdict on its end counted in, and history.
 struct Inheritance {
     struct Series {
         let family: MetricFamily
         let values: [String]
+        let created: WallTime
         let cells: [UInt64]
     }
 
@@ -19,7 +22,12 @@ struct Inheritance {
             let family = snapshot.contents.families[one.family]
             guard family.isCarried else { return nil }
             let cells = snapshot.words[one.word..<one.word + family.wordsPerSeries]
-            return Series(family: family, values: one.values, cells: Array(cells))
+            return Series(
+                family: family,
+                values: one.values,
+                created: one.created,
+                cells: Array(cells)
+            )
         }
     }
 }

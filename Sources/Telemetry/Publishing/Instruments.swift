@@ -16,20 +16,19 @@ public struct Gauge: Sendable {
 
 /// A histogram of whole numbers, such as nanoseconds, that any thread may observe into.
 @safe public struct Histogram: Sendable {
-    /// The sum; the buckets follow, `+Inf` last.
+    /// The sum; the cells of the buckets follow.
     @usableFromInline let sum: Cell
-    /// Address of the bounds as a binary search tree: the children of node `n` are `2n` and `2n + 1`.
-    @usableFromInline let tree: UInt
-    /// A power of two above the number of bounds; nodes from here on are leaves, one for each bucket.
-    @usableFromInline let leaves: Int
+    /// Address of a `HistogramIndex`.
+    @usableFromInline let index: UInt
+    @usableFromInline let comparisons: Int
 
-    init(sum: Cell, buckets: BucketTree) {
-        (self.sum, tree, leaves) = (sum, buckets.address, buckets.leaves)
+    init(sum: Cell, index: HistogramIndex) {
+        (self.sum, self.index, comparisons) = (sum, index.address, index.comparisons)
     }
 
     /// Counts a value in the cells' unit: nanoseconds for a histogram of durations.
     @inlinable public func observe(_ value: UInt64) {
-        sum.following(bucket(of: value) + 1).add(1)
+        sum.following(cell(of: value) + 1).add(1)
         sum.add(value)
     }
 
@@ -37,19 +36,31 @@ public struct Gauge: Sendable {
         observe(duration.nanosecondsClamped)
     }
 
-    /// How many bounds are below a value: the way down the tree, without a branch that depends on the value.
+    /// How many bounds are below a value, found without a branch that depends on the value.
     ///
     /// A processor cannot guess where a duration falls, and wrong guesses cost more than the search. Hence the bit cast:
     /// of `? 1 : 0` the compiler makes a branch.
-    @inlinable func bucket(of value: UInt64) -> Int {
-        let nodes = unsafe UnsafePointer<UInt64>(bitPattern: tree).unsafelyUnwrapped
-        var node = 1
-        while node < leaves {
-            let goesRight = unsafe unsafeBitCast(nodes[node] < value, to: UInt8.self)
-            node = node &* 2 &+ Int(goesRight)
+    @inlinable func cell(of value: UInt64) -> Int {
+        let table = unsafe UnsafePointer<UInt64>(bitPattern: index).unsafelyUnwrapped
+        let first = Int(truncatingIfNeeded: unsafe table[Self.slot(of: value)])
+        var cell = first
+        for next in 0..<comparisons {
+            let bound = unsafe table[Self.slotCount &+ first &+ next]
+            cell &+= Int(unsafe unsafeBitCast(bound < value, to: UInt8.self))
         }
-        return node &- leaves
+        return cell
     }
+
+    /// Eight slots for every power of two: its exponent, and the three binary digits that follow the first.
+    ///
+    /// 0 has the slot of 1.
+    @inlinable static func slot(of value: UInt64) -> Int {
+        let zeros = (value | 1).leadingZeroBitCount
+        let digits = Int(truncatingIfNeeded: ((value | 1) &<< zeros) &>> 60)
+        return (63 &- zeros) &* 8 &+ digits &- 8
+    }
+
+    @inlinable static var slotCount: Int { 64 * 8 }
 }
 
 /// A counter with one writer, which needs no locked addition.
@@ -65,7 +76,7 @@ public struct SoleHistogram: ~Copyable, Sendable {
 
     /// Counts a value in the cells' unit: nanoseconds for a histogram of durations.
     @inlinable public mutating func observe(_ value: UInt64) {
-        shared.sum.following(shared.bucket(of: value) + 1).addAlone(1)
+        shared.sum.following(shared.cell(of: value) + 1).addAlone(1)
         shared.sum.addAlone(value)
     }
 }

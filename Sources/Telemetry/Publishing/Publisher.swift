@@ -115,23 +115,21 @@ extension Publisher {
 
     /// Declares a histogram of durations, or finds it; it goes on where the last run left it.
     ///
-    /// The name ends in `_seconds`. `bounds` are the buckets' upper bounds but `+Inf`, ascending, at most 32; 1 ms to
-    /// 120 s where none are given.
+    /// The name ends in `_seconds`. `bounds` are the classic buckets' upper bounds but `+Inf`, ascending, at most 32;
+    /// 1 ms to 120 s where none are given. Those of a native histogram are counted beside them, at no further cost.
     public func histogram(
         _ name: String,
         _ help: String,
         bounds: [Duration] = [],
         labels: KeyValuePairs<String, String> = [:]
     ) -> Histogram {
-        var family = RunMetrics.durations("", help, labels: labels.map(\.key))
-        family.name = name
-        if !bounds.isEmpty { family.bounds = bounds.map(\.wholeNanoseconds) }
-        return board.withLock { board in
-            Histogram(
-                sum: board.cell(family, labels.map(\.value)),
-                buckets: board.buckets(of: family.bounds)
-            )
-        }
+        let family = RunMetrics.durations(
+            named: name,
+            help,
+            bounds: bounds.isEmpty ? RunMetrics.durationBounds : bounds.map(\.wholeNanoseconds),
+            labels: labels.map(\.key)
+        )
+        return board.withLock { $0.histogram(family, labels.map(\.value)) }
     }
 
     /// A histogram that only the caller observes into; see `histogram`.

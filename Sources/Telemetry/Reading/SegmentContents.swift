@@ -1,3 +1,5 @@
+package import Posix
+
 /// What a segment holds, but for the words: all that changes rarely.
 ///
 /// Immutable, and shared by the snapshots taken of it.
@@ -13,14 +15,22 @@ package final class SegmentContents: Sendable {
     /// The oldest run first.
     package let history: [PastRun]
 
-    /// A live series: its family's index, its label values, and the index of its first word.
+    /// A live series: its family's index, its label values, the index of its first word, and when it began to count.
     package struct Series: Hashable, Sendable {
         package let family: Int
         package let values: [String]
         package let word: Int
+        /// The zero of 1970 where nobody knows.
+        package let created: WallTime
 
-        package init(family: Int, values: [String], word: Int) {
+        package init(
+            family: Int,
+            values: [String],
+            word: Int,
+            created: WallTime = WallTime(nanoseconds: 0)
+        ) {
             (self.family, self.values, self.word) = (family, values, word)
+            self.created = created
         }
     }
 

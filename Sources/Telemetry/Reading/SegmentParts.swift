@@ -38,7 +38,12 @@ struct SegmentParts {
             guard !record.isRetired, let position = positions[record.family],
                 seen.insert(.init(family: position, values: record.values)).inserted
             else { return nil }
-            return .init(family: position, values: record.values, word: record.word)
+            return .init(
+                family: position,
+                values: record.values,
+                word: record.word,
+                created: record.created
+            )
         }
     }
 

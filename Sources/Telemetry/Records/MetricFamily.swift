@@ -18,11 +18,11 @@ package struct MetricFamily: Hashable, Sendable {
     package var kind: Kind
     package var encoding: Encoding
     /// Cells per unit: 1,000,000,000 where cells hold nanoseconds and the exposition seconds.
-    package var scale: UInt64
+    package let scale: UInt64
     package var unit: String
     package var labels: [String]
-    /// Upper bounds of a histogram's buckets but `+Inf`, ascending, in the cells' unit.
-    package var bounds: [UInt64]
+    /// Of a histogram, and of no other.
+    package let buckets: HistogramBuckets?
 
     package init(
         name: String,
@@ -32,15 +32,19 @@ package struct MetricFamily: Hashable, Sendable {
         scale: UInt64 = 1,
         unit: String = "",
         labels: [String] = [],
-        bounds: [UInt64] = []
+        bounds: [UInt64] = [],
+        exponential: ExponentialBuckets? = nil
     ) {
         (self.name, self.help, self.kind) = (name, help, kind)
         (self.encoding, self.scale, self.unit) = (encoding, scale, unit)
-        (self.labels, self.bounds) = (labels, bounds)
+        self.labels = labels
+        buckets =
+            bounds.isEmpty
+            ? nil : HistogramBuckets(bounds: bounds, exponential: exponential, scale: scale)
     }
 
-    /// Cells of one series: a histogram's sum and its buckets, `+Inf` among them, each counted for itself.
-    package var wordsPerSeries: Int { kind == .histogram ? bounds.count + 2 : 1 }
+    /// Cells of one series: of a histogram the sum, and what its buckets are made of.
+    package var wordsPerSeries: Int { buckets.map { 1 + $0.cellCount } ?? 1 }
 
     /// Whether a following run goes on counting where this one ended.
     var isCarried: Bool { kind == .counter || kind == .histogram }
@@ -58,9 +62,8 @@ package struct MetricFamily: Hashable, Sendable {
     /// counter ends in `_total`, an info in `_info`, and the unit stands before that, as OpenMetrics demands.
     package var isValid: Bool {
         isName(name, colons: true) && hasFittingSuffix && scale > 0
-            && bounds.count <= FamilyRecord.mostBounds
-            && (kind == .histogram) != bounds.isEmpty
-            && zip(bounds, bounds.dropFirst()).allSatisfy { $0 < $1 }
+            && (kind == .histogram) == (buckets != nil)
+            && buckets?.isValid(scale: scale) ?? true
             && Set(labels).count == labels.count
             && labels.allSatisfy {
                 isName($0, colons: false) && $0 != "le" && $0 != "recorder" && !$0.hasPrefix("__")

@@ -1,13 +1,17 @@
+import Posix
+
 /// One series of a family: its label values, and where its cells are.
 struct SeriesRecord: Hashable, Sendable {
     static let valueBytes = 144
-    static let stride = RecordFrame.overhead + 16 + valueBytes
+    static let stride = RecordFrame.overhead + 24 + valueBytes
 
     /// Index of the family's slot.
     var family: Int
     /// Index of its first word.
     var word: Int
     var isRetired = false
+    /// When it began to count, maybe in an earlier run; the zero of 1970 where nobody knows.
+    var created: WallTime
     var values: [String]
 
     static func holds(_ values: [String]) -> Bool {
@@ -21,12 +25,13 @@ struct SeriesRecord: Hashable, Sendable {
         writer.integer(UInt32(word))
         writer.integer(UInt32(isRetired ? 1 : 0))
         writer.integer(UInt32(values.count))
+        writer.integer(created.nanoseconds)
         writer.texts(values, width: Self.valueBytes)
         return writer.bytes
     }
 
-    init(family: Int, word: Int, values: [String]) {
-        (self.family, self.word, self.values) = (family, word, values)
+    init(family: Int, word: Int, created: WallTime, values: [String]) {
+        (self.family, self.word, self.created, self.values) = (family, word, created, values)
     }
 
     /// The series of a record; `nil` when its label values do not fit it.
@@ -36,6 +41,7 @@ struct SeriesRecord: Hashable, Sendable {
         word = Int(record.integer(UInt32.self))
         isRetired = record.integer(UInt32.self) != 0
         let count = Int(record.integer(UInt32.self))
+        created = WallTime(nanoseconds: record.integer())
         guard count <= FamilyRecord.mostLabels,
             let values = record.texts(count, width: Self.valueBytes)
         else { return nil }

@@ -17,13 +17,11 @@ struct RunWords {
         for (index, cell) in cells.enumerated() { set(cell, index == chosen ? 1 : 0) }
     }
 
-    /// Counts a duration in nanoseconds into a histogram with the bounds of all shutdowns.
+    /// Counts a duration in nanoseconds into a histogram with the buckets of all shutdowns.
     mutating func observe(_ histogram: Int?, _ value: UInt64) {
-        guard let histogram else { return }
-        let bounds = RunMetrics.durationBounds
-        let bucket = bounds.firstIndex { value <= $0 } ?? bounds.count
+        guard let histogram, let buckets = RunMetrics.shutdownDuration.buckets else { return }
         add(histogram, value)
-        add(histogram + 1 + bucket, 1)
+        add(histogram + 1 + buckets.cell(of: value), 1)
     }
 }
 

@@ -93,9 +93,14 @@ extension RunMetrics {
 
     /// Nanoseconds, shown as seconds.
     static func seconds(_ name: String, _ help: String, labels: [String] = []) -> MetricFamily {
-        var family = gauge(name, help, unit: "seconds", labels: labels)
-        family.scale = 1_000_000_000
-        return family
+        MetricFamily(
+            name: prefix + name,
+            help: help,
+            kind: .gauge,
+            scale: nanosecondsPerSecond,
+            unit: "seconds",
+            labels: labels
+        )
     }
 
     /// Nanoseconds since 1970, shown as seconds.
@@ -104,9 +109,26 @@ extension RunMetrics {
     }
 
     static func durations(_ name: String, _ help: String, labels: [String] = []) -> MetricFamily {
-        var family = seconds(name, help, labels: labels)
-        (family.kind, family.bounds) = (.histogram, durationBounds)
-        return family
+        durations(named: prefix + name, help, bounds: durationBounds, labels: labels)
+    }
+
+    /// A histogram of nanoseconds, shown as seconds, with exponential buckets beside those of `bounds`.
+    static func durations(
+        named name: String,
+        _ help: String,
+        bounds: [UInt64],
+        labels: [String]
+    ) -> MetricFamily {
+        MetricFamily(
+            name: name,
+            help: help,
+            kind: .histogram,
+            scale: nanosecondsPerSecond,
+            unit: "seconds",
+            labels: labels,
+            bounds: bounds,
+            exponential: ExponentialBuckets(around: bounds, scale: nanosecondsPerSecond)
+        )
     }
 
     /// One series a state, with the state as the value of a label named like the family (OpenMetrics 1.0, StateSet).
@@ -115,4 +137,5 @@ extension RunMetrics {
     }
 
     private static let prefix = "streamvault_"
+    private static let nanosecondsPerSecond: UInt64 = 1_000_000_000
 }
