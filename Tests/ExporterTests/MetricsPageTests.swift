@@ -17,6 +17,18 @@ private func source(_ families: [MetricFamily], _ values: [String], _ words: [UI
     return MetricSource(declaration: Declared(), families: families, series: series, words: words)
 }
 
+/// A histogram in nanoseconds.
+private func waits(_ bounds: [UInt64], _ exponential: ExponentialBuckets? = nil) -> MetricFamily {
+    MetricFamily(
+        name: "wait_seconds",
+        help: "Waits.",
+        kind: .histogram,
+        scale: 1_000_000_000,
+        bounds: bounds,
+        exponential: exponential
+    )
+}
+
 private func page(_ sources: [MetricSource]) -> String {
     var page = MetricsPage(.text)
     return String(decoding: page.render(sources), as: UTF8.self)
@@ -26,8 +38,7 @@ private func page(_ sources: [MetricSource]) -> String {
 struct MetricsPageTests {
     @Test("a family of each kind, as the text format has it")
     func kinds() {
-        var wait = MetricFamily(name: "wait_seconds", help: "Waits.", kind: .histogram)
-        (wait.scale, wait.bounds) = (1_000_000_000, [1_000_000, 500_000_000, 120_000_000_000])
+        let wait = waits([1_000_000, 500_000_000, 120_000_000_000])
         let families = [
             wait, MetricFamily(name: "b_total", help: "B.", kind: .counter),
             MetricFamily(name: "a_ratio", help: "A.", kind: .gauge, encoding: .double),
@@ -98,8 +109,7 @@ struct MetricsPageTests {
 
     @Test("a page that is patched is the page that is made anew", .timeLimit(.minutes(1)))
     func patching() {
-        var wait = MetricFamily(name: "wait_seconds", help: "Waits.", kind: .histogram)
-        (wait.scale, wait.bounds) = (1_000_000_000, [1_000_000, 500_000_000])
+        let wait = waits([1_000_000, 500_000_000])
         let families = [
             wait, MetricFamily(name: "b_total", help: "B.", kind: .counter),
             MetricFamily(name: "a", help: "A.", kind: .gauge, encoding: .double),

@@ -6,7 +6,7 @@ struct RandomLife {
     static let phases = ["signal", "recordings", "database"]
     static var capacity: SegmentCapacity {
         var capacity = SegmentCapacity()
-        (capacity.families, capacity.series, capacity.words) = (64, 160, 512)
+        (capacity.families, capacity.series, capacity.words) = (64, 160, 1600)
         capacity.recordings = 4
         return capacity
     }

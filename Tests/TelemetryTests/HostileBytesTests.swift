@@ -23,7 +23,8 @@ struct HostileBytesTests {
             name: "test_h",
             help: "Test.",
             kind: .histogram,
-            bounds: [1, 5]
+            bounds: [1, 5],
+            exponential: ExponentialBuckets(schema: 1, lowest: 0, highest: 3)
         )
         segment.board.cell(histogram, []).following(1).add(3)
         for id in 0..<3 {
@@ -207,7 +208,7 @@ struct HostileBytesTests {
             Table(testDescription: "families of stride 8", fields: [(272, 8 | 48 << 32)]),
             Table(testDescription: "families of no copies", fields: [(280, 0)]),
             Table(testDescription: "series over families", fields: [(288, 8192)]),
-            Table(testDescription: "millions of series", fields: [(296, 176 | 4_000_000 << 32)]),
+            Table(testDescription: "millions of series", fields: [(296, 184 | 4_000_000 << 32)]),
             Table(
                 testDescription: "recordings of stride 2^32 - 8",
                 fields: [(320, 0xFFFF_FFF8 | 4 << 32)]
@@ -227,6 +228,27 @@ struct HostileBytesTests {
             }
         }
         #expect(!survives(bytes))
+    }
+
+    @Test(
+        "exponential buckets that no reader could count are refused",
+        arguments: [
+            [5, 0, 3], [255, 0, 3], [2, 3, 3], [2, 3, 0], [1, 0x80, 0x7F], [4, 0, 33],
+            [1, 0, 63], [1, 62, 63],
+        ] as [[UInt8]]
+    )
+    func exponentialBuckets(_ fields: [UInt8]) throws {
+        var bytes = Self.real
+        let families = try SegmentHeader(bytes).layout[.families]
+        let snapshot = try Snapshot(of: bytes)
+        let slot = try #require(snapshot.contents.families.firstIndex { $0.name == "test_h" })
+        for copy in 0...1 {
+            let start = families.offset(ofSlot: slot, copy: copy)
+            Self.seal(&bytes, start..<start + families.stride) {
+                $0.replaceSubrange(12..<15, with: fields)
+            }
+        }
+        #expect(throws: SegmentError.damaged(.families)) { try Snapshot(of: bytes) }
     }
 
     @Test("the largest file, full of records, takes bounded time")

@@ -30,10 +30,13 @@ struct SegmentDump {
         let labels = zip(family.labels, series.values).map { ($0, JSONText.text($1)) }
         var members: [(String, JSONText)] = [("name", .text(family.name))]
         if !labels.isEmpty { members.append(("labels", .object(labels))) }
-        if family.kind == .histogram {
+        if let buckets = family.buckets {
             let sum = Double(cells[cells.startIndex]) / Double(family.scale)
             members.append(("sum", .number(sum)))
-            members.append(("buckets", .array(cells.dropFirst().map(JSONText.unsigned))))
+            let counts = buckets.classicCells.map { bucket in
+                cells.dropFirst(1 + bucket.lowerBound).prefix(bucket.count).reduce(0, &+)
+            }
+            members.append(("buckets", .array(counts.map(JSONText.unsigned))))
         } else {
             members.append(("value", family.value(cells[cells.startIndex])))
         }

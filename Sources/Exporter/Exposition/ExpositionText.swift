@@ -13,9 +13,10 @@ enum ExpositionText {
 
     /// Labels of a histogram's bucket, with `le` in its canonical form, which Prometheus 3 gives to all others.
     static func bucketLabels(_ labels: String, _ family: MetricFamily, _ index: Int) -> String {
+        let bounds = family.buckets?.bounds ?? []
         let bound =
-            index < family.bounds.count
-            ? (Double(family.bounds[index]) / Double(family.scale)).description : "+Inf"
+            index < bounds.count
+            ? (Double(bounds[index]) / Double(family.scale)).description : "+Inf"
         return (labels.isEmpty ? "" : labels + ",") + "le=\"\(bound)\""
     }
 

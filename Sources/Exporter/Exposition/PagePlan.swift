@@ -19,8 +19,8 @@ struct PagePlan {
         case nanoseconds
         case scaled(UInt64)
         case double
-        /// A histogram's bucket, which counts those before it too; the steps of one stand in order.
-        case bucket(isFirst: Bool)
+        /// A histogram's bucket of so many cells, which counts those before it too; the steps of one stand in order.
+        case bucket(cells: Int, isFirst: Bool)
         /// What the last bucket counted.
         case bucketTotal
     }
@@ -49,13 +49,13 @@ struct PagePlan {
     ) {
         let recorder = sources[member.source].recorder
         let labels = ExpositionText.labels(family, member.series.values, recorder: recorder)
-        guard family.kind == .histogram else {
+        guard let buckets = family.buckets else {
             return append(family.name, labels, Self.value(of: family), member, word: 0)
         }
-        for index in 0...family.bounds.count {
+        for (index, cells) in buckets.classicCells.enumerated() {
             let bucket = ExpositionText.bucketLabels(labels, family, index)
-            let value = Value.bucket(isFirst: index == 0)
-            append(family.name + "_bucket", bucket, value, member, word: index + 1)
+            let value = Value.bucket(cells: cells.count, isFirst: index == 0)
+            append(family.name + "_bucket", bucket, value, member, word: 1 + cells.lowerBound)
         }
         append(family.name + "_sum", labels, Self.value(of: family), member, word: 0)
         append(family.name + "_count", labels, .bucketTotal, member, word: 0)

@@ -60,8 +60,9 @@ extension PagePlan.Step {
     fileprivate func shownValue(_ words: Span<UInt64>, _ total: inout UInt64) -> UInt64 {
         switch value {
         case .count, .nanoseconds, .scaled, .double: return words[word]
-        case .bucket(let isFirst):
-            total = isFirst ? words[word] : total &+ words[word]
+        case .bucket(let cells, let isFirst):
+            if isFirst { total = 0 }
+            for cell in word..<word + cells { total &+= words[cell] }
             return total
         case .bucketTotal: return total
         }

@@ -1,7 +1,8 @@
 /// A metric family as a record.
 enum FamilyRecord {
     static let mostLabels = 4
-    static let stride = RecordFrame.overhead + 16 + 72 + 200 + 16 + 104
+    static let stride =
+        RecordFrame.overhead + 16 + 72 + 200 + 16 + 104
         + HistogramBuckets.mostBounds * 8
 
     /// Whether all of it fits; help that is too long is cut, nothing else is.

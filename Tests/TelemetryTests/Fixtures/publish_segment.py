@@ -15,7 +15,7 @@ import zlib
 
 WORDS, SERIES_WORD = 64, 10
 LAYOUT = [  # stride, count, copies
-    (8, WORDS, 1), (1104, 1, 2), (680, 4, 2), (176, 4, 2), (400, 1, 2), (1168, 32, 1),
+    (8, WORDS, 1), (1104, 1, 2), (680, 4, 2), (184, 4, 2), (400, 1, 2), (1168, 32, 1),
 ]
 
 
@@ -59,7 +59,7 @@ class Publisher:
         bounds = bytes(32 * 8)
         self.write(2, 0, struct.pack("<BBBBIQ", 1, 0, 1, 0, 0, 1) + text("test_total", 72)
                    + text("Counted in Python.", 200) + text("", 16) + strings(["origin"], 104) + bounds)
-        self.write(3, 0, struct.pack("<IIII", 0, SERIES_WORD, 0, 1) + strings(["python"], 144))
+        self.write(3, 0, struct.pack("<IIIIQ", 0, SERIES_WORD, 0, 1, time.time_ns()) + strings(["python"], 144))
         os.rename(provisional, path)
 
     @staticmethod

@@ -13,7 +13,7 @@ import time
 import zlib
 
 PARTS = ["words", "lifecycle", "families", "series", "recordings", "history"]
-SMALLEST_STRIDE = dict(words=8, lifecycle=1104, families=680, series=176, recordings=400, history=1168)
+SMALLEST_STRIDE = dict(words=8, lifecycle=1104, families=680, series=184, recordings=400, history=1168)
 KINDS = {1: "counter", 2: "gauge", 3: "histogram", 4: "info", 5: "stateset"}
 STATES = {1: "starting", 2: "recording", 3: "draining", 4: "stopping", 5: "stopped"}
 PHASE_STATES = {0: "pending", 1: "running", 2: "ok", 3: "error", 4: "timeout"}
@@ -24,6 +24,10 @@ BOUNDS = [
         1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 15000, 20000, 25000, 30000,
         45000, 60000, 90000, 120000,
     )
+]
+EIGHTHS = [
+    4503599627370496, 4911210218475899, 5355712719992597, 5840446135085607, 6369051672525772, 6945500098633947,
+    7574121564787628, 8259638134547590,
 ]
 MODULUS = 1 << 64
 
@@ -128,7 +132,7 @@ def lifecycle(fields):
 
 
 def family(fields):
-    kind, encoding, labels, bounds, _zero, scale = fields.take("BBBBIQ")
+    kind, encoding, labels, bounds, schema, lowest, highest, _zero, scale = fields.take("BBBBBbbBQ")
     name, help_text, unit = fields.text(72), fields.text(200), fields.text(16)
     label_names = fields.strings(labels, 104)
     return dict(
@@ -140,11 +144,24 @@ def family(fields):
         unit=unit,
         labels=label_names,
         bounds=[fields.take("Q") for _ in range(bounds)],
+        exponential=[schema - 1, lowest, highest] if bounds and schema else None,
     )
 
 
+def exponential_bounds(schema, lowest, highest, scale):
+    for i in range(lowest << schema, (highest << schema) + 1):
+        product = EIGHTHS[(i % (1 << schema)) << (3 - schema)] * scale
+        power = i >> schema
+        yield (product << power if power >= 0 else product >> -power) >> 52
+
+
+def cell_bounds(one):
+    exponential = exponential_bounds(*one["exponential"], one["scale"]) if one["exponential"] else []
+    return sorted({*one["bounds"], *exponential})
+
+
 def cells(one):
-    return len(one["bounds"]) + 2 if one["kind"] == "histogram" else 1
+    return len(cell_bounds(one)) + 2 if one["kind"] == "histogram" else 1
 
 
 class Segment:
@@ -179,12 +196,13 @@ class Segment:
     def read_families(self, data):
         by_slot = {slot: family(fields) for slot, fields in self.slots(data, "families")}
         self.families = list(by_slot.values())
-        self.series = {}
+        self.series, self.created = {}, {}
         for _slot, fields in self.slots(data, "series"):
-            slot, word, retired, count = fields.take("IIII")
+            slot, word, retired, count, created = fields.take("IIIIQ")
             values = tuple(fields.strings(count, 144))
             if not retired and slot in by_slot:
                 self.series.setdefault((by_slot[slot]["name"], values), word)
+                self.created.setdefault((by_slot[slot]["name"], values), created)
 
     def read_recordings(self, data):
         self.recordings, self.ended = [], [0, 0, 0]
@@ -329,7 +347,8 @@ class Segment:
     def observe(self, name, value, *values):
         cell = self.cell(name, values)
         if cell is not None:
-            bucket = next((index for index, bound in enumerate(BOUNDS) if value <= bound), len(BOUNDS))
+            bounds = sorted({*BOUNDS, *exponential_bounds(3, -10, 10, 10**9)})
+            bucket = next((index for index, bound in enumerate(bounds) if value <= bound), len(bounds))
             self.words[cell] += value
             self.words[cell + 1 + bucket] += 1
 
@@ -341,7 +360,12 @@ class Segment:
     def all_series(self):
         sizes = {one["name"]: cells(one) for one in self.families}
         for (name, values), word in self.series.items():
-            yield dict(name=name, labels=list(values), cells=self.words[word : word + sizes[name]])
+            yield dict(
+                name=name,
+                labels=list(values),
+                cells=self.words[word : word + sizes[name]],
+                created=self.created[name, values],
+            )
         newest = {}
         for one in self.recordings:
             rival = newest.get(one["stream"])
@@ -355,7 +379,7 @@ class Segment:
                 ("recording_written_bytes", self.words[one["word"]]),
             ):
                 if "streamvault_" + name in sizes:
-                    yield dict(name="streamvault_" + name, labels=[stream], cells=[value])
+                    yield dict(name="streamvault_" + name, labels=[stream], cells=[value], created=0)
 
     def json(self):
         self.derive()

@@ -28,12 +28,15 @@ struct Portrait: Decodable {
         let scale: UInt64
         let labels: [String]
         let bounds: [UInt64]
+        /// Schema, lowest and highest power of two.
+        let exponential: [Int]?
     }
 
     struct Series: Decodable, Equatable {
         let name: String
         let labels: [String]
         let cells: [UInt64]
+        let created: UInt64
     }
 
     struct Recording: Decodable, Equatable {
@@ -81,13 +84,19 @@ extension Portrait {
                 unit: family.unit,
                 scale: family.scale,
                 labels: family.labels,
-                bounds: family.bounds
+                bounds: family.buckets?.bounds ?? [],
+                exponential: family.buckets?.exponential.map { [$0.schema, $0.lowest, $0.highest] }
             )
         }
         series = contents.series.map { one in
             let family = contents.families[one.family]
             let cells = snapshot.words[one.word..<one.word + family.wordsPerSeries]
-            return Series(name: family.name, labels: one.values, cells: Array(cells))
+            return Series(
+                name: family.name,
+                labels: one.values,
+                cells: Array(cells),
+                created: one.created.nanoseconds
+            )
         }
         recordings = contents.recordings.map { one in
             Recording(

@@ -51,7 +51,7 @@ final class TemporaryDirectory: Sendable {
 extension SegmentCapacity {
     static var small: SegmentCapacity {
         var capacity = SegmentCapacity()
-        (capacity.families, capacity.series, capacity.words) = (48, 120, 400)
+        (capacity.families, capacity.series, capacity.words) = (48, 120, 1600)
         capacity.recordings = 4
         return capacity
     }
@@ -67,6 +67,26 @@ extension Snapshot {
             }
         }
         return []
+    }
+
+    /// What each of a histogram's classic buckets counts for itself.
+    func buckets(_ name: String, _ values: String...) -> [UInt64] {
+        for series in contents.series where series.values == values {
+            let family = contents.families[series.family]
+            guard family.name == "streamvault_" + name || family.name == name else { continue }
+            return family.buckets?.classicCells.map { cells in
+                cells.reduce(0) { $0 + words[series.word + 1 + $1] }
+            } ?? []
+        }
+        return []
+    }
+
+    /// Since when a series counts, in nanoseconds since 1970.
+    func created(_ name: String, _ values: String...) -> UInt64? {
+        contents.series.first {
+            let family = contents.families[$0.family].name
+            return $0.values == values && (family == "streamvault_" + name || family == name)
+        }?.created.nanoseconds
     }
 
     /// The one cell of a series.
