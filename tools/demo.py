@@ -130,7 +130,7 @@ def main():
         config.write_text(json.dumps(configuration(base, playlist, ports[0]), indent=2))
         start(
             binaries / "streamvault-exporter", "--telemetry-dir", base / "telemetry",
-            "--web.listen-address", f"127.0.0.1:{ports[1]}", stdout=subprocess.DEVNULL,
+            "--web.listen-address", f"127.0.0.1:{ports[1]}", "--linger.max", "0s", stdout=subprocess.DEVNULL,
         )
         recorder = start(binaries / "streamvault-recorder", "--config", config)
         wait_for(f"{exporter}/-/ready")

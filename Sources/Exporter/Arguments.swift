@@ -7,6 +7,7 @@ struct Arguments {
     var metricsPath = TelemetryPath.standard
     var bearerTokenFile: String?
     var policy = HealthPolicy()
+    var linger = LingerPolicy()
 
     static let table = CommandLineTable(
         program: "streamvault-exporter",
@@ -49,6 +50,20 @@ struct Arguments {
                 .boolean,
                 help: "Fail /health when a shutdown is past its deadline."
             ),
+            CommandLineFlag(
+                "linger.max",
+                .duration(.zero...(.seconds(86_400))),
+                help:
+                    "How long to stay, when told to leave, for the last word of a recorder that is"
+                    + " over to be scraped; 0s leaves at once.",
+                defaultText: "two scrape intervals and 5s"
+            ),
+            CommandLineFlag(
+                "termination-grace-period",
+                .duration(.seconds(1)...(.seconds(86_400))),
+                help: "What the orchestrator grants until SIGKILL, from /-/terminating or else from"
+                    + " SIGTERM; a second before its end the exporter leaves in any case."
+            ),
         ]
     )
 
@@ -60,6 +75,8 @@ struct Arguments {
         bearerTokenFile = values.text("web.bearer-token-file")
         policy.startupGrace = values.duration("health.startup-grace") ?? policy.startupGrace
         policy.failsPastDeadline = values.isOn("health.fail-past-deadline")
+        linger.most = values.duration("linger.max")
+        linger.gracePeriod = values.duration("termination-grace-period")
     }
 
     private static func listenAddress(_ text: String) throws(CommandLineError) -> ListenAddress {

@@ -46,15 +46,12 @@ enum Main {
         var signals = try Signals([SIGTERM, SIGINT])
         var server = try listen(on: arguments.listenAddresses)
         let log = Log()
-        var service = try ExporterService(arguments, version: version, log)
+        let service = try ExporterService(arguments, version: version, log)
         let listening = server.addresses.map { "\($0)" }.joined(separator: ",")
         let directory = arguments.telemetryDirectory
         log(.info, "Exporter started", ["listen": listening, "telemetry_dir": directory])
-        while true {
-            _ = try server.turn(alsoWatching: [signals.descriptor]) { service.respond(to: $0) }
-            guard let signal = signals.next() else { continue }
-            return log(.info, "Exiting", ["signal": "\(signal)"])
-        }
+        var loop = ServeLoop(service, log)
+        try loop.run(&server, &signals)
     }
 
     private static func listen(on addresses: [ListenAddress]) throws(StartError) -> Server {

@@ -8,6 +8,7 @@ extension Connection {
         closing: Bool,
         at now: BootTime
     ) {
+        if response.tellsEnd { tellsEnd = true }
         announced = response.tag.map {
             let path = request?.path ?? ""
             return Delivery(path: path, status: response.status, peer: socket.peer, tag: $0)

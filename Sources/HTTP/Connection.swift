@@ -19,6 +19,8 @@ final class Connection {
         case closed
     }
 
+    /// Unlike a descriptor's, never given again.
+    let number: UInt64
     let socket: Socket
     let limits: Limits
     private(set) var phase = Phase.silent
@@ -31,6 +33,8 @@ final class Connection {
     var pending = PendingDeliveries()
     /// The delivery to be watched once the response is sent.
     var announced: Delivery?
+    /// Whether its end is to be told.
+    var tellsEnd = false
     /// Bytes sent in all.
     var sent = 0
     /// Whether requests may wait in the inbox that this turn had no time for.
@@ -40,7 +44,8 @@ final class Connection {
     /// Whether the client has been told to send the content that it holds back.
     var hasContinued = false
 
-    init(_ socket: consuming Socket, limits: Limits, at now: BootTime) {
+    init(_ socket: consuming Socket, number: UInt64, limits: Limits, at now: BootTime) {
+        self.number = number
         self.socket = socket
         self.limits = limits
         parser = RequestParser(headLimit: limits.headBytes, contentLimit: limits.contentBytes)
@@ -86,6 +91,9 @@ final class Connection {
 
     /// Whether the server has no more to do with it.
     var hasLeft: Bool { phase == .upgraded || phase == .closed }
+
+    /// Whether no further request can come by it.
+    var takesNoRequest: Bool { phase == .draining || hasLeft }
 
     /// What the speaker of the next protocol needs; this connection's own descriptor closes with it.
     func handOver() throws(SystemError) -> Upgraded {

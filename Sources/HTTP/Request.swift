@@ -5,6 +5,8 @@ package struct Request: Sendable {
     package let body: [UInt8]
     /// The client's address without its port, or `unix`.
     package let peer: String
+    /// The number of the connection that it came by; no two of a server have the same.
+    package internal(set) var connection: UInt64 = 0
 
     init(_ head: RequestHead, in bytes: Span<UInt8>, peer: String) {
         let end = head.length + head.contentLength

@@ -8,6 +8,8 @@ package struct Response: Sendable {
     package var body: [UInt8]
     /// Asks for a `Delivery` that carries it, once the client's kernel has acknowledged the last byte.
     package var tag: UInt64?
+    /// Asks to be told by `Server.takeEnded` when no further request can come by this connection.
+    package var tellsEnd = false
 
     package init(
         _ status: Status = .ok,

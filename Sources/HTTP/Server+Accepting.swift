@@ -19,7 +19,10 @@ extension Server {
                 guard let socket = try listener.socket.accept() else { return }
                 counters.accepted += 1
                 if connections.count < limits.connections || evictOldest() {
-                    connections.append(Connection(socket, limits: limits, at: now))
+                    let number = counters.accepted
+                    connections.append(
+                        Connection(socket, number: number, limits: limits, at: now)
+                    )
                 } else {
                     turnAway(socket)
                 }
@@ -37,7 +40,7 @@ extension Server {
         guard let oldest = idle.min(by: { connections[$0].since < connections[$1].since }) else {
             return false
         }
-        connections.remove(at: oldest)
+        noteEnd(of: connections.remove(at: oldest))
         counters.evicted += 1
         return true
     }

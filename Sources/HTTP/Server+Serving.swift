@@ -15,10 +15,18 @@ extension Server {
                 expire(connection, at: now)
             }
             if !connection.pending.isEmpty { settle(connection, at: now) }
+            if connection.takesNoRequest { noteEnd(of: connection) }
             if connection.phase == .upgraded { upgraded.append(connection) }
             if connection.hasLeft { someLeft = true }
         }
         if someLeft { connections.removeAll { $0.hasLeft } }
+    }
+
+    /// For `takeEnded`.
+    mutating func noteEnd(of connection: Connection) {
+        guard connection.tellsEnd else { return }
+        connection.tellsEnd = false
+        ended.append(connection.number)
     }
 
     private mutating func serve(
@@ -62,7 +70,8 @@ extension Server {
         case .needMore:
             connection.sendContinue(at: .now())
             return false
-        case .request(let request, _):
+        case .request(var request, _):
+            request.connection = connection.number
             connection.hasContinued = false
             let response = handle(request)
             counters.responses.add(response.status)

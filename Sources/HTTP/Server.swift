@@ -12,6 +12,7 @@ package struct Server: ~Copyable {
     let listeners: [Listener]
     var connections: [Connection] = []
     var deliveries: [Delivery] = []
+    var ended: [UInt64] = []
     var upgraded: [Connection] = []
     var polled = PollSet()
     /// Until when no connection is accepted, because there was no descriptor for it.
@@ -57,6 +58,12 @@ package struct Server: ~Copyable {
     package mutating func takeDeliveries() -> [Delivery] {
         defer { deliveries.removeAll() }
         return deliveries
+    }
+
+    /// The connections that have ended since the last call, of those that a response asked to be told of.
+    package mutating func takeEnded() -> [UInt64] {
+        defer { ended.removeAll() }
+        return ended
     }
 
     /// Hands over the next connection that a handler has answered with 101.

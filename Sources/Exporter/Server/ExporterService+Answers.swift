@@ -6,17 +6,38 @@ extension ExporterService {
     mutating func metrics(_ request: Request) -> Response {
         let format = AcceptField(request.header("Accept") ?? "").format
         let recorders = look()
+        let tag = noteScrape(request)
         let sources = recorders.map { MetricSource($0) } + [own.source(now: .now())]
         let body =
             switch format {
             case .text: textPage.render(sources)
             case .openMetrics: openMetricsPage.render(sources)
             }
-        return Response(
+        var response = Response(
             contentType: format.contentType,
             headers: [("Vary", "Accept")],
             body: body
         )
+        (response.tag, response.tellsEnd) = (tag?.rawValue, true)
+        return response
+    }
+
+    /// A scrape of what was just looked at.
+    private mutating func noteScrape(_ request: Request) -> ScrapeTag? {
+        guard request.method == .get else { return nil }
+        let now = BootTime.now()
+        let tag = leaving.noteScrape(by: ScraperKind(request), request.connection, at: now)
+        own.note(
+            scrapers: leaving.scraperCount(at: now),
+            isFinalScrapePending: leaving.awaited == .scrapers
+        )
+        return tag
+    }
+
+    /// A preStop hook, which the pod's termination begins with.
+    mutating func terminating() -> Response {
+        leaving.noteTermination(at: .now())
+        return .text(.ok, "ok")
     }
 
     mutating func health() -> Response {

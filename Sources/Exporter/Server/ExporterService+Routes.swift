@@ -9,6 +9,7 @@ extension ExporterService {
         Route("/startupz/*", .everyone) { $0.probe(.startupz, $1) },
         Route("/-/healthy", .everyone) { _, _ in .text(.ok, "ok") },
         Route("/-/ready", .everyone) { _, _ in .text(.ok, "ok") },
+        Route("/-/terminating", .everyone) { service, _ in service.terminating() },
         Route("/shutdowns", .tokenHolders) { service, _ in service.shutdowns() },
     ]
 

@@ -4,7 +4,9 @@ import Posix
 /// What the exporter answers; see `routes` for all of it.
 struct ExporterService {
     let policy: HealthPolicy
-    let startedAt = BootTime.now()
+    let startedAt: BootTime
+    /// What it awaits before it may leave.
+    var leaving: Leaving
     var textPage = MetricsPage(.text)
     var openMetricsPage = MetricsPage(.openMetrics)
     var own: OwnMetrics
@@ -13,6 +15,8 @@ struct ExporterService {
     private var token: BearerTokenFile?
 
     init(_ arguments: Arguments, version: String, _ log: Log) throws(StartError) {
+        startedAt = .now()
+        leaving = Leaving(arguments.linger, startedAt: startedAt)
         policy = arguments.policy
         routes = Self.routes(metricsPath: arguments.metricsPath)
         directory = RecorderDirectory(path: arguments.telemetryDirectory, log: log)
@@ -42,7 +46,14 @@ struct ExporterService {
         let recorders = directory.look()
         let duration = BootTime.now().since(start).wholeNanoseconds
         own.note(readNanoseconds: duration, errors: directory.readErrors)
+        leaving.noteLook(recorders.map { RecorderStage($0) }, at: start)
         return recorders
+    }
+
+    /// Whether the exporter may leave: after a look, once it has been told to.
+    mutating func decide(at now: BootTime) -> Leaving.Decision {
+        if leaving.hasBegun { _ = look() }
+        return leaving.decide(at: now)
     }
 
     private mutating func counted(_ response: Response, by handler: String) -> Response {

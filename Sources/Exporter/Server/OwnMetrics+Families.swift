@@ -26,6 +26,16 @@ extension MetricFamily {
         scale: 1_000_000_000,
         unit: "seconds"
     )
+    static let scrapers = MetricFamily(
+        name: "streamvault_exporter_scrapers",
+        help: "Scrapers seen in the last five minutes; each is waited for at the end.",
+        kind: .gauge
+    )
+    static let finalScrapePending = MetricFamily(
+        name: "streamvault_exporter_final_scrape_pending",
+        help: "1 while the exporter only stays for the last word of a recorder to be scraped.",
+        kind: .gauge
+    )
 
     /// The usual metrics of a process, in the order of `OwnMetrics.source`.
     static let process = [

@@ -15,6 +15,8 @@ struct OwnMetrics {
 
     private let requestFamily: Int
     private let readDuration: Int
+    private let scrapers: Int
+    private let finalScrapePending: Int
     private let readErrors: [String: Int]
     private let processWords: Int
 
@@ -35,6 +37,8 @@ struct OwnMetrics {
             }
         )
         readDuration = board.declare(.segmentReadDuration)
+        scrapers = board.declare(.scrapers)
+        finalScrapePending = board.declare(.finalScrapePending)
         processWords = board.words.count
         for family in MetricFamily.process { board.declare(family) }
         for handler in handlers {
@@ -60,6 +64,11 @@ struct OwnMetrics {
         for (reason, count) in errors {
             if let word = readErrors[reason] { words[word] = count }
         }
+    }
+
+    mutating func note(scrapers count: Int, isFinalScrapePending: Bool) {
+        words[scrapers] = UInt64(count)
+        words[finalScrapePending] = isFinalScrapePending ? 1 : 0
     }
 
     /// What to render; the process is looked at once a second at most, which costs more than all the rest.

@@ -25,11 +25,16 @@ struct Exporter {
 extension Workbench {
     var telemetryDirectory: String { path("telemetry") }
 
-    func startExporter(port: Int = 0) throws -> Exporter {
+    /// One that leaves when it is told to, unless `flags` say otherwise.
+    func startExporter(
+        port: Int = 0,
+        _ flags: [String] = ["--linger.max", "0s"]
+    ) throws -> Exporter {
         _ = try makeDirectory("telemetry")
         let program = try start(
             "streamvault-exporter",
             ["--telemetry-dir", telemetryDirectory, "--web.listen-address", "127.0.0.1:\(port)"]
+                + flags
         )
         return Exporter(program: program, port: try listeningPort(of: program))
     }

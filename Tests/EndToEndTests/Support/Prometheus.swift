@@ -43,12 +43,17 @@ struct Prometheus {
 }
 
 extension Workbench {
-    func startPrometheus(scraping exporter: Exporter) throws -> Prometheus {
+    func startPrometheus(scraping exporters: Exporter...) throws -> Prometheus {
+        try startPrometheus(scraping: exporters)
+    }
+
+    func startPrometheus(scraping exporters: [Exporter]) throws -> Prometheus {
+        let targets = exporters.map { "\"127.0.0.1:\($0.port)\"" }.joined(separator: ", ")
         let config = """
             global: {scrape_interval: 1s}
             scrape_configs:
               - job_name: streamvault
-                static_configs: [{targets: ["127.0.0.1:\(exporter.port)"]}]
+                static_configs: [{targets: [\(targets)]}]
             """
         try config.write(toFile: path("prometheus.yml"), atomically: true, encoding: .utf8)
         let port = try freePort()
@@ -60,8 +65,8 @@ extension Workbench {
             ]
         )
         let prometheus = Prometheus(program: program, port: port)
-        try eventually("a scrape of the exporter", within: 30) {
-            try? prometheus.query("up == 1").isEmpty ? nil : ()
+        try eventually("a scrape of each exporter", within: 30) {
+            try? prometheus.query("up == 1").count == exporters.count ? () : nil
         }
         return prometheus
     }

@@ -1,0 +1,98 @@
+import Posix
+
+extension Leaving {
+    /// While something is awaited, the directory is looked at so often.
+    static let pulse = Duration.milliseconds(250)
+    /// A recorder that has not begun to stop by then runs on.
+    static let recorderPatience = Duration.seconds(5)
+    /// An exporter that nobody has scraped for so long is not scraped at all.
+    static let firstScrapePatience = Duration.seconds(120)
+
+    /// To be asked after each turn of events.
+    mutating func decide(at now: BootTime) -> Decision {
+        guard let firstSignal else { return .stay(until: nil) }
+        switch judge(at: now, since: firstSignal) {
+        case .wait(let awaited):
+            self.awaited = awaited
+            return .stay(until: now.advanced(by: Self.pulse))
+        case .leave(let reason):
+            awaited = .nothing
+            return .leave(departure(reason, at: now, since: firstSignal))
+        }
+    }
+
+    private enum Judgement {
+        case wait(Awaited)
+        case leave(Departure.Reason)
+    }
+
+    private func judge(at now: BootTime, since firstSignal: BootTime) -> Judgement {
+        if isHurried { return .leave(.secondSignal) }
+        if policy.most == .zero { return .leave(.lingerOff) }
+        if let end = endOfGrace(firstSignal), now >= end { return .leave(.gracePeriodOver) }
+        if isIgnored(at: now) { return .leave(.nobodyScrapes) }
+        if let end = endOfStopping(firstSignal) {
+            return now < end ? .wait(.recorders) : .leave(.recorderOverdue)
+        }
+        let someRun = stages.contains(.running)
+        if someRun, now.since(firstSignal) < Self.recorderPatience { return .wait(.recorders) }
+        if words.isEmpty { return .leave(someRun ? .recorderRunsOn : .noRecorder) }
+        return judgeScrapers(at: now, lingeringSince: max(firstSignal, words.since))
+    }
+
+    private func judgeScrapers(at now: BootTime, lingeringSince start: BootTime) -> Judgement {
+        let waited = now.since(start)
+        let known = scrapers.genuine(at: now)
+        if known.isEmpty {  // The first one may be on its way to an exporter that is young.
+            return waited < policy.patience(nil) ? .wait(.scrapers) : .leave(.notCollected)
+        }
+        let missing = known.filter { !hasLastWord($0) }
+        if missing.isEmpty { return .leave(.collected) }
+        let isAwaited = missing.contains {
+            !$0.hasDisappeared(at: now) && waited < policy.patience($0.pace.learned)
+        }
+        return isAwaited ? .wait(.scrapers) : .leave(.notCollected)
+    }
+
+    private func departure(
+        _ reason: Departure.Reason,
+        at now: BootTime,
+        since firstSignal: BootTime
+    ) -> Departure {
+        let known = words.isEmpty ? [] : scrapers.genuine(at: now)
+        return Departure(
+            reason: reason,
+            waited: now.since(firstSignal),
+            collected: known.filter(hasLastWord).map(\.kind),
+            missed: known.filter { !hasLastWord($0) }.map(\.kind)
+        )
+    }
+
+    private func hasLastWord(_ scraper: Scraper) -> Bool { scraper.collected == words.number }
+
+    /// Whether the exporter has been up for long without a scraper.
+    private func isIgnored(at now: BootTime) -> Bool {
+        now.since(startedAt) >= Self.firstScrapePatience && scrapers.genuine(at: now).isEmpty
+    }
+
+    /// A little before SIGKILL; `nil` when that is not known.
+    private func endOfGrace(_ firstSignal: BootTime) -> BootTime? {
+        guard let grace = policy.gracePeriod else { return nil }
+        let mark = terminationMark.map { firstSignal.since($0) < grace ? $0 : firstSignal }
+        let start = min(mark ?? firstSignal, firstSignal)
+        return start.advanced(by: grace - LingerPolicy.margin)
+    }
+
+    /// Until when to wait for recorders that are stopping; `nil` when none is.
+    ///
+    /// The end of the grace period if it is known, else some time after their own deadlines.
+    private func endOfStopping(_ firstSignal: BootTime) -> BootTime? {
+        var end: BootTime?
+        for case .stopping(let deadline) in stages {
+            let latest = max(deadline ?? firstSignal, firstSignal)
+            end = max(end ?? latest, latest)
+        }
+        guard let end else { return nil }
+        return endOfGrace(firstSignal) ?? end.advanced(by: LingerPolicy.overrun)
+    }
+}

@@ -1,0 +1,49 @@
+import Posix
+
+/// A client that comes to the metrics path again and again.
+struct Scraper {
+    /// For how long one that stays away is remembered.
+    static let memory = Duration.seconds(300)
+    /// What an answer may be late.
+    private static let slack = Duration.seconds(2)
+
+    let number: UInt32
+    let kind: ScraperKind
+    /// Where it came last; `nil` once that connection has ended.
+    private(set) var connection: UInt64?
+    private(set) var lastSeen: BootTime
+    private(set) var pace = ScrapePace()
+    /// The newest last word that has been delivered to it.
+    var collected: UInt32 = 0
+
+    init(_ number: UInt32, _ kind: ScraperKind, connection: UInt64, at now: BootTime) {
+        (self.number, self.kind) = (number, kind)
+        (self.connection, lastSeen) = (connection, now)
+    }
+
+    mutating func visit(by connection: UInt64, at now: BootTime) {
+        pace.note(now.since(lastSeen))
+        (self.connection, lastSeen) = (connection, now)
+    }
+
+    mutating func noteEnd(of connection: UInt64) {
+        if self.connection == connection { self.connection = nil }
+    }
+
+    /// Whether it is one: a Prometheus at its first visit, anyone else once the visits are regular.
+    var isGenuine: Bool { !kind.isProbe && (kind.isDeclared || pace.isSteady) }
+
+    func isRemembered(at now: BootTime) -> Bool { now.since(lastSeen) < Self.memory }
+
+    /// Whether it has missed three scrapes.
+    func hasDisappeared(at now: BootTime) -> Bool {
+        guard let interval = pace.learned else { return false }
+        return now.since(lastSeen) > interval * 3 + Self.slack
+    }
+
+    /// How far `now` is from when it was to come again.
+    func delay(at now: BootTime) -> Duration {
+        let expected = lastSeen.advanced(by: pace.learned ?? ScrapePace.assumed)
+        return max(now.since(expected), expected.since(now))
+    }
+}

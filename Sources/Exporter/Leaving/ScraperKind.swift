@@ -1,0 +1,50 @@
+import HTTP
+
+/// How a client of the metrics path presents itself: what two of a kind have in common.
+struct ScraperKind: Hashable, CustomStringConvertible {
+    /// The address, and the one behind a proxy.
+    let peer: String
+    let agent: String
+    /// Differs with the scrape's timeout and with the formats that are asked for.
+    private let wishes: String
+    private let hasTimeout: Bool
+
+    init(_ request: Request) {
+        let timeout = request.header("X-Prometheus-Scrape-Timeout-Seconds")
+        self.init(
+            peer: request.peer,
+            forwardedFor: request.header("X-Forwarded-For"),
+            agent: request.header("User-Agent") ?? "",
+            accept: request.header("Accept") ?? "",
+            timeout: timeout
+        )
+    }
+
+    init(
+        peer: String,
+        forwardedFor: String? = nil,
+        agent: String,
+        accept: String = "",
+        timeout: String? = nil
+    ) {
+        self.peer = forwardedFor.map { "\($0.shortened) by \(peer)" } ?? peer
+        self.agent = agent.shortened
+        wishes = "\(timeout ?? "") \(accept)".shortened
+        hasTimeout = timeout != nil
+    }
+
+    var description: String { "\(peer) \(agent)" }
+
+    /// Whether it says that it is a Prometheus, or scrapes as one: its first visit suffices then.
+    var isDeclared: Bool { hasTimeout || agent.hasPrefix("Prometheus/") }
+
+    /// Whether it is a kubelet, which comes as regularly as a scraper but takes nothing away.
+    var isProbe: Bool { agent.hasPrefix("kube-probe/") }
+}
+
+extension String {
+    /// What is kept of a text that a stranger sent.
+    fileprivate var shortened: String {
+        utf8.count <= 200 ? self : String(decoding: utf8.prefix(200), as: UTF8.self)
+    }
+}

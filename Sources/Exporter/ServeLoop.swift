@@ -1,0 +1,87 @@
+import HTTP
+import Posix
+
+/// The exporter's one loop: waits for all that may happen, and ends when the exporter may leave.
+struct ServeLoop {
+    /// For responses that are under way when the exporter leaves.
+    private static let farewell = Duration.milliseconds(500)
+
+    private var service: ExporterService
+    private let log: Log
+    private var awaited = Leaving.Awaited.nothing
+
+    init(_ service: ExporterService, _ log: Log) {
+        (self.service, self.log) = (service, log)
+    }
+
+    /// Serves until the exporter may leave; without a reason to wake up, it sleeps.
+    mutating func run(_ server: inout Server, _ signals: inout Signals) throws(SystemError) {
+        var wake: BootTime?
+        while true {
+            try serve(&server, until: wake, alsoWatching: [signals.descriptor])
+            while let signal = signals.next() { noteSignal(signal) }
+            switch service.decide(at: .now()) {
+            case .stay(let until): wake = until
+            case .leave(let departure): return try leave(&server, departure)
+            }
+            noteAwaited(&server)
+        }
+    }
+
+    /// One turn.
+    private mutating func serve(
+        _ server: inout Server,
+        until wake: BootTime?,
+        alsoWatching descriptors: [CInt] = []
+    ) throws(SystemError) {
+        _ = try server.turn(until: wake, alsoWatching: descriptors) { service.respond(to: $0) }
+        for connection in server.takeEnded() { service.leaving.noteEnd(of: connection) }
+        for delivery in server.takeDeliveries() { noteDelivery(delivery) }
+    }
+
+    private mutating func noteSignal(_ signal: CInt) {
+        log(.info, "Told to leave", ["signal": "\(signal)"])
+        service.leaving.noteSignal(at: .now())
+    }
+
+    private mutating func noteDelivery(_ delivery: Delivery) {
+        let tag = ScrapeTag(rawValue: delivery.tag)
+        guard let scraper = service.leaving.noteDelivery(tag) else { return }
+        log(.info, "Last word collected", ["by": "\(scraper.kind)"])
+    }
+
+    private mutating func noteAwaited(_ server: inout Server) {
+        let now = service.leaving.awaited
+        guard now != awaited else { return }
+        awaited = now
+        // An idle connection would look like a customer.
+        server.closing = now == .scrapers
+        switch now {
+        case .nothing: break
+        case .recorders: log(.info, "Waiting for the recorders to end")
+        case .scrapers: log(.info, "Waiting for the last word to be collected")
+        }
+    }
+
+    private mutating func leave(
+        _ server: inout Server,
+        _ departure: Departure
+    ) throws(SystemError) {
+        server.closing = true
+        let end = BootTime.now().advanced(by: Self.farewell)
+        while departure.isPatient, server.busyConnections > 0, .now() < end {
+            try serve(&server, until: end)
+        }
+        for scraper in departure.missed {
+            log(.warn, "Last word not collected", ["by": "\(scraper)"])
+        }
+        log(
+            .info,
+            "Exiting",
+            [
+                "reason": departure.reason.rawValue, "collected": "\(departure.collected.count)",
+                "missed": "\(departure.missed.count)", "waited": departure.waited.text,
+            ]
+        )
+    }
+}
