@@ -9,4 +9,4 @@ trap 'rm -rf "$directory"' EXIT
 .build/release/PublisherBench cost "$directory"
 echo
 tools/build.sh
-bench/scrape.sh
+bench/scrape.py

@@ -3,26 +3,38 @@ import StreamVaultTelemetry
 
 /// A recorder in mid-work, without the work: what an exporter's cost is measured on.
 struct Fixture {
-    private static let phases = [
-        "signal", "recordings", "broadcaster", "cleanup", "eventsub", "database",
-    ].map { ShutdownPhase($0, budget: .seconds(10)) }
+    /// How much it publishes, as the number of series on an exporter's page.
+    enum Size: String {
+        /// About 210: two phases, one recording.
+        case small
+        /// About 370: six phases, eight recordings.
+        case full
+        /// About 10,000, most of them counters that stand still.
+        case large
+        /// As many, and all of those counters differ from one scrape to the next.
+        case moving
+    }
 
     private static let errorReasons = ["timeout", "file_locked", "no_space", "permission", "io"]
 
     private let publisher: Publisher
     private let recordings: [RecordingPublisher]
+    private let counters: [Counter]
+    private let isMoving: Bool
 
-    init(directory: String) throws {
-        publisher = try Self.run(directory)
+    init(directory: String, size: Size) throws {
+        publisher = try Self.run(directory, size)
         Self.fill(publisher)
-        recordings = (1...8).map { [publisher] in
+        recordings = (1...size.recordings).map { [publisher] in
             publisher.startRecording(
-                id: $0,
+                id: UInt64($0),
                 stream: "stream-\($0)",
                 path: "/recordings/stream-\($0)/2026-07-14_20-15-00.ts.part",
                 container: "ts"
             )
         }
+        counters = Self.count(publisher, families: size.counterFamilies)
+        isMoving = size == .moving
         publisher.enter(.recording)
     }
 
@@ -33,22 +45,73 @@ struct Fixture {
         while true {
             publisher.heartbeat()
             for recording in recordings { recording.wrote(750_000) }
-            sleep(1)
+            if isMoving { moveForASecond() } else { sleep(1) }
         }
+    }
+
+    /// Adds to every counter, more often than anyone can scrape.
+    private func moveForASecond() {
+        for _ in 0..<5000 {
+            for counter in counters { counter.add(1) }
+            usleep(150)
+        }
+    }
+}
+
+extension Fixture.Size {
+    fileprivate var phases: [ShutdownPhase] {
+        let all = ["recordings", "database", "signal", "broadcaster", "cleanup", "eventsub"]
+        return all.prefix(self == .small ? 2 : 6).map { ShutdownPhase($0, budget: .seconds(10)) }
+    }
+
+    fileprivate var recordings: Int { self == .small ? 1 : 8 }
+
+    fileprivate var counterFamilies: Int {
+        switch self {
+        case .small, .full: 0
+        case .large, .moving: 40
+        }
+    }
+
+    fileprivate var capacity: SegmentCapacity {
+        var capacity = SegmentCapacity()
+        guard counterFamilies > 0 else { return capacity }
+        (capacity.series, capacity.words) = (16_384, 16_384)
+        return capacity
     }
 }
 
 extension Fixture {
     /// A run that has ended in a shutdown, for the next one to count on from.
-    static func endedRun(directory: String) throws {
-        let publisher = try run(directory)
+    static func endedRun(directory: String, size: Size) throws {
+        let publisher = try run(directory, size)
         publisher.beginShutdown(signal: SIGTERM, gracePeriod: .seconds(60))
-        for phase in phases.dropFirst() { publisher.beginPhase(phase.name) }
+        for phase in size.phases.dropFirst() { publisher.beginPhase(phase.name) }
         publisher.goodbye(exitStatus: 0)
     }
 
-    private static func run(_ directory: String) throws -> Publisher {
-        try Publisher(directory: directory, name: "bench", version: "1.0.0", phases: phases)
+    private static func run(_ directory: String, _ size: Size) throws -> Publisher {
+        try Publisher(
+            directory: directory,
+            name: "bench",
+            version: "1.0.0",
+            phases: size.phases,
+            capacity: size.capacity
+        )
+    }
+
+    private static func count(_ publisher: Publisher, families: Int) -> [Counter] {
+        (0..<families).flatMap { family in
+            (0..<241).map { item in
+                let counter = publisher.counter(
+                    "bench_items_\(family)_total",
+                    "Counted for the benchmark.",
+                    labels: ["item": "item-\(item)"]
+                )
+                counter.add(1_000_000_000)  // Wide enough to keep its width.
+                return counter
+            }
+        }
     }
 
     /// The families that the recorder itself counts into, with the label values that are known at the start.
