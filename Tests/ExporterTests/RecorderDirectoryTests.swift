@@ -31,6 +31,25 @@ struct RecorderDirectoryTests {
         #expect(names(&missing) == [])
     }
 
+    @Test("the next run is read from its own file, also when the directory had been at rest")
+    func nextRun() throws {
+        var directory = RecorderDirectory(path: files.path)
+        func runID() throws -> [UInt8] {
+            try #require(directory.look().first?.snapshot).contents.identity.runID
+        }
+        var publisher: Publisher? = try files.publisher()
+        try FileManager.default.setAttributes(
+            [.modificationDate: Date(timeIntervalSinceNow: -60)],
+            ofItemAtPath: files.path
+        )
+        let first = try runID()
+        #expect(try runID() == first)
+        publisher = nil
+        publisher = try files.publisher()
+        #expect(try runID() != first)
+        withExtendedLifetime(publisher) {}
+    }
+
     @Test(
         "a segment that becomes unreadable: recorder_up 0, counted, and the last good values stay"
     )

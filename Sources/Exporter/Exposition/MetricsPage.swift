@@ -5,6 +5,8 @@ struct MetricsPage {
     let format: ExpositionFormat
     private var page: RenderedPage
     private var planned: [(declaration: AnyObject, recorder: String?)] = []
+    /// The words of all sources, one behind the other.
+    private var words: [UInt64] = []
 
     init(_ format: ExpositionFormat) {
         self.format = format
@@ -17,8 +19,10 @@ struct MetricsPage {
             page = RenderedPage(PagePlan(sources, in: format))
             planned = sources.map { ($0.declaration, $0.recorder) }
         }
-        let words = sources.count == 1 ? sources[0].words : sources.flatMap(\.words)
-        page.show(words.span)
+        words.removeAll(keepingCapacity: true)
+        for source in sources { words += source.words }
+        let all = words
+        page.show(all.span)
         return page.bytes
     }
 

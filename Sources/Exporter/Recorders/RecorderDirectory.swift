@@ -37,16 +37,16 @@ struct RecorderDirectory {
 
     /// Reads every segment.
     mutating func look() -> [KnownRecorder] {
-        list()
-        for index in recorders.indices { read(index) }
+        let isUnchanged = list()
+        for index in recorders.indices { read(index, isSameFile: isUnchanged) }
         if recorders.contains(where: { $0.failure == .missing }) { listed = nil }
         recorders.removeAll { $0.failure == .missing }
         return recorders
     }
 
-    private mutating func read(_ index: Int) {
+    private mutating func read(_ index: Int, isSameFile: Bool) {
         do throws(SegmentError) {
-            let snapshot = try recorders[index].reader.snapshot()
+            let snapshot = try recorders[index].reader.snapshot(isSameFile: isSameFile)
             guard snapshot.contents.identity.name == recorders[index].name else {
                 throw .damaged(.header)  // A copy under another name would show every series twice.
             }
@@ -70,10 +70,11 @@ struct RecorderDirectory {
         }
     }
 
-    private mutating func list() {
+    /// Brings the list of recorders up to date; `true` when every name is known to name what it named at the last look.
+    private mutating func list() -> Bool {
         do throws(SystemError) {
             let modified = try FileSystem.status(of: path).modifiedAt
-            if let listed, listed.isSettled, listed.modified == modified { return }
+            if let listed, listed.isSettled, listed.modified == modified { return true }
             let names = try FileSystem.entries(of: path).compactMap(Self.recorderName)
             listed = Listing(
                 modified: modified,
@@ -88,6 +89,7 @@ struct RecorderDirectory {
         } catch {
             (listed, recorders) = (nil, [])
         }
+        return false
     }
 
     private static func recorderName(_ entry: String) -> String? {

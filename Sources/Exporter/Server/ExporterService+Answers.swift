@@ -4,7 +4,7 @@ import StreamVaultTelemetry
 
 extension ExporterService {
     mutating func metrics(_ request: Request) -> Response {
-        let format = AcceptField(request.header("Accept") ?? "").format
+        let format = negotiation.format(for: request.header("Accept") ?? "")
         let recorders = look()
         let tag = noteScrape(request)
         let sources = recorders.map { MetricSource($0) } + [own.source(now: .now())]

@@ -7,6 +7,7 @@ struct ExporterService {
     let startedAt: BootTime
     /// What it awaits before it may leave.
     var leaving: Leaving
+    var negotiation = Negotiation()
     var textPage = MetricsPage(.text)
     var openMetricsPage = MetricsPage(.openMetrics)
     var own: OwnMetrics

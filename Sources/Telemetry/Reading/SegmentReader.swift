@@ -14,8 +14,11 @@ package struct SegmentReader {
     }
 
     /// Takes a snapshot of the file that has the path's name now.
-    package mutating func snapshot() throws(SegmentError) -> Snapshot {
-        let segment = try current()
+    ///
+    /// `isSameFile` says that this is known to be the file of the last snapshot: looking it up by its path costs as much
+    /// as reading it.
+    package mutating func snapshot(isSameFile: Bool = false) throws(SegmentError) -> Snapshot {
+        let segment = try current(isSameFile: isSameFile)
         // The lock first: when it is free, what is read afterwards is the owner's last word.
         let isOwned = try SegmentError.wrapping { () throws(SystemError) in
             try segment.file.isLockedElsewhere()
@@ -31,7 +34,8 @@ package struct SegmentReader {
     }
 
     /// The open file, opened anew when another one has its name: a following run's.
-    private mutating func current() throws(SegmentError) -> OpenSegment {
+    private mutating func current(isSameFile: Bool) throws(SegmentError) -> OpenSegment {
+        if isSameFile, let segment { return segment }
         do throws(SystemError) {
             let status = try FileSystem.status(of: path)
             if let segment, segment.isFile(status) { return segment }
