@@ -35,6 +35,7 @@ struct ServeLoop {
         alsoWatching descriptors: [CInt] = []
     ) throws(SystemError) {
         _ = try server.turn(until: wake, alsoWatching: descriptors) { service.respond(to: $0) }
+        service.own.note(rejections: server.counters.rejections)
         for connection in server.takeEnded() { service.leaving.noteEnd(of: connection) }
         for delivery in server.takeDeliveries() { noteDelivery(delivery) }
     }

@@ -16,6 +16,7 @@ package struct Counters: Sendable {
 package struct StatusCounts: Sendable {
     /// In the order of their first use: a server sends few different ones.
     private var entries: [(status: Status, count: UInt64)] = []
+    package private(set) var total: UInt64 = 0
 
     package subscript(_ status: Status) -> UInt64 {
         entries.first { $0.status == status }?.count ?? 0
@@ -27,6 +28,7 @@ package struct StatusCounts: Sendable {
     }
 
     mutating func add(_ status: Status) {
+        total += 1
         if let index = entries.firstIndex(where: { $0.status == status }) {
             entries[index].count += 1
         } else {

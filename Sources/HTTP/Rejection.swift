@@ -11,6 +11,12 @@ package struct Rejection: Error, Hashable, Sendable {
         self.status = status
         self.reason = reason
     }
+
+    /// The statuses of all that follow.
+    package static let statuses: [Status] = [
+        .badRequest, .requestTimeout, .lengthRequired, .contentTooLarge, .uriTooLong,
+        .expectationFailed, .headerTooLarge, .notImplemented, .unavailable, .versionNotSupported,
+    ]
 }
 
 // What splits the head into lines.

@@ -58,6 +58,7 @@ struct RequestParserTests {
     )
     func refused(text: String, rejection: Rejection) {
         #expect(parse(text) == .rejected(rejection))
+        #expect(Rejection.statuses.contains(rejection.status))
     }
 
     @Test(
@@ -88,6 +89,7 @@ struct RequestParserTests {
     func framing(fields: String, rejection: Rejection) {
         let text = "POST / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n\r\nabc"
         #expect(parse(text, contentLimit: 100) == .rejected(rejection))
+        #expect(Rejection.statuses.contains(rejection.status))
     }
 
     @Test("refuses a transfer coding in HTTP/1.0")

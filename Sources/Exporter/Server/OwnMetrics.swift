@@ -10,6 +10,7 @@ struct OwnMetrics {
     /// Replaced when a series is added.
     private var declaration = Declaration()
     private var requests: [RequestKey: Int] = [:]
+    private var rejections: UInt64 = 0
     private var process = ProcessFacts()
     private var processReadAt = BootTime.now()
 
@@ -21,6 +22,9 @@ struct OwnMetrics {
     private let processWords: Int
 
     private final class Declaration {}
+
+    /// In the place of a handler's name, for a request that came to none.
+    private static let rejected = "rejected"
 
     private struct RequestKey: Hashable {
         let handler: String
@@ -41,11 +45,11 @@ struct OwnMetrics {
         finalScrapePending = board.declare(.finalScrapePending)
         processWords = board.words.count
         for family in MetricFamily.process { board.declare(family) }
-        for handler in handlers {
-            requests[RequestKey(handler: handler, code: 200)] = board.declare(
-                .httpRequests,
-                [handler, "200"]
-            )
+        let keys =
+            handlers.map { RequestKey(handler: $0, code: 200) }
+            + Rejection.statuses.map { RequestKey(handler: Self.rejected, code: $0.code) }
+        for key in keys {
+            requests[key] = board.declare(.httpRequests, [key.handler, "\(key.code)"])
         }
         requestFamily = board.families.count - 1
         (families, series, words) = (board.families, board.series, board.words)
@@ -56,6 +60,18 @@ struct OwnMetrics {
         let key = RequestKey(handler: handler, code: status.code)
         let word = requests[key] ?? add(key)
         words[word] += 1
+    }
+
+    /// Notes the requests that the server has refused since the start, before any handler saw them.
+    mutating func note(rejections: StatusCounts) {
+        guard rejections.total != self.rejections else { return }
+        self.rejections = rejections.total
+        for status in Rejection.statuses {
+            guard let word = requests[RequestKey(handler: Self.rejected, code: status.code)] else {
+                continue
+            }
+            words[word] = rejections[status]
+        }
     }
 
     /// Notes a look at the segments: how long it took, and what could not be read since the start.
