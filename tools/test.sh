@@ -20,5 +20,6 @@ tools/swift-build.sh --build-tests --explicit-target-dependency-import-check err
 # Tests run in parallel; those with programs and deadlines of their own, after the others.
 run_tests --skip EndToEndTests
 run_tests --filter EndToEndTests
+tools/check_load.py
 .venv/bin/python tools/check_kubernetes.py
 .venv/bin/python tools/check_dashboard.py

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Checks what the exporter does under load and abuse: answers others meanwhile, leaves no descriptor, grows no memory.
+
+usage: tools/check_load.py [SCRAPES]
+
+Times are told and not judged, for they are the machine's.
+"""
+
+import os
+import re
+import resource
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import quantiles
+
+from programs import Report, program
+
+REQUEST = b"GET /metrics HTTP/1.1\r\nHost: load\r\n\r\n"
+report = Report()
+
+
+class Exporter:
+    """A running exporter, with as many descriptors as it may have."""
+
+    def __init__(self, directory, descriptors=1024):
+        self.log = Path(directory) / "log"
+        limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+        command = [program("exporter"), "--telemetry-dir", directory, "--web.listen-address", "127.0.0.1:0"]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=limit)
+        self.port = int(eventually(self.listening).rpartition(":")[2])
+
+    def listening(self):
+        words = self.log.read_text().split()
+        return next((word for word in words if word.startswith("listen=")), None)
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def resident(self):
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    def cpu_seconds(self):
+        times = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+
+    def connect(self, first=b""):
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        client.sendall(first)
+        return client
+
+
+def eventually(condition):
+    """What it gives at last; a minute is beyond any machine."""
+    deadline = time.monotonic() + 60
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            sys.exit(f"load: never: {condition}")
+        time.sleep(0.01)
+    return result
+
+
+@contextmanager
+def running(descriptors=1024):
+    with tempfile.TemporaryDirectory() as directory:
+        exporter = Exporter(directory, descriptors)
+        try:
+            yield exporter
+        finally:
+            exporter.process.terminate()
+            exporter.process.wait()
+
+
+def scrape(client):
+    """Status and body of one answer, which is read to its end; no status when the connection ends before."""
+    client.sendall(REQUEST)
+    text = b""
+    while b"\r\n\r\n" not in text:
+        if not (part := client.recv(65536)):
+            return None, b""
+        text += part
+    head, _, body = text.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+    while len(body) < length and (part := client.recv(65536)):
+        body += part
+    return int(head.split()[1]), body
+
+
+def status(client):
+    return scrape(client)[0]
+
+
+def finish(client):
+    """Whether the rest of a request that began with GET is answered; the client of a connection that was closed sees that."""
+    try:
+        client.sendall(b"/-/healthy HTTP/1.0\r\n\r\n")
+        return b" 200 " in client.recv(64)
+    except ConnectionError:
+        return False
+
+
+def crowded():
+    """250 silent connections and 20 that send a byte now and then: another client is answered as ever."""
+    with running() as exporter, ExitStack() as stack:
+        for _ in range(250):
+            stack.enter_context(exporter.connect())
+        slow = [stack.enter_context(exporter.connect(b"GET /metrics HTTP/1.1\r\nX: ")) for _ in range(20)]
+        times, answers = [], []
+        with exporter.connect() as client:
+            for turn in range(400):
+                slow[turn % 20].sendall(b"x")
+                began = time.perf_counter()
+                answers.append(status(client))
+                times.append(time.perf_counter() - began)
+        report.expect(answers == [200] * 400, f"beside 270 slow clients: {set(answers)}")
+        print(f"load: beside 250 silent and 20 slow clients: p99 {quantiles(times, n=100)[98] * 1e3:.1f} ms")
+
+
+def abandoned():
+    """10,000 connections that end in every way there is: none leaves a descriptor, and what was refused is counted."""
+    with running() as exporter:
+        with exporter.connect() as client:
+            scrape(client)
+        before = exporter.descriptors()
+        reset = struct.pack("ii", 1, 0)
+        for turn in range(10_000):
+            first = [b"", b"GET /metr", REQUEST, b"\0", REQUEST + b"GET"][turn % 5]
+            client = exporter.connect(first)
+            if turn % 2:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            client.close()
+        eventually(lambda: exporter.descriptors() <= before)
+        with exporter.connect() as client:
+            answer, body = scrape(client)
+        report.expect(answer == 200, "no answer after 10,000 abandoned connections")
+        refused = re.search(rb'http_requests_total{handler="rejected",code="400"} (\d+)', body)
+        report.expect(refused and int(refused[1]) >= 1000, "requests that were refused are not counted")
+
+
+def repeated(scrapes):
+    """Memory after so many scrapes is what it was after a tenth of them."""
+    with running() as exporter, exporter.connect() as client:
+        answers = {status(client) for _ in range(scrapes // 10)}
+        early = exporter.resident()
+        answers |= {status(client) for _ in range(scrapes - scrapes // 10)}
+        late = exporter.resident()
+        report.expect(answers == {200}, f"while scraping: {answers}")
+        report.expect(late - early <= 1 << 18, f"{scrapes} scrapes: resident from {early} to {late}")
+        print(f"load: {scrapes} scrapes: {late / 2**20:.2f} MiB resident, {early / 2**20:.2f} after a tenth of them")
+
+
+def starved():
+    """100 connections with 40 descriptors: it goes on, does not spin, and all is well afterwards."""
+    with running(descriptors=40) as exporter:
+        with exporter.connect() as client:
+            scrape(client)
+        before = exporter.descriptors()
+        with ExitStack() as stack:
+            clients = [stack.enter_context(exporter.connect(b"GET ")) for _ in range(100)]
+            eventually(lambda: exporter.descriptors() >= 39)
+            used = exporter.cpu_seconds()
+            time.sleep(1)
+            used = exporter.cpu_seconds() - used
+            report.expect(used < 0.3, f"without descriptors it uses {used:.2f} s of CPU a second")
+            answered = sum(finish(client) for client in clients)
+            report.expect(answered >= 20, f"{answered} of 100 clients are answered with 40 descriptors")
+        eventually(lambda: exporter.descriptors() <= before)
+        with exporter.connect() as client:
+            report.expect(status(client) == 200, "no answer once there are descriptors again")
+
+
+crowded()
+abandoned()
+repeated(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)
+starved()
+report.end("load")
