@@ -1,4 +1,4 @@
-.PHONY: help setup build demo test bench lint clean
+.PHONY: help setup build demo test bench fuzz lint clean
 
 help: ## lists what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -17,6 +17,9 @@ test: setup ## builds and lints everything, and runs every test
 
 bench: setup ## measures publishing beside C, and scraping beside nginx
 	@tools/bench.sh
+
+fuzz: setup ## feeds mutated bytes to all that strangers can send, a minute each; TIME=600 takes longer
+	@tools/fuzz.sh $(or $(TIME),60)
 
 lint: ## checks the form of Swift code and shell scripts
 	@tools/lint.sh

@@ -3,10 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-swift format lint --strict -r Sources Tests bench Package.swift
+swift format lint --strict -r Sources Tests bench fuzz/Targets fuzz/Package.swift Package.swift
 shellcheck=.venv/bin/shellcheck
 if [[ -x $shellcheck ]]; then
-    "$shellcheck" tools/*.sh bench/*.sh .ci/run
+    "$shellcheck" tools/*.sh .ci/run
 else
     echo "lint: shell scripts are not checked: make setup installs shellcheck"
 fi
