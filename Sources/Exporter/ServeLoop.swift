@@ -18,8 +18,8 @@ struct ServeLoop {
     mutating func run(_ server: inout Server, _ signals: inout Signals) throws(SystemError) {
         var wake: BootTime?
         while true {
-            try serve(&server, until: wake, alsoWatching: [signals.descriptor])
-            while let signal = signals.next() { noteSignal(signal) }
+            let readable = try serve(&server, until: wake, alsoWatching: [signals.descriptor])
+            while !readable.isEmpty, let signal = signals.next() { noteSignal(signal) }
             switch service.decide(at: .now()) {
             case .stay(let until): wake = until
             case .leave(let departure): return try leave(&server, departure)
@@ -28,16 +28,20 @@ struct ServeLoop {
         }
     }
 
-    /// One turn.
+    /// One turn; which of `descriptors` are readable after it.
+    @discardableResult
     private mutating func serve(
         _ server: inout Server,
         until wake: BootTime?,
         alsoWatching descriptors: [CInt] = []
-    ) throws(SystemError) {
-        _ = try server.turn(until: wake, alsoWatching: descriptors) { service.respond(to: $0) }
+    ) throws(SystemError) -> [CInt] {
+        let readable = try server.turn(until: wake, alsoWatching: descriptors) {
+            service.respond(to: $0)
+        }
         service.own.note(rejections: server.counters.rejections)
         for connection in server.takeEnded() { service.leaving.noteEnd(of: connection) }
         for delivery in server.takeDeliveries() { noteDelivery(delivery) }
+        return readable
     }
 
     private mutating func noteSignal(_ signal: CInt) {

@@ -16,11 +16,11 @@ struct FieldLines {
 
     /// The next line, checked by RFC 9112 §5; `nil` after the last.
     mutating func next(in bytes: Span<UInt8>) throws(Rejection) -> Field? {
-        guard offset < end else { return nil }
-        let start = offset
-        while bytes[offset] != .lineFeed { offset += 1 }
-        let lineEnd = offset - 1
-        offset += 1
+        guard offset < end, let lineFeed = bytes.firstIndex(of: .lineFeed, from: offset) else {
+            return nil
+        }
+        let (start, lineEnd) = (offset, lineFeed - 1)
+        offset = lineFeed + 1
         guard bytes[start] != .space, bytes[start] != .tab else { throw .folding }
         var colon = start
         while colon < lineEnd, bytes[colon].isToken { colon += 1 }
