@@ -40,6 +40,11 @@ let package = Package(
             pkgConfig: "libcurl",
             providers: [.apt(["libcurl4-openssl-dev"])]
         ),
+        .systemLibrary(
+            name: "CCrypto",
+            pkgConfig: "libcrypto",
+            providers: [.apt(["libssl-dev"])]
+        ),
         .executableTarget(
             name: "Exporter",
             dependencies: ["Posix", "HTTP", "StreamVaultTelemetry"],
@@ -47,7 +52,9 @@ let package = Package(
         ),
         .executableTarget(
             name: "Recorder",
-            dependencies: ["Posix", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl"],
+            dependencies: [
+                "Posix", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl", "CCrypto",
+            ],
             swiftSettings: strict
         ),
         .target(

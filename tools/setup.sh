@@ -23,8 +23,8 @@ check_swift() {
 
 # Prints the Debian packages of the things that are not there, however they would have come.
 missing_packages() {
-    { has pkg-config && pkg-config --exists sqlite3 'libcurl >= 7.87'; } ||
-        echo pkg-config libsqlite3-dev libcurl4-openssl-dev
+    { has pkg-config && pkg-config --exists sqlite3 'libcurl >= 7.87' 'libcrypto >= 3.0'; } ||
+        echo pkg-config libsqlite3-dev libcurl4-openssl-dev libssl-dev
     { has nm && has strip; } || echo binutils
     { has ffmpeg && has ffprobe; } || echo ffmpeg
     { has prometheus && has promtool; } || echo prometheus

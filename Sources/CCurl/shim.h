@@ -35,3 +35,7 @@ static inline CURLcode ccurl_get_offset(CURL *handle, CURLINFO info, curl_off_t 
 static inline CURLcode ccurl_get_list(CURL *handle, CURLINFO info, struct curl_slist **value) {
     return curl_easy_getinfo(handle, info, value);
 }
+
+static inline CURLSHcode ccurl_share(CURLSH *handle, curl_lock_data data) {
+    return curl_share_setopt(handle, CURLSHOPT_SHARE, data);
+}

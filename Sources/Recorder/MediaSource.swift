@@ -14,6 +14,11 @@ protocol MediaSink: AnyObject {
     /// Appends media that is whole in itself: a segment, or what a program wrote.
     func append(_ media: Span<UInt8>) throws(SystemError)
 
+    /// Says that what follows cannot be played on from what came before, and belongs to a file of its own.
+    ///
+    /// Before the first media it only says what the media will be: the sink begins a file with the first byte of it.
+    func beginPart(_ container: MediaContainer) throws(SystemError)
+
     /// Notes something that happened on the way and is counted, not thrown.
     func note(_ event: SourceEvent)
 }
@@ -26,6 +31,8 @@ enum SourceEvent: Equatable, Sendable {
     case segmentsMissed(Int)
     /// The media sequence went backwards: the encoder was restarted.
     case sequenceReset
+    /// A variant of the stream was chosen; the text is for people.
+    case variantChosen(String)
     /// A playlist could not be loaded or understood, and is tried again.
     case playlistFailed(PlaylistFailure)
 }

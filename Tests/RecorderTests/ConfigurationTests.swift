@@ -46,6 +46,7 @@ struct ConfigurationTests {
                 { name: "cam-1", title: "Cam 1", source: { type: "hls", url: "HTTPS://h:1/a?b=c#d" } },
                 { name: "b", source: { type: "command", argv: ["ffmpeg", "", "-"] } },
                 { name: "c", source: { type: "command", argv: ["x"], container: "mp4" } },
+                { name: "d", source: { type: "hls", url: "http://h", quality: "720p", from: "live" } },
             ],
         }
         """
@@ -76,6 +77,15 @@ struct ConfigurationTests {
                     name: "c",
                     title: nil,
                     source: .command(argv: ["x"], container: .fragmentedMP4)
+                ),
+                StreamConfiguration(
+                    name: "d",
+                    title: nil,
+                    source: .hls(
+                        url: try #require(URL(string: "http://h")),
+                        quality: .height(720),
+                        from: .live
+                    )
                 ),
             ]
         )
@@ -117,7 +127,7 @@ struct ConfigurationTests {
                         { name: "cam", source: { type: "command", argv: [] } },
                         { name: "Cam", title: 5, source: { type: "dash", url: "x" } },
                         { source: { type: "command", argv: ["", 1], container: "mkv", url: "x" } },
-                        { name: "d" }, 7, { name: "e", source: { type: "hls" } },
+                        { name: "d" }, 7, { name: "e", source: { type: "hls", quality: "hd", from: "" } },
                     ],
                 }
                 """
@@ -146,6 +156,9 @@ struct ConfigurationTests {
                 "streams[4].source: is required",
                 "streams[5]: must be an object, not a number",
                 "streams[6].source.url: is required",
+                "streams[6].source.quality: must be \"best\", \"worst\", a height such as \"720p\""
+                    + " or a bandwidth such as \"2500k\" or \"6M\"",
+                "streams[6].source.from: must not be empty",
                 "wob: unknown field",
                 "name: \(rule)",
             ]

@@ -42,8 +42,8 @@ struct StreamConfiguration: Equatable, Sendable {
     let source: Source
 
     enum Source: Equatable, Sendable {
-        /// An http or https URL of a playlist.
-        case hls(url: URL)
+        /// An http or https URL of a playlist, and what to take of it.
+        case hls(url: URL, quality: Quality = .best, from: StartPoint = .start)
         /// A program, found by `PATH` or a path, and its arguments.
         case command(argv: [String], container: MediaContainer)
     }

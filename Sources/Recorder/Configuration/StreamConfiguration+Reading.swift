@@ -57,7 +57,7 @@ extension StreamConfiguration {
 
     private static func readSource(_ fields: inout ConfigurationFields) -> Source? {
         switch fields.text("type", isRequired: true) {
-        case "hls": return readURL(&fields).map { .hls(url: $0) }
+        case "hls": return readHLS(&fields)
         case "command": return readCommand(&fields)
         case .some(let type):
             fields.report("type", "must be \"hls\" or \"command\", not \"\(type)\"")
@@ -65,6 +65,25 @@ extension StreamConfiguration {
         }
         fields.ignoreRest()  // Which fields belong here depends on the type.
         return nil
+    }
+
+    private static func readHLS(_ fields: inout ConfigurationFields) -> Source? {
+        let url = readURL(&fields)
+        var (quality, start): (Quality?, StartPoint?) = (.best, .start)
+        if let text = fields.text("quality") {
+            quality = Quality(text: text)
+            if quality == nil {
+                let rule = "must be \"best\", \"worst\", a height such as \"720p\""
+                fields.report("quality", rule + " or a bandwidth such as \"2500k\" or \"6M\"")
+            }
+        }
+        if let text = fields.text("from") {
+            start = StartPoint(rawValue: text)
+            let known = StartPoint.allCases.map { "\"\($0.rawValue)\"" }
+            if start == nil { fields.report("from", "must be \(known.joined(separator: " or "))") }
+        }
+        guard let url, let quality, let start else { return nil }
+        return .hls(url: url, quality: quality, from: start)
     }
 
     private static func readURL(_ fields: inout ConfigurationFields) -> URL? {

@@ -26,25 +26,11 @@ enum FragmentedMP4 {
     }
 
     /// The box that begins at `position`; `nil` where none can.
-    ///
-    /// A box of size 0 reaches to the end of the file, wherever that is: never known to be whole.
     private static func readBox(
         of file: borrowing FileDescriptor,
         at position: Int
     ) throws(SystemError) -> (type: String, end: Int)? {
-        let header = try file.bytes(at: position, count: 16)
-        guard header.count >= 8 else { return nil }
-        let type = String(decoding: header[4..<8], as: UTF8.self)
-        var size = bigEndian(header[..<4])
-        if size == 1 {
-            guard header.count == 16 else { return nil }
-            size = bigEndian(header[8...])
-        }
-        guard size >= 8, size <= UInt64(Int32.max) << 20 else { return nil }
-        return (type, position + Int(size))
-    }
-
-    private static func bigEndian(_ bytes: ArraySlice<UInt8>) -> UInt64 {
-        bytes.reduce(0) { $0 << 8 | UInt64($1) }
+        let bytes = try file.bytes(at: position, count: BoxHeader.mostBytes)
+        return BoxHeader(bytes[...]).map { ($0.type, position + $0.size) }
     }
 }

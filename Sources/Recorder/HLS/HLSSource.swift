@@ -2,20 +2,24 @@ import Foundation
 import Posix
 import Synchronization
 
-/// A live or finished HLS stream, by the address of its media playlist.
+/// A live or finished HLS stream, by the address of its playlist.
 struct HLSSource: MediaSource {
     /// How patient the source is, and what it may take; each has a default that fits live streams.
     struct Settings: Sendable {
         /// Sent with every request.
         var headers: [String: String] = [:]
+        /// Of a master playlist's variants.
+        var quality = Quality.best
+        var startPoint = StartPoint.start
         var playlist = Fetcher.Limits(bytes: 4 << 20, timeout: .seconds(10))
-        var segment = Fetcher.Limits(bytes: 128 << 20, timeout: .seconds(20))
-        /// How often a segment is asked for before it is given up.
-        var segmentTries = 3
+        var segments = SegmentQueue.Settings()
         var failures = LoadFailures.Settings()
         /// The shortest time between two loads of the playlist.
         var reloadFloor = Duration.milliseconds(500)
     }
+
+    /// Segments that may wait to be fetched before the playlist is loaded again.
+    static let mostWaiting = 1000
 
     let url: URL
     var settings = Settings()
@@ -39,10 +43,10 @@ struct HLSSource: MediaSource {
         } catch {
             throw .stream(error.description)
         }
-        let tracker =
-            progress.tracker.withLock { $0 } ?? PlaylistTracker(floor: settings.reloadFloor)
-        var run = HLSRun(source: self, tracker: tracker.resumed, sink: sink, stop: stop)
-        defer { progress.tracker.withLock { $0 = run.tracker } }
+        let fresh = PlaylistTracker(floor: settings.reloadFloor, from: settings.startPoint)
+        let tracker = progress.tracker.withLock { $0 } ?? fresh
+        var run = try HLSRun(source: self, tracker: tracker, sink: sink, stop: stop)
+        defer { progress.tracker.withLock { $0 = run.progress } }
         return try run.finish()
     }
 }

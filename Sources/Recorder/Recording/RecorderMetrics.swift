@@ -79,7 +79,7 @@ struct RecorderMetrics: Sendable {
         case .segmentWritten: mediaSegments[.written]?.add()
         case .segmentsMissed(let count): mediaSegments[.missed]?.add(UInt64(clamping: count))
         case .playlistFailed(let failure): playlistErrors[failure]?.add()
-        case .sequenceReset: break
+        case .sequenceReset, .variantChosen: break
         }
     }
 

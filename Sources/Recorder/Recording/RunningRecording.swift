@@ -13,8 +13,11 @@ final class RunningRecording {
     /// Makes the file, the row in the catalogue and the place in the telemetry.
     ///
     /// A catalogue that fails does not cost the recording: its id is then 0.
-    init(_ stream: StreamConfiguration, _ context: RecordingContext) throws(SystemError) {
-        let container = stream.container
+    init(
+        _ stream: StreamConfiguration,
+        _ container: MediaContainer,
+        _ context: RecordingContext
+    ) throws(SystemError) {
         let startedAt = WallTime.now()
         let file = try PartFile.create(
             stream: stream.name,

@@ -4,8 +4,10 @@ extension StreamConfiguration {
     /// What delivers the stream's media, and has ended at most `patience` after it was asked to.
     func makeSource(endingWithin patience: Duration, _ log: Log) -> any MediaSource {
         switch source {
-        case .hls(let url):
-            return HLSSource(url: url) { [name] line in
+        case .hls(let url, let quality, let start):
+            var settings = HLSSource.Settings()
+            (settings.quality, settings.startPoint) = (quality, start)
+            return HLSSource(url: url, settings: settings) { [name] line in
                 log(.warn, "Source says", ["stream": name, "line": line])
             }
         case .command(let argv, _):
@@ -16,7 +18,7 @@ extension StreamConfiguration {
         }
     }
 
-    /// How the media is packed, and its files are named.
+    /// How the media is packed, as far as it is known before it comes.
     var container: MediaContainer {
         switch source {
         case .hls: .mpegTS

@@ -73,7 +73,10 @@ final class StreamWorker: Sendable {
     }
 
     private func finish(_ sink: WorkerSink, _ result: RecordingResult) {
-        guard let recording = sink.recording else { return }
+        if let recording = sink.recording { finish(recording, result) }
+    }
+
+    fileprivate func finish(_ recording: RunningRecording, _ result: RecordingResult) {
         state.withLock { $0.active?.status = .finalizing }
         let failure = recording.finish(result)
         state.withLock { state in
@@ -83,8 +86,8 @@ final class StreamWorker: Sendable {
         context.wakeup.wake()
     }
 
-    fileprivate func begin() throws(SystemError) -> RunningRecording {
-        let recording = try RunningRecording(stream, context)
+    fileprivate func begin(_ container: MediaContainer) throws(SystemError) -> RunningRecording {
+        let recording = try RunningRecording(stream, container, context)
         state.withLock { $0.active = recording.facts }
         context.log(
             .info,
@@ -113,6 +116,8 @@ final class StreamWorker: Sendable {
             context.log(.warn, "Segments missed", ["stream": stream.name, "count": "\(count)"])
         case .sequenceReset:
             context.log(.warn, "Media sequence went backwards", ["stream": stream.name])
+        case .variantChosen(let variant):
+            context.log(.info, "Variant chosen", ["stream": stream.name, "variant": variant])
         case .playlistFailed(let failure):
             let fields: KeyValuePairs = ["stream": stream.name, "reason": failure.rawValue]
             context.log(.warn, "Playlist not loaded", fields)
@@ -124,9 +129,18 @@ final class StreamWorker: Sendable {
 private final class WorkerSink: MediaSink {
     private let worker: StreamWorker
     private(set) var recording: RunningRecording?
+    /// How the next file is packed.
+    private var container: MediaContainer
 
     init(worker: StreamWorker) {
         self.worker = worker
+        container = worker.stream.container
+    }
+
+    func beginPart(_ container: MediaContainer) throws(SystemError) {
+        self.container = container
+        if let recording { worker.finish(recording, .completed) }
+        recording = nil
     }
 
     func append(_ media: Span<UInt8>) throws(SystemError) {
@@ -138,7 +152,7 @@ private final class WorkerSink: MediaSink {
 
     private func begun() throws(SystemError) -> RunningRecording {
         if let recording { return recording }
-        let begun = try worker.begin()
+        let begun = try worker.begin(container)
         recording = begun
         return begun
     }

@@ -16,6 +16,10 @@ final class CollectingSink: MediaSink {
         try onAppend(collected.bytes.count)
     }
 
+    func beginPart(_ container: MediaContainer) {
+        collected.parts.append((container, at: collected.bytes.count))
+    }
+
     func note(_ event: SourceEvent) {
         collected.events.append(event)
         onNote(event)
@@ -24,9 +28,24 @@ final class CollectingSink: MediaSink {
 
 struct Collected: Sendable {
     var bytes: [UInt8] = []
+    /// Where each part begins.
+    var parts: [(container: MediaContainer, at: Int)] = []
     var events: [SourceEvent] = []
 
     var text: String { String(decoding: bytes, as: UTF8.self) }
+
+    /// The numbers of segments that were missed, as they were noted.
+    var missed: [Int] {
+        events.compactMap { event in
+            if case .segmentsMissed(let count) = event { count } else { nil }
+        }
+    }
+
+    /// The bytes of each part.
+    var partBytes: [[UInt8]] {
+        let ends = parts.dropFirst().map(\.at) + [bytes.count]
+        return zip(parts, ends).map { Array(bytes[$0.at..<$1]) }
+    }
 }
 
 /// Lines that a source logged; filled from its thread.

@@ -15,6 +15,8 @@ final class HLSScriptedServer: Sendable {
         var holds = false
         /// Whether the connection takes another request afterwards.
         var keepsOpen = false
+        /// Whether a request for a range gets a 206 with that part of the body; else it is not understood.
+        var knowsRanges = false
         /// All that is sent, instead of the above.
         var raw: [UInt8]?
         /// Called when all is sent, before the connection is held open or closed.
@@ -85,7 +87,22 @@ final class HLSScriptedServer: Sendable {
             defer { seen.append(path) }
             return seen.count { $0 == path }
         }
-        return script(path, before)
+        return script(path, before).part(for: head)
+    }
+}
+
+extension HLSScriptedServer.Reply {
+    /// What a request with this head gets of the body.
+    fileprivate func part(for head: String) -> Self {
+        guard knowsRanges, let match = head.firstMatch(of: /Range: bytes=(\d+)-(\d+)/),
+            let first = Int(match.1), let last = Int(match.2), first < body.count
+        else { return self }
+        var part = self
+        part.status = 206
+        part.body = Array(body[first...min(last, body.count - 1)])
+        part.headers["Content-Range"] =
+            "bytes \(first)-\(first + part.body.count - 1)/\(body.count)"
+        return part
     }
 }
 

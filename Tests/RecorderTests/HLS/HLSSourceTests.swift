@@ -25,7 +25,7 @@ struct HLSSourceTests {
         #expect(outcome.result == .success(.finished))
         #expect(outcome.collected.names == "abc")
         #expect(outcome.collected.events == [.segmentWritten, .segmentWritten, .segmentWritten])
-        #expect(server.requests == ["/live.m3u8?token=x", "/a.ts", "/b.ts", "/c.ts"])
+        #expect(server.requests.sorted() == ["/a.ts", "/b.ts", "/c.ts", "/live.m3u8?token=x"])
     }
 
     @Test("segments are resolved against the address after redirects")
@@ -146,10 +146,14 @@ struct HLSSourceTests {
 
     @Test(
         "what cannot be recorded is refused at once",
-        arguments: ["#EXT-X-STREAM-INF:BANDWIDTH=1", "#EXT-X-KEY:METHOD=AES-128,URI=\"k\""]
+        arguments: [
+            "#EXT-X-DEFINE:NAME=\"a\",VALUE=\"b\"", "#EXT-X-I-FRAMES-ONLY",
+            "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\"\n#EXTINF:1,\na.ts",
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",URI=\"a\"\n#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nv",
+        ]
     )
-    func unsupported(tag: String) async throws {
-        let server = try HLSScriptedServer { _, _ in .text("#EXTM3U\n\(tag)\n") }
+    func unsupported(lines: String) async throws {
+        let server = try HLSScriptedServer { _, _ in .text("#EXTM3U\n\(lines)\n") }
         let outcome = await run(source(server), until: stop)
         guard case .failure(.stream(let text)) = outcome.result else {
             Issue.record("the source has not failed")
@@ -168,14 +172,13 @@ struct HLSSourceTests {
 
     @Test("a stop drops the segment that is on its way and keeps those before it")
     func stopWhileFetching() async throws {
-        let stop = stop
         let server = try HLSScriptedServer { path, _ in
             if path.hasPrefix("/live") { return playlist(0, "abc") }
-            guard path == "/b.ts" else { return media(path) }
-            stop.request()
-            return Reply(body: [0x47], announced: 188, holds: true)
+            return path == "/b.ts"
+                ? Reply(body: [0x47], announced: 188, holds: true) : media(path)
         }
-        let outcome = await run(source(server), until: stop)
+        let stop = stop
+        let outcome = await run(source(server), until: stop, onNote: { _ in stop.request() })
         #expect(outcome.result == .success(.stopped))
         #expect(outcome.collected.names == "a")
         #expect(outcome.collected.missed == [])
@@ -220,50 +223,7 @@ struct HLSSourceTests {
         #expect(again.collected.bytes == [])
     }
 
-    /// With short pauses, so that the tests are over soon.
     private func source(_ server: HLSScriptedServer) -> HLSSource {
-        var settings = HLSSource.Settings()
-        settings.reloadFloor = .milliseconds(10)
-        settings.failures.firstPause = .milliseconds(10)
-        settings.failures.longestPause = .milliseconds(20)
-        settings.failures.patienceAtStart = .milliseconds(100)
-        return HLSSource(
-            url: server.url("/live.m3u8?token=x"),
-            settings: settings,
-            log: lines.append
-        )
-    }
-}
-
-/// A playlist of segments named by the letters of `names`.
-private func playlist(
-    _ first: Int,
-    _ names: String,
-    target: Int = 0,
-    ended: Bool = false
-) -> HLSScriptedServer.Reply {
-    let segments = names.map { "#EXTINF:\(target),\n\($0).ts\n" }.joined()
-    let head = "#EXTM3U\n#EXT-X-TARGETDURATION:\(target)\n#EXT-X-MEDIA-SEQUENCE:\(first)\n"
-    return .text(head + segments + (ended ? "#EXT-X-ENDLIST\n" : ""))
-}
-
-/// Two packets, the second byte of each the letter before `.ts` in the path.
-private func media(_ path: String) -> HLSScriptedServer.Reply {
-    let name = path.utf8.dropLast(3).last ?? 0
-    let packet = [0x47, name] + [UInt8](repeating: 0xff, count: 186)
-    return .init(body: packet + packet)
-}
-
-extension Collected {
-    /// The letters of the segments, each of two packets.
-    fileprivate var names: String {
-        let letters = stride(from: 0, to: bytes.count, by: 376).map { bytes[$0 + 1] }
-        return String(decoding: letters, as: UTF8.self)
-    }
-
-    fileprivate var missed: [Int] {
-        events.compactMap { event in
-            if case .segmentsMissed(let count) = event { count } else { nil }
-        }
+        hlsSource(server.url("/live.m3u8?token=x"), log: lines.append)
     }
 }

@@ -129,6 +129,33 @@ struct HLSTrackerTests {
         #expect(tracker.take(playlist, loadedAt: time(2)).isReset)
     }
 
+    @Test(
+        "behind another address, numbers that have been seen are no new sequence, whatever the names"
+    )
+    func moved() {
+        var tracker = PlaylistTracker()
+        _ = tracker.take(live(first: 5, names: "abc"), loadedAt: time(0))
+        tracker.moved()
+        let same = tracker.take(live(first: 6, names: "xy"), loadedAt: time(1))
+        #expect(same.segments.isEmpty && !same.isReset)
+        let next = tracker.take(live(first: 6, names: "xyz"), loadedAt: time(2))
+        #expect(next.segments.map(\.sequence) == [8] && !next.isReset)
+        let other = tracker.take(live(first: 6, names: "pq"), loadedAt: time(3))
+        #expect(other.isReset, "names count again once they are known")
+    }
+
+    @Test("a break that was missed unseen is known by its count, and marks the next segment")
+    func missedBreak() {
+        var tracker = PlaylistTracker()
+        _ = tracker.take(live(first: 0, names: "ab"), loadedAt: time(0))
+        let plain = tracker.take(live(first: 4, names: "ef"), loadedAt: time(1))
+        #expect(plain.segments.map(\.isDiscontinuous) == [false, false])
+        var playlist = live(first: 9, names: "jk")
+        playlist.discontinuitySequence = 1
+        let broken = tracker.take(playlist, loadedAt: time(2))
+        #expect(broken.segments.map(\.isDiscontinuous) == [true, false])
+    }
+
     private func live(first: UInt64, names: String, target: Double = 2) -> MediaPlaylist {
         var playlist = MediaPlaylist(targetDuration: .seconds(target), mediaSequence: first)
         for (index, name) in names.enumerated() {

@@ -8,21 +8,33 @@ struct Exchange {
     static let wasteLimit = 64 << 10
 
     private let limit: Int
+    private let range: ByteRange?
     private var headBytes = 0
     private var wastedBytes = 0
+    /// Bytes of a whole resource that have come, where only a range of it is wanted.
+    private var passedBytes = 0
     /// The status, once the head is whole.
     private(set) var status: Int?
     private(set) var body: [UInt8] = []
     /// Why the rest is not wanted.
     private(set) var refusal: FetchError?
 
-    /// `limit` counts the bytes of the body.
-    init(limit: Int) {
-        self.limit = limit
+    /// `limit` counts the bytes of the body, up to the end of the range that is wanted of it.
+    init(limit: Int, range: ByteRange? = nil) {
+        (self.limit, self.range) = (limit, range)
     }
 
-    /// Whether the head tells all there is to know: only an answer of 200 has a body that counts.
-    var isSettled: Bool { status.map { $0 != 200 } ?? false }
+    /// Whether the head tells all there is to know: only an answer of 200, or 206 to a range, has a body that counts.
+    var isSettled: Bool {
+        switch status {
+        case nil, 200: false
+        case 206: range == nil
+        default: true
+        }
+    }
+
+    /// Whether the wanted range of a whole resource has come: its rest is not waited for.
+    var isComplete: Bool { range.map { status == 200 && passedBytes >= $0.end } ?? false }
 
     /// Takes a line of the head; whether more of it is wanted.
     mutating func takeHeadLine(byteCount: Int) -> Bool {
@@ -43,13 +55,31 @@ struct Exchange {
             wastedBytes += piece.count
             return wastedBytes <= Self.wasteLimit
         }
+        if let range, status == 200 { return take(range, outOf: piece) }
         guard max(body.count + piece.count, announced ?? 0) <= limit else {
             refusal = .tooLarge(limit: limit)
             return false
         }
         if body.isEmpty, let announced { body.reserveCapacity(announced) }
-        unsafe piece.withUnsafeBufferPointer { unsafe body.append(contentsOf: $0) }
+        append(piece)
         return true
+    }
+
+    /// Takes what lies in `range`: a server need not know ranges, and then sends all (RFC 9110, section 14.2).
+    private mutating func take(_ range: ByteRange, outOf piece: Span<UInt8>) -> Bool {
+        guard range.end <= limit else {
+            refusal = .tooLarge(limit: limit)
+            return false
+        }
+        let first = max(0, range.offset - passedBytes)
+        let end = min(piece.count, range.end - passedBytes)
+        passedBytes += piece.count
+        if first < end { append(piece.extracting(first..<end)) }
+        return !isComplete
+    }
+
+    private mutating func append(_ piece: Span<UInt8>) {
+        unsafe piece.withUnsafeBufferPointer { unsafe body.append(contentsOf: $0) }
     }
 }
 

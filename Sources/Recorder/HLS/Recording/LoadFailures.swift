@@ -20,7 +20,10 @@ enum LoadError: Error, Equatable, CustomStringConvertible {
         }
     }
 
-    fileprivate var isGone: Bool {
+    /// Whether another address may lead to the stream: this one is gone, or no longer ours to ask.
+    var isOfAddress: Bool { isGone || self == .fetch(.http(status: 403)) }
+
+    var isGone: Bool {
         switch self {
         case .fetch(let error): error.isGone
         case .playlist: false

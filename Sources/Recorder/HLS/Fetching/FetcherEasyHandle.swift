@@ -3,7 +3,7 @@ import Foundation
 import Posix
 
 /// Owns an easy handle: the options of requests, and what is known of the last answer.
-@safe struct EasyHandle: ~Copyable {
+@safe final class EasyHandle {
     /// So many cookies are kept: libcurl sends no more, and an origin that sets more is not to fill the memory.
     private static let cookieLimit = 150
     /// Whether libcurl is ready; a static property is made once, whichever thread asks first.
@@ -12,10 +12,14 @@ import Posix
     private let handle: UnsafeMutableRawPointer
     /// Where libcurl writes about what went wrong.
     private let message: UnsafeMutableBufferPointer<CChar>
+    /// What its callbacks fill.
+    private let intake: UnsafeMutablePointer<Intake>
     private let headers: HeaderList
+    /// Kept as long as the handle uses it.
+    private let cookies: CookieShare
 
     /// `headers` go with every request.
-    init(headers: [String: String]) throws(FetchError) {
+    init(headers: [String: String], cookies: CookieShare) throws(FetchError) {
         let headers = try HeaderList(headers)
         guard Self.isReady, let handle = unsafe curl_easy_init() else {
             throw .network("libcurl does not start")
@@ -23,22 +27,28 @@ import Posix
         unsafe self.handle = handle
         unsafe message = .allocate(capacity: Int(CURL_ERROR_SIZE))
         unsafe message.initialize(repeating: 0)
+        unsafe intake = .allocate(capacity: 1)
+        unsafe intake.initialize(to: Intake(easy: handle, exchange: Exchange(limit: 0)))
         self.headers = headers
+        self.cookies = cookies
+        try configure()
     }
 
     deinit {
         unsafe curl_easy_cleanup(handle)
         unsafe message.deallocate()
+        unsafe intake.deinitialize(count: 1)
+        unsafe intake.deallocate()
     }
 
-    /// Sets what all requests have in common; a throwing `init` could not, once the handle is its own.
-    func configure() throws(FetchError) {
+    /// Sets what all requests have in common.
+    private func configure() throws(FetchError) {
         try set(CURLOPT_PROTOCOLS_STR, "http,https")
         try set(CURLOPT_FOLLOWLOCATION, 0)
         try set(CURLOPT_NOSIGNAL, 1)
         // The end of a transfer does not wait for a name that is being looked up.
         try set(CURLOPT_QUICK_EXIT, 1)
-        // One request at a time gains nothing from HTTP/2.
+        // A few requests at a time gain nothing from HTTP/2.
         try set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
         // No file to read cookies from, but memory to keep them.
@@ -53,36 +63,60 @@ import Posix
         }
         try check(unsafe ccurl_set_callback(handle, CURLOPT_HEADERFUNCTION, takeHeadLine))
         try check(unsafe ccurl_set_callback(handle, CURLOPT_WRITEFUNCTION, takeBody))
-    }
-
-    /// Lends the handle to `drive`, aimed at `url`; what comes meanwhile goes into `exchange`.
-    ///
-    /// `drive` can ask whether the exchange is settled.
-    func transfer<Value>(
-        _ url: URL,
-        into exchange: inout Exchange,
-        timeout: Duration,
-        _ drive: (UnsafeMutableRawPointer, () -> Bool) throws(FetchError) -> Value
-    ) throws(FetchError) -> Value {
-        try set(CURLOPT_URL, url.absoluteString)
-        // Known to libcurl too, so that it leaves time for the next address of a host whose first one is silent.
-        let milliseconds = Int(clamping: timeout.wholeNanoseconds / 1_000_000)
-        try set(CURLOPT_TIMEOUT_MS, max(1, milliseconds))
-        unsafe message[0] = 0
-        var intake = unsafe Intake(easy: handle, exchange: exchange)
-        defer { exchange = unsafe intake.exchange }
-        return try unsafe withUnsafeMutablePointer(to: &intake) { intake throws(FetchError) in
-            try unsafe set(CURLOPT_HEADERDATA, intake)
-            try unsafe set(CURLOPT_WRITEDATA, intake)
-            return try unsafe drive(handle) { unsafe intake.pointee.exchange.isSettled }
+        try unsafe set(CURLOPT_HEADERDATA, intake)
+        try unsafe set(CURLOPT_WRITEDATA, intake)
+        try unsafe cookies.withPointer { share throws(FetchError) in
+            try unsafe set(CURLOPT_SHARE, share)
         }
     }
 
+    /// Aims at `url`, and takes what comes from there into `exchange`.
+    func aim(
+        at url: URL,
+        _ request: FetchRequest,
+        timeout: Duration,
+        into exchange: Exchange
+    ) throws(FetchError) {
+        try set(CURLOPT_URL, url.absoluteString)
+        let range = request.range.map { "\($0.offset)-\($0.end - 1)" }
+        try check(unsafe ccurl_set_string(handle, CURLOPT_RANGE, range))
+        // Known to libcurl too, so that it leaves time for the next address of a host whose first one is silent.
+        try set(CURLOPT_TIMEOUT_MS, max(1, Int(clamping: timeout.wholeNanoseconds / 1_000_000)))
+        try set(CURLOPT_LOW_SPEED_LIMIT, 1000)
+        try set(CURLOPT_LOW_SPEED_TIME, Int(request.limits.stall.components.seconds))
+        unsafe message[0] = 0
+        unsafe intake.pointee.exchange = exchange
+    }
+
+    /// What has come so far.
+    var exchange: Exchange { unsafe intake.pointee.exchange }
+
+    /// Lets go of what has come.
+    func forget() { unsafe intake.pointee.exchange = Exchange(limit: 0) }
+
+    /// What a multi handle knows it by.
+    var identity: UInt { unsafe UInt(bitPattern: handle) }
+
+    /// Lends the handle, for calls that are not its own.
+    func withHandle(_ body: (UnsafeMutableRawPointer) -> CURLMcode) -> CURLMcode {
+        unsafe body(handle)
+    }
+
+    /// The number of the first byte in the last answer, by its `Content-Range: bytes 0-9/100`.
+    var firstOfContentRange: Int? {
+        guard let value = header("Content-Range")?.lowercased(), value.hasPrefix("bytes ") else {
+            return nil
+        }
+        return decimal(value.dropFirst(6).prefix { $0 != "-" })
+    }
+
     /// The `Location` of the last answer.
-    var location: String? {
+    var location: String? { header("Location") }
+
+    private func header(_ name: String) -> String? {
         var header: UnsafeMutablePointer<curl_header>?
         let origin = CUnsignedInt(CURLH_HEADER)
-        let code = unsafe curl_easy_header(handle, "Location", 0, origin, -1, &header)
+        let code = unsafe curl_easy_header(handle, name, 0, origin, -1, &header)
         guard code == CURLHE_OK, let value = unsafe header?.pointee.value else { return nil }
         return unsafe String(cString: value)
     }

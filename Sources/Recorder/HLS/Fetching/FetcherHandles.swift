@@ -2,7 +2,7 @@ import CCurl
 import Foundation
 import Posix
 
-/// Owns a multi handle: it drives a transfer without blocking, and keeps connections from one to the next.
+/// Owns a multi handle: it drives transfers without blocking, and keeps connections from one to the next.
 @safe struct MultiHandle: ~Copyable {
     private let handle: UnsafeMutableRawPointer
 
@@ -13,23 +13,26 @@ import Posix
 
     deinit { unsafe curl_multi_cleanup(handle) }
 
-    func add(_ easy: UnsafeMutableRawPointer) throws(FetchError) {
-        try check(unsafe curl_multi_add_handle(handle, easy))
+    func add(_ easy: EasyHandle) throws(FetchError) {
+        try check(unsafe easy.withHandle { unsafe curl_multi_add_handle(handle, $0) })
     }
 
     /// Ends the transfer, wherever it is.
-    func remove(_ easy: UnsafeMutableRawPointer) {
-        unsafe curl_multi_remove_handle(handle, easy)
+    func remove(_ easy: EasyHandle) {
+        _ = unsafe easy.withHandle { unsafe curl_multi_remove_handle(handle, $0) }
     }
 
-    /// Does what can be done without waiting; the result of the transfer, once it has ended.
-    func perform() throws(FetchError) -> CURLcode? {
+    /// Does what can be done without waiting; the transfers that have ended, by their handles, and how.
+    func perform() throws(FetchError) -> [(identity: UInt, code: CURLcode)] {
         var count: CInt = 0
         try check(unsafe curl_multi_perform(handle, &count))
-        guard let message = unsafe curl_multi_info_read(handle, &count),
-            unsafe message.pointee.msg == CURLMSG_DONE
-        else { return nil }
-        return unsafe message.pointee.data.result
+        var ended: [(identity: UInt, code: CURLcode)] = []
+        while let message = unsafe curl_multi_info_read(handle, &count)?.pointee {
+            guard unsafe message.msg == CURLMSG_DONE else { continue }
+            let identity = unsafe UInt(bitPattern: message.easy_handle)
+            unsafe ended.append((identity, message.data.result))
+        }
+        return ended
     }
 
     /// Waits until there is something to do, `descriptor` is readable, or the time is over.
@@ -69,5 +72,24 @@ import Posix
         _ body: (UnsafeMutablePointer<curl_slist>?) throws(E) -> Void
     ) throws(E) {
         try unsafe body(first)
+    }
+}
+
+/// Owns the cookies that handles have in common; all of them on one thread, so that nothing is locked.
+@safe final class CookieShare {
+    private let handle: UnsafeMutableRawPointer
+
+    init() throws(FetchError) {
+        guard let handle = unsafe curl_share_init() else { throw .network("libcurl: no memory") }
+        unsafe self.handle = handle
+        guard unsafe ccurl_share(handle, CURL_LOCK_DATA_COOKIE) == CURLSHE_OK else {
+            throw .network("libcurl shares no cookies")
+        }
+    }
+
+    deinit { unsafe curl_share_cleanup(handle) }
+
+    func withPointer<E: Error>(_ body: (UnsafeMutableRawPointer) throws(E) -> Void) throws(E) {
+        try unsafe body(handle)
     }
 }

@@ -7,7 +7,7 @@ import Posix
 struct PlaylistTracker: Sendable {
     /// What one load of the playlist has brought.
     struct Update: Equatable, Sendable {
-        /// To be fetched, in order.
+        /// To be fetched, in order; the first after a break of any kind is marked as discontinuous.
         var segments: [MediaSegment] = []
         /// Segments that have left the playlist unseen, or that it marks as a gap.
         var missed = 0
@@ -19,36 +19,32 @@ struct PlaylistTracker: Sendable {
 
     /// The shortest time between the starts of two loads.
     private let floor: Duration
+    private let startPoint: StartPoint
     /// The number of the next new segment; `nil` before the first load.
     private var next: UInt64?
-    /// The segment that is being fetched.
-    private var underWay: UInt64?
+    /// The `EXT-X-DISCONTINUITY` tags of the whole stream up to `next`.
+    private var discontinuities: UInt64 = 0
     private var window = Window()
     /// The start of the latest load that brought news, and the loads since then that did not.
     private var lastNews: BootTime?
     private var quietLoads = 0
 
-    init(floor: Duration = .milliseconds(500)) {
-        self.floor = floor
+    init(floor: Duration = .milliseconds(500), from startPoint: StartPoint = .start) {
+        (self.floor, self.startPoint) = (floor, startPoint)
     }
 
     /// The same place in the stream, for a run that starts after a pause: the silence before it does not count, and
-    /// what the run before did not complete is new again.
-    var resumed: PlaylistTracker {
+    /// what comes from `sequence` on is new again.
+    func resumed(from sequence: UInt64?) -> PlaylistTracker {
         var resumed = self
         (resumed.lastNews, resumed.quietLoads) = (nil, 0)
-        (resumed.next, resumed.underWay) = (underWay ?? next, nil)
+        resumed.next = sequence ?? next
         return resumed
     }
 
-    /// Says that a segment of the latest update is being fetched, and those before it are done with.
-    mutating func begin(_ segment: MediaSegment) {
-        underWay = segment.sequence
-    }
-
-    /// Says that all segments of the latest update are done with.
-    mutating func completeAll() {
-        underWay = nil
+    /// Says that the playlist may come from another address from now on, where segments may have other names.
+    mutating func moved() {
+        window.hasMoved = true
     }
 
     /// When to load the playlist next, measured from the start of the latest load.
@@ -56,7 +52,7 @@ struct PlaylistTracker: Sendable {
 
     /// Takes a playlist whose load began at `start`.
     mutating func take(_ playlist: MediaPlaylist, loadedAt start: BootTime) -> Update {
-        var update = news(in: playlist.segments)
+        var update = news(in: playlist)
         let target = playlist.targetDuration
         let changed = !update.segments.isEmpty || update.missed > 0
         quietLoads = changed ? 0 : quietLoads + 1
@@ -73,7 +69,8 @@ struct PlaylistTracker: Sendable {
         return now.since(lastNews) >= max(.seconds(5), target * 3)
     }
 
-    private mutating func news(in segments: [MediaSegment]) -> Update {
+    private mutating func news(in playlist: MediaPlaylist) -> Update {
+        let segments = playlist.segments
         guard let first = segments.first, let last = segments.last else { return Update() }
         var update = Update()
         if let next, last.sequence < next {
@@ -81,16 +78,60 @@ struct PlaylistTracker: Sendable {
             update.isReset = true
             self.next = nil
         }
-        let expected = next ?? first.sequence
+        let expected = next ?? (update.isReset ? first : startPoint.first(of: playlist)).sequence
+        let fresh = segments.drop { $0.sequence < expected }
+        if first.sequence > expected {
+            update.missed = Int(clamping: first.sequence - expected)
+        }
+        // Of what was missed only the count of breaks is known; a server that does not keep it must not seem to have one.
+        let isBroken = update.missed > 0 && playlist.discontinuitySequence > discontinuities
+        take(fresh, isBroken: update.isReset || isBroken, into: &update)
+        discontinuities =
+            playlist.discontinuitySequence + UInt64(segments.count { $0.isDiscontinuous })
         window = Window(segments)
         next = last.sequence + 1
-        let fresh = segments.drop { $0.sequence < expected }
-        update.segments = fresh.filter { !$0.isGap }
-        update.missed = fresh.count - update.segments.count
-        if first.sequence > expected {
-            update.missed += Int(clamping: first.sequence - expected)
-        }
         return update
+    }
+
+    /// Leaves gaps out, and hands the break before one on to the segment after it.
+    private func take(
+        _ fresh: ArraySlice<MediaSegment>,
+        isBroken: Bool,
+        into update: inout Update
+    ) {
+        var isBroken = isBroken
+        for var segment in fresh {
+            isBroken = isBroken || segment.isDiscontinuous
+            guard !segment.isGap else {
+                update.missed += 1
+                continue
+            }
+            segment.isDiscontinuous = isBroken
+            isBroken = false
+            update.segments.append(segment)
+        }
+    }
+}
+
+/// Where in a live stream a recording begins; a finished one is always recorded from its start.
+enum StartPoint: String, CaseIterable, Sendable {
+    /// With the oldest segment that the playlist still has.
+    case start
+    /// Where the playlist says (`EXT-X-START`), or else three target durations before its end.
+    case live
+
+    /// The first segment to be recorded of a playlist that has one.
+    fileprivate func first(of playlist: MediaPlaylist) -> MediaSegment {
+        guard self == .live, !playlist.hasEnded else { return playlist.segments[0] }
+        let total = playlist.segments.reduce(Duration.zero) { $0 + $1.duration }
+        let wanted = playlist.startOffset ?? .zero - playlist.targetDuration * 3
+        let offset = wanted < .zero ? total + wanted : wanted
+        var end = Duration.zero
+        for segment in playlist.segments {
+            end += segment.duration
+            if end > offset { return segment }
+        }
+        return playlist.segments[playlist.segments.count - 1]
     }
 }
 
@@ -100,6 +141,8 @@ private struct Window: Sendable {
     private var first: UInt64 = 0
     /// The end of a window that lies wholly below this one, and may be an old copy.
     private var suspect: UInt64?
+    /// Whether names say nothing: this window and the next playlist may be of different servers.
+    var hasMoved = false
 
     init() {}
 
@@ -116,7 +159,7 @@ private struct Window: Sendable {
     mutating func isReplaced(by other: [MediaSegment]) -> Bool {
         guard let last = other.last?.sequence else { return false }
         if last >= first {
-            return !other.contains { segments[$0.sequence] == Identity($0) }
+            return !hasMoved && !other.contains { segments[$0.sequence] == Identity($0) }
         }
         defer { suspect = last }
         return suspect.map { last > $0 } ?? false

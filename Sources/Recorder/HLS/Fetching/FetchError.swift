@@ -1,0 +1,33 @@
+/// Why a body could not be had; texts contain no query of an address.
+enum FetchError: Error, Equatable, CustomStringConvertible {
+    case network(String)
+    case timedOut
+    /// An answer other than 200, or 206 to a range.
+    case http(status: Int)
+    /// Fewer or more bytes came than were announced.
+    case truncated(received: Int, announced: Int)
+    case tooLarge(limit: Int)
+    case refusedRedirect(RedirectError)
+    case cancelled
+
+    var description: String {
+        switch self {
+        case .network(let text): text
+        case .timedOut: "timed out"
+        case .http(let status): "HTTP status \(status)"
+        case .truncated(let received, let announced): "\(received) of \(announced) bytes received"
+        case .tooLarge(let limit): "larger than \(limit) bytes"
+        case .refusedRedirect(.tooMany): "too many redirects"
+        case .refusedRedirect(.address(let error)): "redirect: \(error)"
+        case .cancelled: "cancelled"
+        }
+    }
+
+    /// Whether the resource itself is gone, not only out of reach.
+    var isGone: Bool { self == .http(status: 404) || self == .http(status: 410) }
+}
+
+enum RedirectError: Error, Equatable {
+    case tooMany
+    case address(AddressError)
+}

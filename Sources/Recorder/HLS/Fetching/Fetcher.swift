@@ -1,0 +1,72 @@
+import Foundation
+import Posix
+import Synchronization
+
+/// Blocking HTTP GET, one at a time, over connections that are kept between requests and end with it.
+///
+/// - Proxies are those of the environment, as for other programs: `http_proxy`, `https_proxy`, `no_proxy`.
+/// - Servers of `https` must prove themselves to the system's certificates; nothing turns that off.
+/// - Cookies that a server sets go back to it: some networks let nobody have a segment without.
+final class Fetcher: Sendable {
+    /// The bounds of one request.
+    struct Limits: Hashable, Sendable {
+        /// Bytes of the body.
+        var bytes: Int
+        /// From the request to the last byte, redirects included.
+        var timeout: Duration
+        /// How long less than 1000 bytes a second may come; whole seconds.
+        var stall = Duration.seconds(10)
+        var redirects = 10
+    }
+
+    /// Locked while a request is under way: the handles serve one thread.
+    private let transfers: Mutex<Result<Transfers, FetchError>>
+
+    /// `headers` go with every request, wherever it is redirected to.
+    init(headers: [String: String] = [:]) {
+        transfers = Mutex(
+            Result { () throws(FetchError) in try Transfers(headers: headers) }
+        )
+    }
+
+    /// Gets the whole body at `url`.
+    ///
+    /// - Throws: `FetchError`; `.cancelled` as soon as `stop` is requested, unless the body is whole by then.
+    func get(
+        _ url: URL,
+        range: ByteRange? = nil,
+        limits: Limits,
+        until stop: StopSignal
+    ) throws(FetchError) -> FetchedBody {
+        let request = FetchRequest(url: url, range: range, limits: limits)
+        return try transfers.withLock { transfers throws(FetchError) in
+            switch transfers {
+            case .success(let transfers): try transfers.get(request, until: stop)
+            case .failure(let error): throw error
+            }
+        }
+    }
+}
+
+extension Transfers {
+    fileprivate func get(
+        _ request: FetchRequest,
+        until stop: StopSignal
+    ) throws(FetchError) -> FetchedBody {
+        _ = start(request)
+        // The request has a deadline of its own.
+        let never = BootTime(nanoseconds: .max)
+        guard let ended = wait(until: never, or: stop).first else {
+            cancelAll()
+            throw .cancelled
+        }
+        return try ended.result.get()
+    }
+}
+
+/// A body that has arrived whole.
+struct FetchedBody: Equatable, Sendable {
+    let bytes: [UInt8]
+    /// The address after all redirects.
+    let url: URL
+}

@@ -1,0 +1,82 @@
+import CCurl
+import Foundation
+import Posix
+
+/// One request on its way, from address to address.
+struct Transfer {
+    /// How long a body that nobody wants may take, before the connection is given up instead.
+    private static let wasteTime = Duration.milliseconds(500)
+
+    let id: Int
+    let easy: EasyHandle
+    private let request: FetchRequest
+    private let deadline: BootTime
+    private var way: Redirection
+    /// When it is given up; sooner once it is settled.
+    private(set) var end: BootTime
+
+    init(id: Int, _ request: FetchRequest, over easy: EasyHandle) {
+        (self.id, self.request, self.easy) = (id, request, easy)
+        deadline = BootTime.now().advanced(by: request.limits.timeout)
+        way = Redirection(from: request.url, atMost: request.limits.redirects)
+        end = deadline
+    }
+
+    /// Aims the handle at the address that is next.
+    func begin() throws(FetchError) {
+        let exchange = Exchange(limit: request.limits.bytes, range: request.range)
+        try easy.aim(at: way.url, request, timeout: deadline.since(.now()), into: exchange)
+    }
+
+    /// Looks whether the head has told all there is to know.
+    mutating func settle(at now: BootTime) {
+        guard end == deadline, easy.exchange.isSettled else { return }
+        end = min(deadline, now.advanced(by: Self.wasteTime))
+    }
+
+    /// Takes the answer to the latest request; `nil` when it leads to another address, where `begin` goes.
+    ///
+    /// The head's word counts before the end's: of an error page it does not matter whether it is whole.
+    mutating func take(_ result: CURLcode) throws(FetchError) -> FetchedBody? {
+        let exchange = easy.exchange
+        if let refusal = exchange.refusal { throw refusal }
+        if exchange.isSettled, let status = exchange.status {
+            guard Redirection.isMeant(by: status), let location = easy.location else {
+                throw .http(status: status)
+            }
+            try follow(location)
+            return nil
+        }
+        guard result == CURLE_OK || exchange.isComplete else { throw failure(exchange, result) }
+        try checkRange(exchange)
+        return FetchedBody(bytes: exchange.body, url: way.url)
+    }
+
+    private mutating func follow(_ location: String) throws(FetchError) {
+        end = deadline
+        do throws(RedirectError) {
+            try way.follow(location)
+        } catch {
+            throw .refusedRedirect(error)
+        }
+    }
+
+    private func checkRange(_ exchange: Exchange) throws(FetchError) {
+        guard let range = request.range else { return }
+        if exchange.status == 206, easy.firstOfContentRange != range.offset {
+            throw .network("the answer is not the range that was asked for")
+        }
+        guard exchange.body.count == range.count else {
+            throw .truncated(received: exchange.body.count, announced: range.count)
+        }
+    }
+
+    private func failure(_ exchange: Exchange, _ result: CURLcode) -> FetchError {
+        if result == CURLE_OPERATION_TIMEDOUT { return .timedOut }
+        let received = exchange.body.count
+        if exchange.status != nil, let announced = easy.announcedBytes, received < announced {
+            return .truncated(received: received, announced: announced)
+        }
+        return .network(easy.text(of: result))
+    }
+}

@@ -1,0 +1,134 @@
+import CCurl
+import Foundation
+import Posix
+
+/// HTTP GETs over libcurl, several at once, all of them driven by the thread that waits for them.
+///
+/// They share connections and cookies. Redirects are followed here and not by libcurl, since `MediaAddress` has the
+/// rules for them.
+final class Transfers {
+    /// What became of a request.
+    struct Ended {
+        let id: Int
+        let result: Result<FetchedBody, FetchError>
+    }
+
+    private let headers: [String: String]
+    private let cookies: CookieShare
+    private let multi: MultiHandle
+    /// Handles that wait for their next request.
+    private var idle: [EasyHandle] = []
+    private var underWay: [Transfer] = []
+    /// Requests that could not even be made.
+    private var stillborn: [Ended] = []
+    private var latestID = 0
+
+    /// `headers` go with every request, wherever it is redirected to.
+    init(headers: [String: String]) throws(FetchError) {
+        self.headers = headers
+        cookies = try CookieShare()
+        multi = try MultiHandle()
+    }
+
+    deinit {
+        for transfer in underWay { multi.remove(transfer.easy) }
+    }
+
+    /// Starts a request; `wait` tells what became of it, under the number that this gives it.
+    func start(_ request: FetchRequest) -> Int {
+        latestID += 1
+        do throws(FetchError) {
+            let transfer = Transfer(id: latestID, request, over: try takeHandle())
+            try begin(transfer)
+            underWay.append(transfer)
+        } catch {
+            stillborn.append(Ended(id: latestID, result: .failure(error)))
+        }
+        return latestID
+    }
+
+    /// Ends all that is under way.
+    func cancelAll() {
+        for transfer in underWay { multi.remove(transfer.easy) }
+        idle += underWay.map(\.easy)
+        (underWay, stillborn) = ([], [])
+    }
+
+    /// Waits until requests have ended, `deadline`, or `stop`; never for what has ended already.
+    func wait(until deadline: BootTime, or stop: StopSignal) -> [Ended] {
+        while true {
+            do throws(FetchError) {
+                var ended = stillborn
+                stillborn = []
+                for (identity, code) in try multi.perform() { ended += end(of: identity, code) }
+                let now = BootTime.now()
+                ended += endOverdue(at: now)
+                if !ended.isEmpty || stop.isRequested || now >= deadline { return ended }
+                let next = underWay.map(\.end).min().map { min($0, deadline) } ?? deadline
+                try multi.wait(for: next.since(now), or: stop.readableDescriptor)
+            } catch {
+                return failAll(error)
+            }
+        }
+    }
+}
+
+extension Transfers {
+    private func takeHandle() throws(FetchError) -> EasyHandle {
+        if let easy = idle.popLast() { return easy }
+        return try EasyHandle(headers: headers, cookies: cookies)
+    }
+
+    private func begin(_ transfer: Transfer) throws(FetchError) {
+        try transfer.begin()
+        try multi.add(transfer.easy)
+    }
+
+    private func end(of identity: UInt, _ code: CURLcode) -> [Ended] {
+        let index = underWay.firstIndex { $0.easy.identity == identity }
+        return index.map { end(at: $0, code) } ?? []
+    }
+
+    private func endOverdue(at now: BootTime) -> [Ended] {
+        var ended: [Ended] = []
+        for index in underWay.indices.reversed() {
+            underWay[index].settle(at: now)
+            if now >= underWay[index].end { ended += end(at: index, CURLE_OPERATION_TIMEDOUT) }
+        }
+        return ended
+    }
+
+    /// Takes the answer of a transfer; one that was redirected goes on.
+    private func end(at index: Int, _ code: CURLcode) -> [Ended] {
+        var transfer = underWay.remove(at: index)
+        // Closes the connection, unless the answer has come to its end.
+        multi.remove(transfer.easy)
+        transfer.easy.boundCookies()
+        let result = Result { () throws(FetchError) -> FetchedBody? in
+            if let body = try transfer.take(code) { return body }
+            try begin(transfer)
+            return nil
+        }
+        switch result {
+        case .success(nil): underWay.append(transfer)
+        case .success(let body?): return [retire(transfer, .success(body))]
+        case .failure(let error): return [retire(transfer, .failure(error))]
+        }
+        return []
+    }
+
+    private func retire(
+        _ transfer: Transfer,
+        _ result: Result<FetchedBody, FetchError>
+    ) -> Ended {
+        transfer.easy.forget()
+        idle.append(transfer.easy)
+        return Ended(id: transfer.id, result: result)
+    }
+
+    private func failAll(_ error: FetchError) -> [Ended] {
+        let failed = underWay.map { Ended(id: $0.id, result: .failure(error)) }
+        cancelAll()
+        return failed
+    }
+}

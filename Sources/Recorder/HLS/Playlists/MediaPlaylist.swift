@@ -1,0 +1,100 @@
+import Foundation
+
+/// A media playlist (RFC 8216, section 4.3.3), as far as a recorder needs it.
+struct MediaPlaylist: Equatable, Sendable {
+    /// The most that a segment lasts, and the measure of how often to reload.
+    var targetDuration = Duration.zero
+    /// Number of the first segment.
+    var mediaSequence: UInt64 = 0
+    var discontinuitySequence: UInt64 = 0
+    /// Whether `EXT-X-ENDLIST` says that nothing will be added.
+    var hasEnded = false
+    /// `EXT-X-START`: where its author would begin; a negative offset counts from the end.
+    var startOffset: Duration?
+    var segments: [MediaSegment] = []
+}
+
+/// A segment that a playlist names.
+struct MediaSegment: Equatable, Sendable {
+    /// `EXT-X-MEDIA-SEQUENCE` plus the place in the playlist.
+    var sequence: UInt64 = 0
+    /// Absolute, `http` or `https`.
+    var url: URL
+    /// `nil` for the whole resource.
+    var range: ByteRange?
+    var duration: Duration
+    var title: String = ""
+    /// Whether `EXT-X-DISCONTINUITY` comes before it: other encoding, or other time stamps.
+    var isDiscontinuous = false
+    /// Whether `EXT-X-GAP` says that its media does not exist.
+    var isGap = false
+    /// `EXT-X-PROGRAM-DATE-TIME`, as written.
+    var programDateTime: String?
+    /// `nil` when it is not encrypted.
+    var key: SegmentKey?
+    /// What a decoder needs before it: the header of fragmented MP4.
+    var map: InitializationSection?
+}
+
+/// Part of a resource.
+struct ByteRange: Hashable, Sendable {
+    let offset: Int
+    /// At least 1.
+    let count: Int
+
+    var end: Int { offset + count }
+
+    /// `nil` where the range is empty, or reaches beyond what a file can hold.
+    init?(offset: Int, count: Int) {
+        guard offset >= 0, count > 0, !offset.addingReportingOverflow(count).overflow else {
+            return nil
+        }
+        (self.offset, self.count) = (offset, count)
+    }
+
+    /// Reads `count`, or `count@offset`; without an offset it begins at `start`.
+    init?(_ text: Substring, from start: Int?) {
+        let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let count = parts.first.flatMap({ decimal($0) }) else { return nil }
+        guard let offset = parts.count == 2 ? decimal(parts[1]) : start else { return nil }
+        self.init(offset: offset, count: count)
+    }
+}
+
+/// A decimal integer of digits alone (RFC 8216, section 4.2).
+func decimal(_ text: some StringProtocol) -> Int? {
+    text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? Int(text) : nil
+}
+
+/// `EXT-X-MAP`.
+struct InitializationSection: Hashable, Sendable {
+    let url: URL
+    let range: ByteRange?
+    let key: SegmentKey?
+}
+
+/// `EXT-X-KEY` of `METHOD=AES-128`, its key as it is (`KEYFORMAT="identity"`).
+struct SegmentKey: Hashable, Sendable {
+    static let byteCount = 16
+
+    /// Where the key's 16 bytes are.
+    let url: URL
+    /// 16 bytes; `nil` when each segment's number is meant.
+    let initializationVector: [UInt8]?
+
+    /// The vector for the segment of this number (RFC 8216, section 5.2).
+    func initializationVector(for sequence: UInt64) -> [UInt8] {
+        initializationVector
+            ?? [UInt8](repeating: 0, count: 8)
+            + stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: sequence >> $0) }
+    }
+
+    /// Reads `0x` and up to 32 hexadecimal digits, as 16 bytes.
+    static func initializationVector(_ text: String) -> [UInt8]? {
+        guard text.hasPrefix("0x") || text.hasPrefix("0X") else { return nil }
+        let digits = text.dropFirst(2).map(\.hexDigitValue)
+        guard (1...32).contains(digits.count), !digits.contains(nil) else { return nil }
+        let padded = [Int](repeating: 0, count: 32 - digits.count) + digits.compactMap(\.self)
+        return stride(from: 0, to: 32, by: 2).map { UInt8(padded[$0] << 4 | padded[$0 + 1]) }
+    }
+}

@@ -1,0 +1,200 @@
+import Foundation
+
+/// Reads a media playlist, line by line.
+struct MediaPlaylistParser {
+    private let base: URL
+    private let limits: Playlist.Limits
+    private var lines: PlaylistLines
+    private var playlist = MediaPlaylist()
+    private var targetDuration: Duration?
+    private var next = NextSegment()
+    private var encryption = EncryptionState()
+    private var map: InitializationSection?
+
+    static func parse(
+        _ lines: PlaylistLines,
+        from base: URL,
+        limits: Playlist.Limits
+    ) throws(PlaylistError) -> MediaPlaylist {
+        var parser = MediaPlaylistParser(lines: lines, base: base, limits: limits)
+        while let line = try parser.lines.next() {
+            switch line {
+            case .tag(let tag, let value): try parser.takeTag(tag, value)
+            case .address(let address): try parser.takeAddress(address)
+            }
+        }
+        return try parser.finish()
+    }
+
+    private init(lines: PlaylistLines, base: URL, limits: Playlist.Limits) {
+        (self.lines, self.base, self.limits) = (lines, base, limits)
+    }
+
+    private mutating func takeTag(_ tag: String, _ value: Substring) throws(PlaylistError) {
+        switch tag {
+        case "EXTINF": try takeDuration(value)
+        case "EXT-X-TARGETDURATION": targetDuration = try parsed(value, of: tag, as: seconds)
+        case "EXT-X-MEDIA-SEQUENCE":
+            playlist.mediaSequence = try parsed(value, of: tag) { UInt64($0) }
+        case "EXT-X-DISCONTINUITY-SEQUENCE":
+            playlist.discontinuitySequence = try parsed(value, of: tag) { UInt64($0) }
+        case "EXT-X-KEY": try takeKey(value)
+        case "EXT-X-MAP": try takeMap(value)
+        case "EXT-X-BYTERANGE": next.range = value
+        case "EXT-X-DISCONTINUITY": next.isDiscontinuous = true
+        case "EXT-X-GAP": next.isGap = true
+        case "EXT-X-PROGRAM-DATE-TIME": next.programDateTime = String(value)
+        case "EXT-X-START": playlist.startOffset = try parsed(value, of: tag, as: startOffset)
+        case "EXT-X-ENDLIST": playlist.hasEnded = true
+        case "EXT-X-I-FRAMES-ONLY": throw lines.error(.unsupported(.iFramesOnly))
+        case "EXT-X-DEFINE": throw lines.error(.unsupported(.variables))
+        case "EXT-X-SKIP": throw lines.error(.unaskedDelta)
+        case _ where Playlist.masterTags.contains(tag): throw lines.error(.mixedKinds(tag: tag))
+        // RFC 8216, section 6.3.1: unknown tags are ignored; so are those of low latency, whose parts come again as
+        // whole segments.
+        default: break
+        }
+    }
+
+    /// `EXTINF:duration,title`; the comma is left out by some.
+    private mutating func takeDuration(_ value: Substring) throws(PlaylistError) {
+        let comma = value.utf8.firstIndex(of: UInt8(ascii: ",")) ?? value.endIndex
+        next.duration = try parsed(value[..<comma], of: "EXTINF", as: seconds)
+        next.title = String(value[comma...].dropFirst())
+    }
+
+    private mutating func takeAddress(_ address: String) throws(PlaylistError) {
+        guard playlist.segments.count < limits.segments else {
+            throw lines.error(.tooManySegments(limit: limits.segments))
+        }
+        guard let duration = next.duration else { throw lines.error(.durationMissing) }
+        var segment = MediaSegment(url: try resolve(address), duration: duration)
+        segment.range = try range(of: segment.url)
+        (segment.title, segment.programDateTime) = (next.title, next.programDateTime)
+        (segment.isDiscontinuous, segment.isGap) = (next.isDiscontinuous, next.isGap)
+        segment.key = try key()
+        segment.map = map
+        playlist.segments.append(segment)
+        next = NextSegment()
+    }
+
+    /// Numbers the segments; only now is it known where to begin.
+    private consuming func finish() throws(PlaylistError) -> MediaPlaylist {
+        guard let targetDuration else {
+            throw PlaylistError(line: 0, reason: .targetDurationMissing)
+        }
+        playlist.targetDuration = targetDuration
+        let count = UInt64(playlist.segments.count)
+        guard playlist.mediaSequence <= .max - count else {
+            throw PlaylistError(line: 0, reason: .badValue(tag: "EXT-X-MEDIA-SEQUENCE"))
+        }
+        for index in playlist.segments.indices {
+            playlist.segments[index].sequence = playlist.mediaSequence + UInt64(index)
+        }
+        return playlist
+    }
+}
+
+extension MediaPlaylistParser {
+    private mutating func takeKey(_ value: Substring) throws(PlaylistError) {
+        let tag = "EXT-X-KEY"
+        let attributes = try parsed(value, of: tag) { AttributeList($0) }
+        switch (attributes["METHOD"], attributes["KEYFORMAT"] ?? "identity") {
+        case (nil, _): throw lines.error(.badValue(tag: tag))
+        case ("NONE", _): encryption = EncryptionState()
+        case ("AES-128", "identity"): encryption.key = try aesKey(attributes)
+        // Another key format may stand beside a plain key, and be the same key in another wrapping.
+        case ("AES-128", _): encryption.isForeign = true
+        case (_, "identity"): (encryption.key, encryption.isForeign) = (nil, true)
+        default: encryption.isForeign = true
+        }
+    }
+
+    private func aesKey(_ attributes: AttributeList) throws(PlaylistError) -> SegmentKey {
+        let tag = "EXT-X-KEY"
+        guard let reference = attributes["URI"] else { throw lines.error(.badValue(tag: tag)) }
+        let vector = attributes["IV"].map(SegmentKey.initializationVector)
+        // Present and unreadable is not the same as absent.
+        if case .some(nil) = vector { throw lines.error(.badValue(tag: tag)) }
+        return SegmentKey(url: try resolve(reference), initializationVector: vector ?? nil)
+    }
+
+    /// The key of the segment that is being read.
+    private func key() throws(PlaylistError) -> SegmentKey? {
+        guard encryption.key != nil || !encryption.isForeign else {
+            throw lines.error(.unsupported(.encryption))
+        }
+        return encryption.key
+    }
+
+    private mutating func takeMap(_ value: Substring) throws(PlaylistError) {
+        let tag = "EXT-X-MAP"
+        let attributes = try parsed(value, of: tag) { AttributeList($0) }
+        guard let reference = attributes["URI"] else { throw lines.error(.badValue(tag: tag)) }
+        let range: ByteRange? =
+            if let text = attributes["BYTERANGE"] {
+                try parsed(text[...], of: tag) { ByteRange($0, from: nil) }
+            } else { nil }
+        // A section has no number to take the vector from: RFC 8216, section 4.3.2.5, demands one.
+        if let key = encryption.key, key.initializationVector == nil {
+            throw lines.error(.badValue(tag: tag))
+        }
+        map = InitializationSection(url: try resolve(reference), range: range, key: try key())
+    }
+
+    /// A range without an offset begins where that of the segment before ends, in the same resource.
+    private func range(of url: URL) throws(PlaylistError) -> ByteRange? {
+        guard let text = next.range else { return nil }
+        let previous = playlist.segments.last.flatMap { $0.url == url ? $0.range : nil }
+        return try parsed(text, of: "EXT-X-BYTERANGE") { ByteRange($0, from: previous?.end) }
+    }
+
+    private func resolve(_ reference: String) throws(PlaylistError) -> URL {
+        do throws(AddressError) {
+            return try MediaAddress.resolve(reference, at: base)
+        } catch {
+            throw lines.error(.addressRefused(error))
+        }
+    }
+
+    private func parsed<Value>(
+        _ text: Substring,
+        of tag: String,
+        as parse: (Substring) -> Value?
+    ) throws(PlaylistError) -> Value {
+        guard let value = parse(text) else { throw lines.error(.badValue(tag: tag)) }
+        return value
+    }
+}
+
+/// What the tags have said so far of the segment whose address follows.
+private struct NextSegment {
+    var duration: Duration?
+    var title = ""
+    var range: Substring?
+    var isDiscontinuous = false
+    var isGap = false
+    var programDateTime: String?
+}
+
+/// How segments are encrypted from here on: a segment can be had by any of the keys that stand for it.
+private struct EncryptionState {
+    var key: SegmentKey?
+    /// Whether there is a key that this recorder cannot use.
+    var isForeign = false
+}
+
+private func startOffset(_ value: Substring) -> Duration? {
+    guard let text = AttributeList(value)?["TIME-OFFSET"] else { return nil }
+    guard text.first == "-" else { return seconds(text[...]) }
+    return seconds(text.dropFirst()).map { .zero - $0 }
+}
+
+/// A decimal number of seconds, up to a million; nothing else that `Double` reads, such as `nan` or `1e9`.
+private func seconds(_ text: Substring) -> Duration? {
+    let isDecimal = text.utf8.allSatisfy { byte in
+        byte == UInt8(ascii: ".") || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+    }
+    guard isDecimal, let value = Double(text), value <= 1_000_000 else { return nil }
+    return .milliseconds(Int((value * 1000).rounded()))
+}

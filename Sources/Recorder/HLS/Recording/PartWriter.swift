@@ -1,0 +1,34 @@
+import Posix
+
+/// Puts segments into parts: each part is of one encoding, and plays by itself.
+struct PartWriter {
+    private let sink: any MediaSink
+    /// What the part under way began with; `nil` before the first.
+    private var current: (container: MediaContainer, header: [UInt8]?)?
+    /// Whether a break has come since the latest segment that was written.
+    private var isBroken = false
+
+    init(into sink: any MediaSink) {
+        self.sink = sink
+    }
+
+    /// Takes note of a break that came with a segment which is not written.
+    mutating func skip(_ segment: MediaSegment) {
+        isBroken = isBroken || segment.isDiscontinuous
+    }
+
+    /// Writes a segment; after a break, or with another header, into a part of its own.
+    mutating func write(_ unit: MediaUnit, of segment: MediaSegment) throws(SystemError) {
+        let isSame = current.map { $0.container == unit.container && $0.header == unit.header }
+        if isBroken || segment.isDiscontinuous || isSame != true {
+            try begin(unit)
+        }
+        try sink.append(unit.media.span)
+    }
+
+    private mutating func begin(_ unit: MediaUnit) throws(SystemError) {
+        try sink.beginPart(unit.container)
+        (current, isBroken) = ((unit.container, unit.header), false)
+        if let header = unit.header { try sink.append(header.span) }
+    }
+}
