@@ -87,6 +87,7 @@ package enum SpawnError: Error, Equatable {
 extension ChildStatus {
     fileprivate static func reaping(_ identifier: pid_t) -> ChildStatus {
         var status: CInt = 0
+        defer { OwnChildren.withLock { _ = $0.remove(identifier) } }
         do throws(SystemError) {
             try retrying("waitpid") { unsafe waitpid(identifier, &status, 0) }
         } catch {

@@ -9,13 +9,13 @@ import Synchronization
 /// programs started under one lock. That cannot help against descriptors which others make meanwhile, such as
 /// accepted connections; those the child closes before it becomes the program, see `closeInherited`.
 enum Spawner {
-    private static let lock = Mutex(())
-
     static func spawn(_ arguments: [String]) throws(SpawnError) -> ChildProcess {
         guard let program = arguments.first else { throw .notFound(program: "") }
-        return try lock.withLock { _ throws(SpawnError) in
+        return try OwnChildren.withLock { own throws(SpawnError) in
             do throws(SystemError) {
-                return try spawnLocked(arguments)
+                let child = try spawnLocked(arguments)
+                own.insert(child.identifier)
+                return child
             } catch {
                 throw SpawnError(error, program: program)
             }
@@ -105,5 +105,18 @@ extension SpawnError {
         case EACCES: self = .notExecutable(program: program)
         default: self = .system(error)
         }
+    }
+}
+
+/// The children that this process started and has not reaped; nobody else may.
+///
+/// Locked while one is started, too: a child that ends at once must not be taken for an orphan.
+enum OwnChildren {
+    private static let identifiers = Mutex<Set<pid_t>>([])
+
+    static func withLock<Value: ~Copyable, E: Error>(
+        _ body: (inout Set<pid_t>) throws(E) -> Value
+    ) throws(E) -> Value {
+        try identifiers.withLock { own throws(E) in try body(&own) }
     }
 }

@@ -52,6 +52,7 @@ struct Recorder: ~Copyable {
         context.publisher.enter(.recording)
         while true {
             if !roster.isStuck(at: .now()) { context.publisher.heartbeat() }
+            Orphans.reap()  // Of the programs that streams start, when this is process 1.
             let next = BootTime.now().advanced(by: .seconds(1))
             guard let signal = try loop.wait(until: next) else { continue }
             var shutdown = Shutdown(plan, roster, context, loop)

@@ -142,7 +142,7 @@ extension CommandRun {
 
 /// What one `read(2)` of a pipe brought.
 private struct PipeBuffer {
-    private var storage = [UInt8](repeating: 0, count: 256 << 10)
+    private var storage = [UInt8](repeating: 0, count: 64 << 10)
     private var count = 0
 
     var isEmpty: Bool { count == 0 }

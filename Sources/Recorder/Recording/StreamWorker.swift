@@ -53,9 +53,9 @@ final class StreamWorker: Sendable {
     private func run() {
         var pause = Backoff()
         repeat {
-            let sink = WorkerSink(worker: self)
-            record(into: sink)
-            if sink.recording != nil { pause = Backoff() }
+            let start = BootTime.now()
+            record(into: WorkerSink(worker: self))
+            pause.ran(for: BootTime.now().since(start))
         } while !stop.wait(until: BootTime.now().advanced(by: pause.next()))
         state.withLock { $0.hasEnded = true }
         context.wakeup.wake()
@@ -158,12 +158,19 @@ private final class WorkerSink: MediaSink {
     }
 }
 
-/// Pauses between attempts: half a second, doubled up to half a minute.
+/// Pauses between attempts: half a second, doubled up to half a minute; they begin anew once a source has run for a while.
+///
+/// A source that delivers a little and fails would otherwise leave two files a second.
 struct Backoff {
-    private var pause = Duration.milliseconds(500)
+    private static let first = Duration.milliseconds(500)
+    private var pause = first
 
     mutating func next() -> Duration {
         defer { pause = min(pause * 2, .seconds(30)) }
         return pause
+    }
+
+    mutating func ran(for time: Duration) {
+        if time >= .seconds(10) { pause = Self.first }
     }
 }

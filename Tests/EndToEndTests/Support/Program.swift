@@ -33,6 +33,8 @@ final class Program {
 
     var isRunning: Bool { process.isRunning }
 
+    var identifier: Int32 { process.processIdentifier }
+
     func signal(_ signal: Int32) { Foundation.kill(process.processIdentifier, signal) }
 
     /// Ends it at once.
@@ -75,7 +77,7 @@ final class Program {
     }
 
     /// The package's own programs stand beside the tests.
-    private static func locate(_ name: String) -> URL {
+    static func locate(_ name: String) -> URL {
         let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         let own = tests.deletingLastPathComponent().appendingPathComponent(name)
         guard FileManager.default.isExecutableFile(atPath: own.path) else {

@@ -193,9 +193,8 @@ struct HLSFormsTests {
             let turn = names.utf8.firstIndex(of: path.utf8.dropFirst().first ?? 0)
             let place = turn.map { names.utf8.distance(from: names.startIndex, to: $0) } ?? 0
             usleep(UInt32(20_000 * (2 - place % 3)))
-            var reply = media(path)
-            reply.whenSent = { busy.subtract(1, ordering: .relaxed) }
-            return reply
+            busy.subtract(1, ordering: .relaxed)
+            return media(path)
         }
         let outcome = await run(server)
         #expect(outcome.result == .success(.finished))

@@ -26,10 +26,45 @@ struct HLSLiveTests {
         let outcome = await run(source, until: stop)
         #expect(outcome.result == .success(.finished))
         #expect(outcome.collected.missed == [])
-        #expect(outcome.collected.bytes == (try segmentsOnDisk()))
+        #expect(outcome.collected.bytes == (try segmentsOnDisk(".ts")))
         #expect(try complaintsOfDecoder(about: outcome.collected.bytes) == "")
         let status = encoder.wait()
         #expect(status == .code(0))
+    }
+
+    @Test("a live stream of fragmented MP4 likewise, its header first")
+    func fragmented() async throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let encoder = try encode(seconds: 5, ["-hls_segment_type", "fmp4"])
+        let server = try fileServer()
+        let source = HLSSource(url: server.url("/live.m3u8"), log: lines.append)
+        let outcome = await run(source, until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.missed == [])
+        #expect(outcome.collected.parts.map(\.container) == [.fragmentedMP4])
+        let header = Array(try Data(contentsOf: directory.appending(path: "init.mp4")))
+        #expect(outcome.collected.bytes == header + (try segmentsOnDisk(".ts")))
+        #expect(try complaintsOfDecoder(about: outcome.collected.bytes) == "")
+        _ = encoder.hasExited()
+    }
+
+    @Test("a live stream that ffmpeg encrypts decodes without an error")
+    func encrypted() async throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let key = directory.appending(path: "key")
+        try Data("sixteen bytes ok".utf8).write(to: key)
+        let information = directory.appending(path: "information")
+        try Data("key\n\(key.path)\n".utf8).write(to: information)
+        let encoder = try encode(seconds: 5, ["-hls_key_info_file", information.path])
+        let server = try fileServer()
+        let source = HLSSource(url: server.url("/live.m3u8"), log: lines.append)
+        let outcome = await run(source, until: stop)
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.missed == [])
+        #expect(server.requests.count { $0 == "/key" } == 1)
+        #expect(try complaintsOfDecoder(about: outcome.collected.bytes) == "")
+        #expect(outcome.collected.bytes != (try segmentsOnDisk(".ts")))
+        _ = encoder.hasExited()
     }
 
     @Test("a live stream stopped in its middle leaves what decodes without an error")
@@ -51,7 +86,7 @@ struct HLSLiveTests {
     }
 
     /// Encodes a moving picture and a tone in real time, in segments of one second, a window of four.
-    private func encode(seconds: Int) throws -> ChildProcess {
+    private func encode(seconds: Int, _ form: [String] = []) throws -> ChildProcess {
         let input = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25"]
         let tone = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]
         let video = ["-c:v", "libx264", "-preset", "ultrafast", "-threads", "1", "-g", "25"]
@@ -63,7 +98,7 @@ struct HLSLiveTests {
         ]
         let head = ["ffmpeg", "-v", "error", "-nostdin", "-re"]
         return try ChildProcess.spawn(
-            head + input + ["-re"] + tone + video + audio + output + names
+            head + input + ["-re"] + tone + video + audio + output + form + names
         )
     }
 
@@ -76,8 +111,8 @@ struct HLSLiveTests {
         }
     }
 
-    private func segmentsOnDisk() throws -> [UInt8] {
-        let names = try FileSystem.entries(of: directory.path).filter { $0.hasSuffix(".ts") }
+    private func segmentsOnDisk(_ suffix: String) throws -> [UInt8] {
+        let names = try FileSystem.entries(of: directory.path).filter { $0.hasSuffix(suffix) }
         return try names.flatMap { try Data(contentsOf: directory.appending(path: $0)) }
     }
 
@@ -85,7 +120,7 @@ struct HLSLiveTests {
     private func complaintsOfDecoder(about media: [UInt8]) throws -> String {
         let file = directory.appending(path: "recording")
         try Data(media).write(to: file)
-        let options = ["-v", "error", "-nostdin", "-i", file.path, "-f", "null", "-"]
+        let options = ["-v", "error", "-xerror", "-nostdin", "-i", file.path, "-f", "null", "-"]
         var decoder = try ChildProcess.spawn(["ffmpeg"] + options)
         var text: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
