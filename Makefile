@@ -1,4 +1,4 @@
-.PHONY: help setup build demo test bench fuzz lint clean
+.PHONY: help setup build demo test bench fuzz lint generate clean
 
 help: ## lists what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -23,6 +23,9 @@ fuzz: setup ## feeds mutated bytes to all that strangers can send, a minute each
 
 lint: ## checks the form of Swift code and shell scripts
 	@tools/lint.sh
+
+generate: setup ## writes the dashboards and the PrometheusRule anew from their sources
+	@.venv/bin/python tools/generate.py
 
 clean: ## removes what was built
 	rm -rf .build

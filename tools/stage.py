@@ -8,9 +8,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
-from programs import program
+from programs import ROOT, program
 
 RECORDER = "cam"
 # Ends only when it is killed or nobody reads it: the phase "recordings" lasts about four seconds.
@@ -94,7 +95,8 @@ class Stage:
             "streams": [{"name": "slow", "source": {"type": "command", "argv": argv}}],
         })
         self.write("prometheus.yml", {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(ROOT / "prometheus" / f"streamvault-{kind}.yml") for kind in ("rules", "alerts")],
             "scrape_configs": [{
                 "job_name": "streamvault",
                 "static_configs": [{"targets": [pod.address for pod in self.pods]}],
@@ -142,6 +144,23 @@ class Stage:
 
     def await_value(self, expression, wanted, seconds=15):
         wait_for(f"{expression} = {wanted}", seconds, lambda: self.value(expression) == wanted)
+
+    def await_evaluation(self):
+        """Waits until every rule has been evaluated after now, on what is stored now."""
+        now = time.time()
+
+        def evaluated():
+            groups = json.loads(fetch(f"http://{self.prometheus_address}/api/v1/rules"))["data"]["groups"]
+            # To the nanosecond, which is more than Python reads.
+            times = [re.sub(r"\.\d+", "", group["lastEvaluation"]) for group in groups if group["interval"] <= 1]
+            return all(datetime.fromisoformat(text).timestamp() > now for text in times)
+
+        wait_for("the evaluation of the rules", 20, evaluated)
+
+    def alerts(self):
+        """The names of the alerts that have fired in the last hour."""
+        fired = self.query('count by (alertname) (last_over_time(ALERTS{alertstate="firing"}[1h]))')
+        return {labels["alertname"] for labels, _ in fired}
 
     def logged_phases(self):
         """What the recorder wrote into its log about its last shutdown: {phase: seconds}."""

@@ -22,4 +22,5 @@ run_tests --skip EndToEndTests
 run_tests --filter EndToEndTests
 tools/check_load.py
 .venv/bin/python tools/check_kubernetes.py
-.venv/bin/python tools/check_dashboard.py
+.venv/bin/python tools/generate.py --check
+.venv/bin/python tools/check_monitoring.py

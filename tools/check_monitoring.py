@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Checks grafana/ on the real thing: recorders are shut down before the eyes of a real Prometheus.
+"""Checks grafana/ and prometheus/ on the real thing: recorders are shut down before the eyes of a real Prometheus.
 
-Every query of the dashboard is asked while a shutdown runs, after it was killed, after one that
-ended by itself, when the pod is gone, and when the next one is there. Needs `prometheus` in the
-PATH; the programs in .build/debug, or where STREAMVAULT_BIN says. Takes half a minute.
+Every query of the dashboards is asked while a shutdown runs, after it was killed, after one that
+ended by itself, when the pod is gone, and when the next one is there; and the alerts must have
+fired that belong to what happened, and no other. Needs `prometheus` and `promtool` in the PATH;
+the programs in .build/debug, or where STREAMVAULT_BIN says. Takes half a minute.
 `--show` prints what every panel showed.
 """
 
@@ -14,7 +15,8 @@ import sys
 import tempfile
 import time
 
-from dashboard import Dashboard, check_colours, check_names, lint
+import rules
+from board import Dashboard, check_colours, check_names, expect_known, lint
 from programs import ROOT, Report
 from stage import RECORDER, Stage, wait_for
 
@@ -27,6 +29,13 @@ LAST = ["Last shutdown by phase", "Last outcome", "Last shutdown", "Last duratio
         "Grace period used", "Abandoned recordings"]
 
 
+# What an idle, healthy recorder does not show.
+QUIET = {
+    "Playlist errors", "Finalize and catalogue errors", "Finalize duration", "Catalogue",
+    "Segments that cannot be read",
+}
+
+
 def shown_by(board, stage):
     """What every panel shows now: {title: {legend: value}}."""
     shown = {}
@@ -34,15 +43,20 @@ def shown_by(board, stage):
         series = shown.setdefault(panel["title"], {})
         for target, query in zip(panel["targets"], board.queries_of(panel), strict=True):
             for labels, value in stage.query(query.filled(RECORDER)):
-                legend = re.sub(
-                    r"\{\{(\w+)\}\}", lambda name: labels.get(name[1], ""), target["legendFormat"]
-                )
+                legend = legend_of(target, labels)
                 expect(legend not in series, f"{panel['title']}: {legend} twice")
                 series[legend] = value
     return shown
 
 
-def rehearse(stage, board):
+def legend_of(target, labels):
+    """The name of a series; in a table, its query and its row."""
+    if target["format"] == "table":
+        return " ".join([target["refId"], *(f"{key}={value}" for key, value in sorted(labels.items()))])
+    return re.sub(r"\{\{(\w+)\}\}", lambda name: labels.get(name[1], ""), target["legendFormat"])
+
+
+def rehearse(stage, boards):
     """Plays two pods' lives and stops, with its name, at each moment worth a look."""
     first, second = stage.pods
     up = f'streamvault_recorder_up{{instance="{first.address}"}}'
@@ -51,8 +65,11 @@ def rehearse(stage, board):
     exporter, recorder = first.start_exporter(), first.start_recorder()
     stage.start_prometheus()
     wait_for("the recording", 10, lambda: "streamvault_recording_written_bytes" in first.page())
-    check_names(board, first.page(), expect)
-    check_colours(board, first.page(), expect)
+    for board in boards.values():
+        check_names(board, first.page(), expect)
+    check_colours(boards["shutdown"], first.page(), expect)
+    for query in rules.queries():
+        expect_known(query, first.page(), expect)
     wait_for("Prometheus", 20, lambda: stage.value(active) == 1)
     stage.await_value(f"min(count_over_time({up}[1h])) >= bool 3", 1)
     yield "before"
@@ -158,36 +175,81 @@ def check_next(gone, following, crashed):
     check_ends(crashed, "crashed", "crashed", "killed", *gone["Last outcome"])
 
 
+def check_recorder_board(shown):
+    """At work, no panel is empty that an idle, healthy recorder fills."""
+    for title, series in shown.items():
+        expect(bool(series) != (title in QUIET), f"recorder at work: {title} shows {series}")
+    expect(shown["Longest without media"]["silent for"] < 10, "recorder at work: stalled")
+    expect(0 < shown["Disk free"]["free"] <= 1, f"recorder at work: {shown['Disk free']}")
+
+
+def check_table(shown, when, *outcomes):
+    """Each pod that a run ended in has a row, which every query has something for."""
+    cells = shown["Last end of every recorder"]
+    seen = sorted(re.findall(r"streamvault_last_shutdown_outcome=(\w+)", " ".join(cells)))
+    expect(seen == sorted(outcomes), f"{when}: table of outcomes {seen}")
+    letters = [cell[0] for cell in cells]
+    expect(all(letters.count(letter) == len(outcomes) for letter in "ABCDEF"), f"{when}: table {letters}")
+
+
+def check_alerts(fired, outcome):
+    """What has fired by the end of each moment."""
+    killed = {"StreamVaultShutdownKilled", "StreamVaultRecordingsAbandoned"}
+    ended = killed | ({"StreamVaultShutdownDegraded"} if outcome == "degraded" else set())
+    wanted = {
+        "before": set(), "during": set(), "killed": killed, "after": ended, "gone": ended, "next pod": ended,
+        "crashed": ended | {"StreamVaultRecorderCrashed"},
+    }
+    for moment, alerts in wanted.items():
+        expect(fired[moment] == alerts, f"{moment}: alerts {sorted(fired[moment])}, not {sorted(alerts)}")
+
+
+def watch(stage, boards):
+    """What the panels showed and which alerts had fired, by moment; and what the recorder logged."""
+    moments, fired, logged = {}, {}, {}
+    for moment in rehearse(stage, boards):
+        stage.await_evaluation()
+        moments[moment] = {name: shown_by(board, stage) for name, board in boards.items()}
+        fired[moment] = stage.alerts()
+        if moment == "after":
+            logged = stage.logged_phases()
+    return moments, fired, logged
+
+
 def main():
-    board = Dashboard(ROOT / "grafana" / "streamvault-shutdown.json")
-    lint(board, expect)
-    report.end_if_wrong("grafana")
-    moments = {}
+    boards = {name: Dashboard(ROOT / "grafana" / f"streamvault-{name}.json") for name in ("shutdown", "recorder")}
+    for board in boards.values():
+        lint(board, expect)
+    rules.lint(expect)
+    report.end_if_wrong("monitoring")
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(folder, pods=2)
         try:
-            for moment in rehearse(stage, board):
-                moments[moment] = shown_by(board, stage)
-                if moment == "after":
-                    logged = stage.logged_phases()
+            moments, fired, logged = watch(stage, boards)
         except (TimeoutError, ValueError) as error:
             expect(False, str(error))
-            report.end("grafana")
+            report.end("monitoring")
         finally:
             stage.stop_all()
     if "--show" in sys.argv:
         print(json.dumps(moments, indent=1))
-    check_before(moments["before"])
-    check_during(moments["during"])
-    check_killed(moments["killed"])
-    check_stopped(moments["after"], "after", logged)
-    check_stopped(moments["gone"], "gone", logged)
-    expect(list(moments["after"]["Recorder"]) == ["stopped"], "after: not stopped")
-    expect(moments["after"]["Shutdown in progress"] == {"in progress": 0}, "after: in progress")
+    shown = {moment: panels["shutdown"] for moment, panels in moments.items()}
+    check_recorder_board(moments["before"]["recorder"])
+    check_before(shown["before"])
+    check_during(shown["during"])
+    check_killed(shown["killed"])
+    check_stopped(shown["after"], "after", logged)
+    check_stopped(shown["gone"], "gone", logged)
+    expect(list(shown["after"]["Recorder"]) == ["stopped"], "after: not stopped")
+    expect(shown["after"]["Shutdown in progress"] == {"in progress": 0}, "after: in progress")
     for title in NOW:
-        expect(moments["gone"][title] == {}, f"gone: {title} shows {moments['gone'][title]}")
-    check_next(moments["gone"], moments["next pod"], moments["crashed"])
-    report.end("grafana")
+        expect(shown["gone"][title] == {}, f"gone: {title} shows {shown['gone'][title]}")
+    check_next(shown["gone"], shown["next pod"], shown["crashed"])
+    outcome = next(iter(shown["after"]["Last outcome"]), None)
+    check_table(shown["killed"], "killed", "killed")
+    check_table(shown["crashed"], "crashed", outcome, "crashed")
+    check_alerts(fired, outcome)
+    report.end("monitoring")
 
 
 if __name__ == "__main__":

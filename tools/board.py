@@ -4,8 +4,8 @@ import json
 import re
 
 SELECTOR = ['job=~"$job"', 'instance=~"$instance"']
-UNITS = {"s", "short", "percentunit", "bool_yes_no", "dateTimeFromNow", "bytes"}
-FROM_PROMETHEUS = {"job", "instance"}
+UNITS = {"s", "short", "percentunit", "bool_yes_no", "dateTimeFromNow", "bytes", "Bps"}
+FROM_PROMETHEUS = {"job", "instance", "namespace", "pod"}
 
 
 class Query:
@@ -30,7 +30,8 @@ class Query:
         """The expression as Grafana sends it."""
         text = self.expression.replace("$__range", "1h").replace("$__rate_interval", "1m")
         text = text.replace("$recorder", recorder)
-        return text.replace("$job", ".+").replace("$instance", ".+")
+        text = text.replace("$job", ".+").replace("$instance", ".+").replace("$phase", "recordings")
+        return text.replace("$namespace", ".*").replace("$pod", ".*")
 
 
 class Dashboard:

@@ -1,0 +1,9 @@
+"""The Grafana dashboards, as they are written to grafana/ by tools/generate.py."""
+
+from .recorder import recorder_dashboard
+from .shutdown import shutdown_dashboard
+
+DASHBOARDS = {
+    "streamvault-recorder.json": recorder_dashboard,
+    "streamvault-shutdown.json": shutdown_dashboard,
+}

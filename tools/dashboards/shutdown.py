@@ -1,0 +1,239 @@
+"""Every shutdown: the one that is running, those that are over, and how they go over weeks."""
+
+from .dashboard import FLEET, RECORDER, annotation, choice, dashboard, wide
+from .panels import (
+    GREEN, ONE, ORANGE, OUTCOME_COLOURS, PHASE_COLOURS, RED, STATE_COLOURS, bars, gauge, heatmap, lines,
+    named, painted, query, stat, steps, table,
+)
+
+PHASES = list(PHASE_COLOURS)
+# The newest run that is over, also of a pod that is gone.
+NEWEST = f"topk(1, last_over_time(streamvault_last_shutdown_timestamp_seconds{{{ONE}}}[$__range]) > 0)"
+ENDED = "any run ended"
+
+
+def last(metric, matchers=""):
+    """The value of a `last_shutdown_…` metric at the newest run that is over."""
+    return f"last_over_time(streamvault_last_shutdown_{metric}{{{ONE}{matchers}}}[$__range])"
+
+
+def of_newest(expression):
+    return f"{expression} and on (job, instance) {NEWEST}"
+
+
+def by_phase(expression, **how):
+    """One query a phase, so that their order is that of the shutdown."""
+    return [query(expression(phase), "{{phase}}", **how) for phase in PHASES]
+
+
+def running():
+    return [
+        (4,
+            wide(5, stat(
+                "Recorder", "What the recorder is doing now. Empty when no pod of it is being scraped.",
+                query(f"max by (streamvault_recorder_state) (streamvault_recorder_state{{{ONE}}} == 1)",
+                      "{{streamvault_recorder_state}}", now=True),
+                shows="name", empty="not scraped", overrides=painted(STATE_COLOURS),
+            )),
+            wide(4, stat(
+                "Shutdown in progress", "Whether a shutdown has been requested and is not over.",
+                query(f"max(streamvault_shutdown_in_progress{{{ONE}}})", "in progress", now=True),
+                unit="bool_yes_no", empty="not scraped", thresholds=steps(GREEN, 1, ORANGE),
+            )),
+            wide(5, stat(
+                "Phase", "The phase that is running now.",
+                query(f"max by (phase) (streamvault_shutdown_phase_active{{{ONE}}} == 1)", "{{phase}}", now=True),
+                shows="name", empty="none", overrides=painted(PHASE_COLOURS),
+            )),
+            wide(5, stat(
+                "Time to the deadline", "Until the grace period is over. Below zero: the recorder is living on borrowed time.",
+                query(f"max(streamvault_shutdown_deadline_timestamp_seconds{{{ONE}}} > 0) - time()", "left", now=True),
+                unit="s", decimals=1, empty="no shutdown", thresholds=steps(RED, 5, ORANGE, 15, GREEN),
+            )),
+            wide(5, stat(
+                "Recordings open", "Recordings whose files are being written, and those that are being brought to their final name.",
+                query(f"sum(streamvault_recordings_active{{{ONE}}})", "active", now=True),
+                query(f"sum(streamvault_recordings_finalizing{{{ONE}}})", "finalizing", now=True),
+                empty="not scraped",
+            ))),
+        (9,
+            wide(14, lines(
+                "Running shutdown by phase",
+                "Time spent in each phase, stacked: the height is the time since the request. Dashed: the grace period; a "
+                "shutdown that reaches it is cut off by SIGKILL.",
+                *by_phase(lambda phase: f'max by (phase) (streamvault_shutdown_phase_elapsed_seconds{{{ONE}, phase="{phase}"}})'),
+                query(f"max(streamvault_shutdown_grace_period_seconds{{{ONE}}} > 0)", "grace period"),
+                unit="s", stacked=True, fill=60, legend=["max"],
+                overrides=painted(PHASE_COLOURS) + [named(
+                    "grace period", color={"mode": "fixed", "fixedColor": "red"},
+                    **{"custom.stacking": {"mode": "none", "group": "A"}, "custom.fillOpacity": 0,
+                       "custom.lineWidth": 2, "custom.lineStyle": {"fill": "dash", "dash": [10, 10]}},
+                )],
+            )),
+            wide(10, bars(
+                "Last shutdown by phase",
+                "Duration of each phase of the newest shutdown in the time range, also of a pod that is gone. Of the phase in "
+                "which a process was killed: up to its last sign of life.",
+                *by_phase(lambda phase: of_newest(last("phase_duration_seconds", f', phase="{phase}"')), now=True),
+                unit="s", decimals=3, empty="no shutdown", overrides=painted(PHASE_COLOURS),
+            ))),
+        (4,
+            wide(5, stat(
+                "Last outcome",
+                "How the newest run that is over ended. clean: every phase ok; degraded: a phase failed or ran out of time; "
+                "killed: the process died during the shutdown; crashed: it died without one.",
+                query(of_newest(last("outcome") + " == 1"), "{{streamvault_last_shutdown_outcome}}", now=True),
+                shows="name", empty="no shutdown", overrides=painted(OUTCOME_COLOURS),
+            )),
+            wide(5, stat(
+                "Last shutdown", "When the newest run that is over ended.",
+                query(f"1000 * max({last('timestamp_seconds')} > 0)", "when", now=True),
+                unit="dateTimeFromNow", empty="no shutdown",
+            )),
+            wide(5, stat(
+                "Last duration", "From the request to the end of the newest shutdown.",
+                query(of_newest(last("duration_seconds")), "duration", now=True),
+                unit="s", decimals=2, empty="no shutdown",
+            )),
+            wide(5, gauge(
+                "Grace period used", "Share of its grace period that the newest shutdown took. At 100 % the orchestrator sends SIGKILL.",
+                query(of_newest(last("grace_used_ratio")), "used", now=True),
+                unit="percentunit", min=0, max=1, decimals=0, empty="no shutdown", thresholds=steps(GREEN, 0.7, ORANGE, 0.9, RED),
+            )),
+            wide(4, stat(
+                "Abandoned recordings", "Recordings that were open when the newest run that is over died.",
+                query(of_newest(last("abandoned_recordings")), "abandoned", now=True),
+                empty="no shutdown", thresholds=steps(GREEN, 1, RED),
+            ))),
+    ]
+
+
+def ends():
+    """Every recorder's last end as a row of a table."""
+    by = "by (job, namespace, pod, instance, recorder)"
+
+    def of_all(metric):
+        return f"last_over_time(streamvault_last_shutdown_{metric}{{{FLEET}}}[$__range])"
+
+    some = f"and on (job, instance, recorder) ({of_all('timestamp_seconds')} > 0)"
+    columns = {
+        "recorder": "Recorder", "pod": "Pod", "instance": "Instance", "Value #A": "Ended",
+        "streamvault_last_shutdown_outcome": "Outcome", "Value #C": "Took", "Value #D": "Grace used",
+        "phase": "Slowest phase", "Value #E": "It took", "Value #F": "Abandoned",
+    }
+    outcomes = [{"type": "value", "options": {
+        name: {"index": index, "text": name, "color": colour}
+        for index, (name, colour) in enumerate(OUTCOME_COLOURS.items())
+    }}]
+    coloured = {"type": "color-text"}
+    return [(10, table(
+        "Last end of every recorder",
+        "How the last run of each recorder ended, also of pods that are gone: when, how, how long its shutdown took, and in "
+        "which phase. The instance leads to the exporter's own page.",
+        query(f"1000 * max {by} ({of_all('timestamp_seconds')} > 0)", table=True),
+        query(f"max by (job, namespace, pod, instance, recorder, streamvault_last_shutdown_outcome) "
+              f"({of_all('outcome')} == 1 {some})", table=True),
+        query(f"max {by} ({of_all('duration_seconds')} {some})", table=True),
+        query(f"max {by} ({of_all('grace_used_ratio')} {some})", table=True),
+        query(f"topk {by} (1, max by (job, namespace, pod, instance, recorder, phase) "
+              f"({of_all('phase_duration_seconds')} {some}))", table=True),
+        query(f"max {by} ({of_all('abandoned_recordings')} {some})", table=True),
+        columns=columns, sort="Ended",
+        overrides=[
+            named("Ended", unit="dateTimeFromNow"),
+            named("Outcome", mappings=outcomes, **{"custom.cellOptions": coloured}),
+            named("Took", unit="s", decimals=2),
+            named("Grace used", unit="percentunit", decimals=0, thresholds=steps(GREEN, 0.7, ORANGE, 0.9, RED),
+                  **{"custom.cellOptions": coloured}),
+            named("It took", unit="s", decimals=2),
+            named("Abandoned", decimals=0, thresholds=steps(GREEN, 1, RED), **{"custom.cellOptions": coloured}),
+            named("Instance", links=[{"title": "The exporter's page", "url": "http://${__value.text}/", "targetBlank": True}]),
+            named("Recorder", links=[{
+                "title": "This recorder's shutdowns",
+                "url": "/d/streamvault-shutdown?${datasource:queryparam}&var-recorder=${__value.text}&${__url_time_range}",
+            }]),
+        ],
+    ))]
+
+
+def over_time():
+    each = f"{{{ONE}}}[$__range]"
+    window = f"{{{ONE}}}[$__rate_interval]"
+    return [
+        (8,
+            bars(
+                "Runs ended in the time range", "Shutdowns by outcome, and runs that died without one.",
+                query(f"round(sum by (outcome) (increase(streamvault_shutdowns_total{each})))", "{{outcome}}", now=True),
+                query(f"round(sum(increase(streamvault_crashes_total{each})))", "crashed", now=True),
+                empty="not scraped", decimals=0, overrides=painted(OUTCOME_COLOURS),
+            ),
+            bars(
+                "Phase duration, 95th percentile",
+                "Of the shutdowns in the time range that ended by themselves. A phase that nears its budget is abandoned when it reaches it.",
+                *by_phase(lambda phase: 'histogram_quantile(0.95, sum by (phase, le) (increase('
+                          f'streamvault_shutdown_phase_duration_seconds_bucket{{{ONE}, phase="{phase}"}}[$__range]))) >= 0', now=True),
+                unit="s", decimals=3, empty="no shutdown", overrides=painted(PHASE_COLOURS),
+            ),
+            bars(
+                "Phases that did not end well", "error: it failed; timeout: it ran out of its budget; killed: the process died in it.",
+                query(f'round(sum by (phase, outcome) (increase(streamvault_shutdown_phases_total{{{ONE}, outcome!="ok"}}[$__range]))) > 0',
+                      "{{phase}}: {{outcome}}", now=True),
+                decimals=0, thresholds=steps(ORANGE),
+            ),
+            bars(
+                "Finalize errors", "Files that could not be brought to their final name, by reason.",
+                query(f"round(sum by (reason) (increase(streamvault_finalize_errors_total{each}))) > 0", "{{reason}}", now=True),
+                decimals=0, thresholds=steps(RED),
+            )),
+        (9,
+            heatmap(
+                "How long the phase took", "Shutdowns over time by the duration of the phase chosen above; the darker, the more.",
+                query(f'sum by (le) (increase(streamvault_shutdown_phase_duration_seconds_bucket{{{ONE}, phase="$phase"}}[$__rate_interval]))',
+                      "{{le}}", heatmap=True),
+                unit="s",
+            ),
+            lines(
+                "Grace period used", "By the last shutdown of each recorder, as time went on. The line is where the alert fires.",
+                query(f"max by (recorder) (streamvault_last_shutdown_grace_used_ratio{{{ONE}}} and on (job, instance, recorder) "
+                      f"(streamvault_last_shutdown_timestamp_seconds{{{ONE}}} > 0))", "{{recorder}}"),
+                unit="percentunit", max=1, thresholds=steps("transparent", 0.8, RED),
+            )),
+        (8,
+            lines(
+                "Recordings abandoned and recovered",
+                "Open when a run died, against what the next start made of the files that were left.",
+                query(f'sum(increase(streamvault_recordings_finished_total{{{ONE}, result="abandoned"}}[$__rate_interval]))', "abandoned"),
+                query(f"sum by (result) (increase(streamvault_recovered_recordings_total{window}))", "{{result}}"),
+                drawn="bars", fill=80, stacked=True, decimals=0,
+                overrides=painted({"abandoned": RED, "published": GREEN, "truncated": ORANGE, "discarded": "dark-red"}),
+            ),
+            lines(
+                "Finalize errors over time", "Files that could not be brought to their final name, by reason.",
+                query(f"sum by (reason) (increase(streamvault_finalize_errors_total{window})) > 0", "{{reason}}"),
+                drawn="bars", fill=80, stacked=True, decimals=0,
+            )),
+    ]
+
+
+def shutdown_dashboard():
+    return dashboard(
+        "streamvault-shutdown", "StreamVault shutdown",
+        "Every shutdown of a StreamVault recorder: the one that is running, phase by phase against its grace period, and those "
+        "that are over.",
+        refresh="5s", since="1h",
+        variables=[
+            RECORDER,
+            choice("phase", "Phase", f"label_values(streamvault_shutdown_phase_active{{{ONE}}}, phase)")
+            | {"current": {"selected": True, "text": "recordings", "value": "recordings"}},
+        ],
+        annotations=[
+            annotation("Shutdown requested", "orange",
+                       f"1000 * max by (recorder) (streamvault_shutdown_start_timestamp_seconds{{{ONE}}} > 0)", "{{recorder}}"),
+            annotation("Run ended", "red",
+                       f"1000 * max by (recorder, streamvault_last_shutdown_outcome) "
+                       f"((streamvault_last_shutdown_outcome{{{ONE}}} == 1) * on (job, instance, recorder) group_left () "
+                       f"(streamvault_last_shutdown_timestamp_seconds{{{ONE}}} > 0))",
+                       "{{recorder}}: {{streamvault_last_shutdown_outcome}}"),
+        ],
+        rows=[("$recorder", running()), ("All recorders", ends()), ("$recorder over time", over_time())],
+    )
