@@ -103,6 +103,7 @@ struct DerivedMetricsTests {
                 "shutdown_phase_elapsed_seconds signal": second,
                 "shutdown_phase_elapsed_seconds recordings": 4 * second,
                 "shutdown_phase_elapsed_seconds database": 0,
+                "shutdown_phase_budget_seconds recordings": 10 * second,
                 "shutdown_phases_total signal ok": 1, "shutdown_phases_total recordings ok": 0,
                 "shutdown_phases_total recordings killed": 0,
                 "shutdown_phase_duration_seconds signal": second, "recordings_active": 1,

@@ -26,6 +26,11 @@ def by_phase(expression, **how):
     return [query(expression(phase), "{{phase}}", **how) for phase in PHASES]
 
 
+def p95(phase):
+    bucket = f'streamvault_shutdown_phase_duration_seconds_bucket{{{ONE}, phase="{phase}"}}'
+    return f"(histogram_quantile(0.95, sum by (phase, le) (increase({bucket}[$__range]))) >= 0)"
+
+
 def running():
     return [
         (4,
@@ -86,7 +91,7 @@ def running():
                 shows="name", empty="no shutdown", overrides=painted(OUTCOME_COLOURS),
             )),
             wide(5, stat(
-                "Last shutdown", "When the newest run that is over ended.",
+                "Last shutdown", "When the newest run that is over was asked to stop; if it crashed, its last sign of life.",
                 query(f"1000 * max({last('timestamp_seconds')} > 0)", "when", now=True),
                 unit="dateTimeFromNow", empty="no shutdown",
             )),
@@ -117,7 +122,7 @@ def ends():
 
     some = f"and on (job, instance, recorder) ({of_all('timestamp_seconds')} > 0)"
     columns = {
-        "recorder": "Recorder", "pod": "Pod", "instance": "Instance", "Value #A": "Ended",
+        "recorder": "Recorder", "pod": "Pod", "instance": "Instance", "Value #A": "Asked to stop",
         "streamvault_last_shutdown_outcome": "Outcome", "Value #C": "Took", "Value #D": "Grace used",
         "phase": "Slowest phase", "Value #E": "It took", "Value #F": "Abandoned",
     }
@@ -128,7 +133,7 @@ def ends():
     coloured = {"type": "color-text"}
     return [(10, table(
         "Last end of every recorder",
-        "How the last run of each recorder ended, also of pods that are gone: when, how, how long its shutdown took, and in "
+        "How the last run of each recorder ended, also of pods that are gone: when it was asked to stop, how it ended, how long its shutdown took, and in "
         "which phase. The instance leads to the exporter's own page.",
         query(f"1000 * max {by} ({of_all('timestamp_seconds')} > 0)", table=True),
         query(f"max by (job, namespace, pod, instance, recorder, streamvault_last_shutdown_outcome) "
@@ -138,9 +143,9 @@ def ends():
         query(f"topk {by} (1, max by (job, namespace, pod, instance, recorder, phase) "
               f"({of_all('phase_duration_seconds')} {some}))", table=True),
         query(f"max {by} ({of_all('abandoned_recordings')} {some})", table=True),
-        columns=columns, sort="Ended",
+        columns=columns, sort="Asked to stop",
         overrides=[
-            named("Ended", unit="dateTimeFromNow"),
+            named("Asked to stop", unit="dateTimeFromNow"),
             named("Outcome", mappings=outcomes, **{"custom.cellOptions": coloured}),
             named("Took", unit="s", decimals=2),
             named("Grace used", unit="percentunit", decimals=0, thresholds=steps(GREEN, 0.7, ORANGE, 0.9, RED),
@@ -169,11 +174,17 @@ def over_time():
             ),
             bars(
                 "Phase duration, 95th percentile",
-                "Of the shutdowns in the time range that ended by themselves. A phase that nears its budget is abandoned when it reaches it.",
-                *by_phase(lambda phase: 'histogram_quantile(0.95, sum by (phase, le) (increase('
-                          f'streamvault_shutdown_phase_duration_seconds_bucket{{{ONE}, phase="{phase}"}}[$__range]))) >= 0', now=True),
+                "Of the phases in the time range that ended.",
+                *by_phase(p95, now=True),
                 unit="s", decimals=3, empty="no shutdown", overrides=painted(PHASE_COLOURS),
             ),
+            bars(
+                "95th percentile against the budget", "A phase that reaches 100 % is left behind, unfinished.",
+                *by_phase(lambda phase: f"{p95(phase)} / on (phase) max by (phase) "
+                          f'(last_over_time(streamvault_shutdown_phase_budget_seconds{{{ONE}, phase="{phase}"}}[$__range]))', now=True),
+                unit="percentunit", max=1, decimals=0, empty="no shutdown", thresholds=steps(GREEN, 0.7, ORANGE, 0.9, RED),
+            )),
+        (8,
             bars(
                 "Phases that did not end well", "error: it failed; timeout: it ran out of its budget; killed: the process died in it.",
                 query(f'round(sum by (phase, outcome) (increase(streamvault_shutdown_phases_total{{{ONE}, outcome!="ok"}}[$__range]))) > 0',

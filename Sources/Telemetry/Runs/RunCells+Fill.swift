@@ -74,6 +74,7 @@ extension RunCells {
         for (phase, cells) in zip(run.contents.lifecycle.phases, phases) {
             words.set(cells.active, run.past == nil && phase.state == .running ? 1 : 0)
             words.set(cells.elapsed, run.past == nil ? run.elapsed(phase) : 0)
+            words.set(cells.budget, phase.budget)
             guard case .ended(let outcome) = phase.state else { continue }
             words.observe(cells.duration, phase.ended.since(phase.started).wholeNanoseconds)
             let index = PhaseOutcome.allCases.firstIndex(of: outcome)

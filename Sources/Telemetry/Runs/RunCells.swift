@@ -12,7 +12,7 @@ struct RunCells: Sendable {
 
     /// The cells of one phase.
     struct Phase: Sendable {
-        let active, elapsed, duration: Int?
+        let active, elapsed, budget, duration: Int?
         let outcomes: [Int?]
     }
 
@@ -44,6 +44,7 @@ struct RunCells: Sendable {
             Phase(
                 active: index[RunMetrics.phaseActive, phase.name],
                 elapsed: index[RunMetrics.phaseElapsed, phase.name],
+                budget: index[RunMetrics.phaseBudget, phase.name],
                 duration: index[RunMetrics.phaseDuration, phase.name],
                 outcomes: RunMetrics.phaseOutcomes.map {
                     index[RunMetrics.shutdownPhases, phase.name, $0]

@@ -25,6 +25,11 @@ extension RunMetrics {
         "Time spent in the phase by the running shutdown; grows while it runs.",
         labels: ["phase"]
     )
+    static let phaseBudget = seconds(
+        "shutdown_phase_budget_seconds",
+        "Time after which the phase is left behind; as cut for the running shutdown, or as it would be cut.",
+        labels: ["phase"]
+    )
     static let phaseDuration = durations(
         "shutdown_phase_duration_seconds",
         "Durations of the phases that ended, whatever their outcome; one cut off by death has none.",

@@ -25,6 +25,7 @@ package enum RunMetrics {
                 (lastShutdownOutcome, lastOutcomes.map { [$0] }),
                 (phaseActive, phases.map { [$0] }),
                 (phaseElapsed, phases.map { [$0] }),
+                (phaseBudget, phases.map { [$0] }),
                 (phaseDuration, phases.map { [$0] }),
                 (lastPhaseDuration, phases.map { [$0] }),
                 (shutdownPhases, phases.flatMap { phase in phaseOutcomes.map { [phase, $0] } }),

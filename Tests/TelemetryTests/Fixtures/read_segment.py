@@ -299,6 +299,7 @@ class Segment:
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         elapsed = {"pending": 0, "running": max(0, now - phase["started"])}.get(state, took)
         self.set("shutdown_phase_elapsed_seconds", elapsed if past is None else 0, name)
+        self.set("shutdown_phase_budget_seconds", phase["budget"], name)
         if state in ("ok", "error", "timeout"):
             self.observe("shutdown_phase_duration_seconds", took, name)
             self.add("shutdown_phases_total", 1, name, state)
