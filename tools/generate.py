@@ -3,6 +3,7 @@
 
 grafana/*.json          from tools/dashboards
 k8s/prometheusrule.yaml from prometheus/*-rules.yml and *-alerts.yml
+docs/metrics.md         from what the built programs declare
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 import yaml
 
 from dashboards import DASHBOARDS
+from metrics_reference import reference
 from programs import ROOT
 
 RULES = ["streamvault-rules.yml", "streamvault-alerts.yml"]
@@ -43,9 +45,13 @@ def prometheus_rule():
     yield ROOT / "k8s" / "prometheusrule.yaml", text
 
 
+def metrics_reference():
+    yield ROOT / "docs" / "metrics.md", reference()
+
+
 def main():
     stale = []
-    for path, text in [*dashboards(), *prometheus_rule()]:
+    for path, text in [*dashboards(), *prometheus_rule(), *metrics_reference()]:
         if not path.exists() or path.read_text() != text:
             stale.append(str(path.relative_to(ROOT)))
             if "--check" not in sys.argv:

@@ -27,7 +27,12 @@ def free_port():
 
 
 def fetch(url):
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    return fetch_as(url, "*/*")
+
+
+def fetch_as(url, media_type):
+    request = urllib.request.Request(url, headers={"Accept": media_type})
+    with urllib.request.urlopen(request, timeout=5) as answer:
         return answer.read().decode()
 
 
