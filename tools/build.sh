@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Builds both programs for release into .build/bin, the exporter as one fully static binary.
+# Builds both programs for release into .build/bin: the exporter as one fully static binary, the recorder with Swift's
+# libraries in it, so that it needs those of the system alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 exporter=.build/static/release/streamvault-exporter
+recorder=.build/portable/release/streamvault-recorder
 
 # Functions of glibc that need its shared libraries even in a static binary bring a mark along. The Swift runtime brings
 # these, for a library that only its developers ask for; any other is called by the exporter.
@@ -16,12 +18,13 @@ check_static() {
     fi
 }
 
-tools/swift-build.sh -c release --product streamvault-recorder
-# Another linker warns of that dlopen in every build.
+# Another linker warns in every build of functions that nobody calls.
+tools/swift-build.sh -c release --product streamvault-recorder --scratch-path .build/portable \
+    --static-swift-stdlib -Xswiftc -use-ld=lld
 tools/swift-build.sh -c release --product streamvault-exporter --scratch-path .build/static \
     -Xswiftc -static-executable -Xswiftc -use-ld=lld
 check_static
 mkdir -p .build/bin
-ln -sf ../release/streamvault-recorder .build/bin/streamvault-recorder
+strip -o .build/bin/streamvault-recorder "$recorder"
 strip -o .build/bin/streamvault-exporter "$exporter"
 ls -lL .build/bin

@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Checks the images and compose.yaml on a real Docker engine: built, run, stopped in every way, and looked at.
+
+usage: check_images.py [--no-build]      Takes minutes: it compiles both programs in a container.
+
+Needs Docker with docker-compose (or the plugin), and the base images that the Dockerfile and compose.yaml name:
+from a registry, or as stand-ins by tools/base_images.sh.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.parse
+from contextlib import contextmanager
+
+from programs import ROOT, Report
+from stage import fetch, free_port, wait_for
+
+VERSION = "0.1.0"
+RECORDER, EXPORTER = f"streamvault-recorder:{VERSION}", f"streamvault-exporter:{VERSION}"
+CONFIG = ROOT / "compose" / "recorder.json5"
+MEGABYTE = 1_000_000
+
+report = Report()
+expect = report.expect
+
+
+def docker(*words, check=True):
+    """What the command wrote to standard output."""
+    run = subprocess.run(["docker", *map(str, words)], capture_output=True, text=True)
+    if check and run.returncode != 0:
+        raise RuntimeError(f"docker {' '.join(map(str, words))}: {run.stderr.strip()}")
+    return run.stdout.strip()
+
+
+def inspect(name):
+    return json.loads(docker("inspect", name))[0]
+
+
+def build():
+    for target in ("exporter", "recorder"):
+        command = ["docker", "build", "--network=host", "--target", target, "-t", f"streamvault-{target}:{VERSION}", "."]
+        subprocess.run(command, cwd=ROOT, check=True)
+
+
+def check_image(name, biggest):
+    image = inspect(name)
+    config = image["Config"]
+    expect(image["Size"] < biggest, f"{name}: {image['Size'] / MEGABYTE:.1f} MB")
+    expect(config["User"] == "10001:10001", f"{name}: runs as {config['User']}")
+    expect(config["Healthcheck"]["Test"][1:3][1] == "healthcheck", f"{name}: health by {config['Healthcheck']['Test']}")
+    expect(config["Labels"]["org.opencontainers.image.version"] == VERSION, f"{name}: label of the version")
+    expect(docker("run", "--rm", name, "--version").endswith(f" {VERSION}"), f"{name}: another version inside")
+    print(f"{name}: {image['Size'] / MEGABYTE:.1f} MB")
+
+
+class Pair:
+    """A recorder and its exporter as two containers with one telemetry volume in memory."""
+
+    def __init__(self, grace):
+        self.grace = grace
+        self.port = free_port()
+        for volume, options in {
+            "sv-telemetry": ["-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=16m,uid=10001,gid=10001,mode=0750"],
+            "sv-recordings": [],
+        }.items():
+            docker("volume", "create", "--driver", "local", *options, volume)
+        docker("run", "-d", "--name", "sv-exporter", "--read-only", "--cap-drop=ALL", "-p", f"127.0.0.1:{self.port}:9847",
+               "-v", "sv-telemetry:/run/streamvault:ro", EXPORTER, "--telemetry-dir=/run/streamvault")
+
+    def start_recorder(self):
+        docker("rm", "-f", "streamvault", check=False)
+        docker("run", "-d", "--name", "streamvault", "--read-only", "--cap-drop=ALL", "--tmpfs", "/tmp",
+               "--tmpfs", "/app/logs:uid=10001,gid=10001", "-v", f"{CONFIG}:/etc/streamvault/recorder.json5:ro",
+               "-v", "sv-telemetry:/run/streamvault", "-v", "sv-recordings:/recordings",
+               RECORDER, f"--shutdown.grace-period={self.grace}s")
+        wait_for("media", 60, lambda: self.metric("streamvault_recording_written_bytes") > 200_000)
+
+    def page(self):
+        return fetch(f"http://127.0.0.1:{self.port}/metrics")
+
+    def metric(self, name, **labels):
+        """The value of the first series that has these labels; 0 when there is none."""
+        for line in self.page().splitlines():
+            if line.startswith(name) and all(f'{key}="{value}"' in line for key, value in labels.items()):
+                return float(line.rsplit(" ", 1)[1])
+        return 0
+
+    def ended(self):
+        """The exit status of the recorder, once it has one."""
+        wait_for("the recorder's end", 90, lambda: not inspect("streamvault")["State"]["Running"])
+        return inspect("streamvault")["State"]["ExitCode"]
+
+    def in_recordings(self, *command):
+        """Runs a program of the recorder's image beside the recordings."""
+        return docker("run", "--rm", "-v", "sv-recordings:/recordings", "--entrypoint", command[0], RECORDER, *command[1:])
+
+    def files(self):
+        return [name for name in self.in_recordings("ls").split() if ".ts" in name]
+
+    def close(self):
+        docker("rm", "-f", "streamvault", "sv-exporter", check=False)
+        docker("volume", "rm", "-f", "sv-telemetry", "sv-recordings", check=False)
+
+
+@contextmanager
+def pair(grace):
+    containers = Pair(grace)
+    try:
+        yield containers
+    finally:
+        containers.close()
+
+
+def expect_playable(containers, what, count):
+    names = containers.files()
+    expect(len(names) == count and not any(".part" in name for name in names), f"{what}: files {names}")
+    for name in names:
+        decoded = containers.in_recordings("ffmpeg", "-v", "error", "-xerror", "-i", name, "-f", "null", "-")
+        expect(decoded == "", f"{what}: {name}: {decoded}")
+
+
+def check_stop(grace):
+    """docker stop with this much time: status 0, one whole file, and the exporter knows of a clean end."""
+    what = f"stop with {grace} s"
+    with pair(grace) as containers:
+        containers.start_recorder()
+        started = time.monotonic()
+        docker("stop", "-t", grace, "streamvault")
+        took = time.monotonic() - started
+        expect(took < grace, f"{what}: took {took:.1f} s")
+        expect(containers.ended() == 0, f"{what}: status {containers.ended()}")
+        expect(containers.metric("streamvault_shutdowns_total", outcome="clean") == 1, f"{what}: not clean")
+        expect(containers.metric("streamvault_recordings_finished_total", result="interrupted") == 1, f"{what}: count")
+        expect_playable(containers, what, 1)
+        print(f"{what}: {took:.1f} s")
+
+
+def check_kill():
+    """SIGKILL, and the next start: one crash, one file of each run."""
+    with pair(30) as containers:
+        containers.start_recorder()
+        docker("kill", "-s", "KILL", "streamvault")
+        expect(containers.ended() == 137, f"kill: status {containers.ended()}")
+        expect(containers.metric("streamvault_crashes_total") == 1, "kill: no crash counted")
+        containers.start_recorder()
+        docker("stop", "-t", "30", "streamvault")
+        expect(containers.metric("streamvault_crashes_total") == 1, "kill: the crash is not counted once")
+        expect(containers.metric("streamvault_shutdowns_total", outcome="clean") == 1, "kill: then not clean")
+        expect_playable(containers, "kill", 2)
+
+
+def check_seed():
+    """The command lines that people know: kill in the container, the log by its signs, the log file."""
+    with pair(60) as containers:
+        containers.start_recorder()
+        used = docker("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}").splitlines()
+        print("memory:", "; ".join(sorted(used)))
+        tail = docker("exec", "streamvault", "tail", "-n", "3", "/app/logs/streamvault.log")
+        expect("Recording started" in tail, f"seed: the log file says {tail}")
+        docker("exec", "streamvault", "kill", "-TERM", "1")
+        expect(containers.ended() == 0, f"seed: status {containers.ended()}")
+        signs = [line[0] for line in docker("logs", "streamvault").splitlines() if line[:1] in "🛑🔄✅❌🎯"]
+        expect(signs[0] == "🛑" and signs[-1] == "🎯" and "❌" not in signs, f"seed: {signs}")
+        for name in ("streamvault", "sv-exporter"):
+            expect(inspect(name)["Config"]["Healthcheck"], f"seed: {name} has no health check")
+        wait_for("a healthy exporter", 30, lambda: inspect("sv-exporter")["State"]["Health"]["Status"] == "healthy")
+
+
+def compose(*words):
+    command = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+    return subprocess.run([*command, "-p", "sv", *words], cwd=ROOT, check=True, capture_output=True, text=True)
+
+
+def prometheus_says(expression):
+    url = "http://127.0.0.1:9090/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+    result = json.loads(fetch(url))["data"]["result"]
+    return float(result[0]["value"][1]) if result else None
+
+
+def finished_at(container):
+    return inspect(container)["State"]["FinishedAt"]
+
+
+def check_compose():
+    """Up, scraped, stopped: the recorder first, the exporter when Prometheus has the end."""
+    try:
+        compose("up", "-d", "recorder")
+        wait_for("Prometheus", 60, lambda: prometheus_says("streamvault_recordings_active") == 1)
+        compose("stop")
+        names = docker("ps", "-a", "--filter", "label=com.docker.compose.project=sv", "--format", "{{.Names}}").split()
+        exporter, prometheus = (next(n for n in names if word in n) for word in ("exporter", "prometheus"))
+        order = [finished_at(name) for name in ("streamvault", exporter, prometheus)]
+        expect(order == sorted(order), f"compose: stopped in the order {order}")
+        for name in ("streamvault", exporter):
+            state = inspect(name)["State"]
+            expect(state["ExitCode"] == 0, f"compose: {name} left with {state['ExitCode']}")
+        print(docker("logs", "--tail", "4", exporter))
+        compose("start", "prometheus")
+        clean = 'max(last_over_time(streamvault_shutdowns_total{outcome="clean"}[1h]))'
+        wait_for("the end in Prometheus", 60, lambda: prometheus_says(clean) == 1)
+        expect(prometheus_says("max(last_over_time(streamvault_recorder_up[1h]))") == 0, "compose: the end was missed")
+    finally:
+        compose("down", "-v")
+
+
+def main():
+    if "--no-build" not in sys.argv:
+        build()
+    check_image(EXPORTER, 15 * MEGABYTE)
+    check_image(RECORDER, 1300 * MEGABYTE)
+    for grace in (60, 10, 3):
+        check_stop(grace)
+    check_kill()
+    check_seed()
+    check_compose()
+    report.end("images")
+
+
+if __name__ == "__main__":
+    main()
