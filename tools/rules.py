@@ -30,6 +30,7 @@ def queries():
 
 
 def lint(expect):
+    check_with_promtool(["check", "config"], FOLDER / "prometheus.yml", expect)
     for path in FILES:
         check_with_promtool(["check", "rules"], path, expect)
     for path in TESTS:

@@ -21,6 +21,7 @@ tools/swift-build.sh --build-tests --explicit-target-dependency-import-check err
 run_tests --skip EndToEndTests
 run_tests --filter EndToEndTests
 tools/check_load.py
+.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose*.yaml
 .venv/bin/python tools/check_kubernetes.py
 .venv/bin/python tools/generate.py --check
 .venv/bin/python tools/check_monitoring.py
