@@ -23,11 +23,13 @@ package struct Status: Hashable, Sendable {
     package static let contentTooLarge = Status(413)
     package static let uriTooLong = Status(414)
     package static let expectationFailed = Status(417)
+    package static let upgradeRequired = Status(426)
     package static let headerTooLarge = Status(431)
     package static let internalError = Status(500)
     package static let notImplemented = Status(501)
     package static let unavailable = Status(503)
     package static let versionNotSupported = Status(505)
+    package static let insufficientStorage = Status(507)
 
     /// The usual phrase; empty, which RFC 9112 §4 allows, for a code that this server has no phrase for.
     package var phrase: String { Self.phrases[code] ?? "" }
@@ -40,8 +42,9 @@ package struct Status: Hashable, Sendable {
         400: "Bad Request",
         401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
         408: "Request Timeout", 409: "Conflict", 411: "Length Required", 413: "Content Too Large",
-        414: "URI Too Long", 417: "Expectation Failed", 431: "Request Header Fields Too Large",
-        500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
-        505: "HTTP Version Not Supported",
+        414: "URI Too Long", 417: "Expectation Failed", 426: "Upgrade Required",
+        431: "Request Header Fields Too Large", 500: "Internal Server Error",
+        501: "Not Implemented", 503: "Service Unavailable", 505: "HTTP Version Not Supported",
+        507: "Insufficient Storage",
     ]
 }
