@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Posix
 
 /// The mistakes found so far, each in one line that begins with the field's path.
@@ -72,6 +73,23 @@ struct ConfigurationFields {
             return nil
         }
         return text
+    }
+
+    /// Takes an absolute URL with a host.
+    mutating func url(
+        _ name: String,
+        _ schemes: [String] = ["http", "https"],
+        isRequired: Bool = false
+    ) -> URL? {
+        guard let text = text(name, isRequired: isRequired) else { return nil }
+        let url = URL(string: text, encodingInvalidCharacters: false)
+        guard let url, let scheme = url.scheme?.lowercased(), schemes.contains(scheme),
+            let host = url.host(), !host.isEmpty
+        else {
+            report(name, "must be an \(schemes.joined(separator: " or ")) URL")
+            return nil
+        }
+        return url
     }
 
     /// A program's argument: any string that C can hold.

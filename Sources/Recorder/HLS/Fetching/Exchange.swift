@@ -9,6 +9,7 @@ struct Exchange {
 
     private let limit: Int
     private let range: ByteRange?
+    private let takesAnyStatus: Bool
     private var headBytes = 0
     private var wastedBytes = 0
     /// Bytes of a whole resource that have come, where only a range of it is wanted.
@@ -20,13 +21,16 @@ struct Exchange {
     private(set) var refusal: FetchError?
 
     /// `limit` counts the bytes of the body, up to the end of the range that is wanted of it.
-    init(limit: Int, range: ByteRange? = nil) {
-        (self.limit, self.range) = (limit, range)
+    ///
+    /// Only an answer of 200, or 206 to a range, has a body that counts; with `takesAnyStatus` every answer has.
+    init(limit: Int, range: ByteRange? = nil, takesAnyStatus: Bool = false) {
+        (self.limit, self.range, self.takesAnyStatus) = (limit, range, takesAnyStatus)
     }
 
-    /// Whether the head tells all there is to know: only an answer of 200, or 206 to a range, has a body that counts.
+    /// Whether the head tells all there is to know, since the body does not count.
     var isSettled: Bool {
-        switch status {
+        guard !takesAnyStatus else { return false }
+        return switch status {
         case nil, 200: false
         case 206: range == nil
         default: true

@@ -88,6 +88,19 @@ import Posix
         unsafe intake.pointee.exchange = exchange
     }
 
+    /// Sets what is sent besides the head; the handle then serves that one request.
+    func setContent(_ method: String, _ body: [UInt8]) throws(FetchError) {
+        guard method != "GET" else { return }
+        try set(CURLOPT_CUSTOMREQUEST, method)
+        try set(CURLOPT_POSTFIELDSIZE, body.count)
+        // libcurl copies it, and so only reads.
+        let code = unsafe body.withUnsafeBytes { body in
+            let start = unsafe UnsafeMutableRawPointer(mutating: body.baseAddress)
+            return unsafe ccurl_set_pointer(handle, CURLOPT_COPYPOSTFIELDS, start)
+        }
+        try check(code)
+    }
+
     /// What has come so far.
     var exchange: Exchange { unsafe intake.pointee.exchange }
 
@@ -113,7 +126,8 @@ import Posix
     /// The `Location` of the last answer.
     var location: String? { header("Location") }
 
-    private func header(_ name: String) -> String? {
+    /// The first value of a field of the last answer.
+    func header(_ name: String) -> String? {
         var header: UnsafeMutablePointer<curl_header>?
         let origin = CUnsignedInt(CURLH_HEADER)
         let code = unsafe curl_easy_header(handle, name, 0, origin, -1, &header)

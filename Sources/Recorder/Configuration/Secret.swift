@@ -1,0 +1,57 @@
+import Glibc
+import Posix
+
+/// Text that is shown to nobody.
+struct Secret: Equatable, Sendable, CustomStringConvertible, CustomReflectable {
+    let bytes: [UInt8]
+
+    init(_ bytes: [UInt8]) {
+        self.bytes = bytes
+    }
+
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+    var description: String { "(secret)" }
+    var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+/// Where a secret is to be found: in a file that the configuration names, or in a variable.
+struct SecretSource {
+    private static let longest = 4096
+
+    /// Of the field, for the error.
+    let field: String
+    let path: String?
+    let variable: String
+
+    /// The content of the file, or else of the variable, without white space at its end; `nil` when there is neither.
+    func load(_ environment: [String: String]) throws(StartError) -> Secret? {
+        guard let path else {
+            return try environment[variable].flatMap { text throws(StartError) in
+                text.isEmpty ? nil : try check(Array(text.utf8), from: variable)
+            }
+        }
+        let content = try StartError.wrapping("\(field): ") { () throws(SystemError) in
+            // Nonblocking, for the path may be that of a pipe.
+            try FileDescriptor(opening: path, O_RDONLY | O_NONBLOCK).readAll(atMost: Self.longest)
+        }
+        guard let content else {
+            throw StartError(description: "\(field): \(path): longer than \(Self.longest) bytes")
+        }
+        return try check(content, from: "\(field): \(path)")
+    }
+
+    /// As `load`, for a secret that has to be there.
+    func require(_ environment: [String: String]) throws(StartError) -> Secret {
+        if let secret = try load(environment) { return secret }
+        throw StartError(description: "\(field): is required (or \(variable))")
+    }
+
+    private func check(_ content: [UInt8], from origin: String) throws(StartError) -> Secret {
+        let end = content.lastIndex { !" \t\r\n".utf8.contains($0) } ?? -1
+        let bytes = content[...end]
+        guard !bytes.isEmpty, bytes.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            throw StartError(description: "\(origin): must hold visible ASCII characters only")
+        }
+        return Secret(Array(bytes))
+    }
+}

@@ -1,0 +1,122 @@
+import Posix
+
+/// One way through all that is to be asked of Twitch.
+struct SubscriptionPass {
+    var helix: HelixClient
+    let subscriber: TwitchSubscriber
+    let stop: StopSignal
+
+    private static let types = ["stream.online", "stream.offline"]
+
+    /// Whether Twitch did all of it.
+    ///
+    /// Streams that are live are started only once: later somebody may have stopped them on purpose.
+    mutating func run(startingLive: Bool) -> Bool {
+        do throws(HelixError) {
+            let workers = try identify()
+            let isComplete = try subscribe(to: Set(workers.keys).sorted())
+            if startingLive { try startLive(workers) }
+            return isComplete
+        } catch {
+            if error != .cancelled {
+                subscriber.log(.error, "Twitch refused", ["error": "\(error)"])
+            }
+            return false
+        }
+    }
+
+    /// The streams that Twitch switches, by the broadcaster's id.
+    private mutating func identify() throws(HelixError) -> [String: [StreamWorker]] {
+        var workers: [String: [StreamWorker]] = [:]
+        var byLogin: [String: [StreamWorker]] = [:]
+        for worker in subscriber.roster.workers {
+            guard let broadcaster = worker.stream.broadcaster else { continue }
+            if let id = broadcaster.id {
+                workers[id, default: []].append(worker)
+            } else if let login = broadcaster.login {
+                byLogin[login, default: []].append(worker)
+            }
+        }
+        struct User: Decodable {
+            let id: String
+            let login: String
+        }
+        for logins in byLogin.keys.sorted().chunks(of: HelixClient.mostInQuery) {
+            let answer = try helix.call(.users(logins: logins), until: stop)
+            for user in try answer.list(of: User.self) {
+                guard let known = byLogin.removeValue(forKey: user.login.lowercased()) else {
+                    continue
+                }
+                workers[user.id, default: []] += known
+            }
+        }
+        for login in byLogin.keys.sorted() {
+            subscriber.log(.error, "Twitch knows no such login", ["login": login])
+        }
+        return workers
+    }
+
+    /// Whether all subscriptions are there now.
+    private mutating func subscribe(to ids: [String]) throws(HelixError) -> Bool {
+        var failures = 0
+        for id in ids {
+            for type in Self.types where try !subscribe(to: type, of: id) {
+                failures += 1
+            }
+        }
+        let count = ids.count * Self.types.count
+        subscriber.log(
+            .info,
+            "Subscriptions at Twitch",
+            ["wanted": "\(count)", "refused": "\(failures)"]
+        )
+        return failures == 0
+    }
+
+    /// One that is refused, such as of a banned broadcaster, does not cost the others.
+    private mutating func subscribe(to type: String, of id: String) throws(HelixError) -> Bool {
+        let call = HelixCall.subscribe(
+            type: type,
+            broadcasterID: id,
+            callback: subscriber.callback,
+            secret: subscriber.secret
+        )
+        do throws(HelixError) {
+            _ = try helix.call(call, until: stop)
+            return true
+        } catch {
+            if error == .cancelled { throw error }
+            subscriber.log(
+                .error,
+                "Subscription refused",
+                ["type": type, "broadcaster_id": id, "error": "\(error)"]
+            )
+            return false
+        }
+    }
+
+    /// Twitch tells of changes only: what began while the recorder was away would never be recorded.
+    private mutating func startLive(
+        _ workers: [String: [StreamWorker]]
+    ) throws(HelixError) {
+        struct Stream: Decodable {
+            let userId: String
+        }
+        for ids in workers.keys.sorted().chunks(of: HelixClient.mostInQuery) {
+            let answer = try helix.call(.streams(broadcasterIDs: ids), until: stop)
+            for stream in try answer.list(of: Stream.self) {
+                for worker in workers[stream.userId] ?? [] {
+                    let name = worker.stream.name
+                    subscriber.log(.info, "Stream is live already", ["stream": name])
+                    _ = subscriber.roster.start(worker)
+                }
+            }
+        }
+    }
+}
+
+extension Array {
+    fileprivate func chunks(of size: Int) -> [[Element]] {
+        stride(from: 0, to: count, by: size).map { Array(self[$0..<Swift.min($0 + size, count)]) }
+    }
+}

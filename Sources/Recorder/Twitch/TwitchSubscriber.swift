@@ -1,0 +1,25 @@
+import Foundation
+import Posix
+
+/// Makes the recorder's subscriptions at Twitch, and starts what is live already; on a thread of its own.
+///
+/// The subscriptions are left when the recorder stops: while it is away Twitch delivers again and again for a while,
+/// and the next start finds them. Once an hour they are made again, which changes nothing where they exist.
+struct TwitchSubscriber: Sendable {
+    let helix: HelixClient
+    let callback: URL
+    let secret: Secret
+    let roster: Roster
+    let log: Log
+
+    func run(until stop: StopSignal) {
+        var pass = SubscriptionPass(helix: helix, subscriber: self, stop: stop)
+        var isFirst = true
+        while !stop.isRequested {
+            let isDone = pass.run(startingLive: isFirst)
+            if isDone { isFirst = false }
+            let pause = Duration.seconds(isDone ? 3600 : 300)
+            if stop.wait(until: BootTime.now().advanced(by: pause)) { return }
+        }
+    }
+}

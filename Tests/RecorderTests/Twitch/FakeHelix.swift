@@ -1,0 +1,116 @@
+import Foundation
+import HTTP
+import Posix
+import Synchronization
+
+@testable import Recorder
+
+/// A stand-in for Twitch's API, that answers as a test tells it and remembers what it was asked.
+final class FakeHelix: Sendable {
+    struct Asked: Sendable {
+        let method: String
+        let target: String
+        let authorization: String?
+        let clientID: String?
+        let contentType: String?
+        let body: String
+    }
+
+    /// The request, and how many of the same method and path came before.
+    typealias Script = @Sendable (_ asked: Asked, _ before: Int) -> Response?
+
+    private let server: Mutex<Server>
+    private let seen = Mutex<[Asked]>([])
+    private let script: Script
+    private let ended = Atomic(false)
+    private let wakeup: Wakeup
+    let base: String
+
+    /// Where the script has no answer, Twitch's documented one is given.
+    init(_ script: @escaping Script = { _, _ in nil }) throws {
+        var limits = Limits()
+        limits.contentBytes = 1 << 16
+        let listening = try Server(on: [.internet(.loopback, port: 0)], limits: limits)
+        base = "http://\(listening.addresses[0])"
+        server = Mutex(listening)
+        self.script = script
+        wakeup = try Wakeup()
+    }
+
+    /// Serves until `stop`.
+    func start() {
+        Thread.detachNewThread { [self] in
+            server.withLock { server in
+                while !ended.load(ordering: .acquiring) {
+                    let news = [wakeup.descriptor]
+                    _ = try? server.turn(alsoWatching: news) { answer($0) }
+                }
+            }
+        }
+    }
+
+    func stop() {
+        ended.store(true, ordering: .releasing)
+        wakeup.wake()
+    }
+
+    var requests: [Asked] { seen.withLock { $0 } }
+
+    func requests(_ path: String) -> [Asked] { requests.filter { $0.path == path } }
+
+    private func answer(_ request: Request) -> Response {
+        let asked = Asked(
+            method: request.method.rawValue,
+            target: request.target,
+            authorization: request.header("Authorization"),
+            clientID: request.header("Client-Id"),
+            contentType: request.header("Content-Type"),
+            body: String(decoding: request.body, as: UTF8.self)
+        )
+        let before = seen.withLock { seen in
+            defer { seen.append(asked) }
+            return seen.count { $0.path == asked.path }
+        }
+        return script(asked, before) ?? Self.documented(asked, before)
+    }
+
+    /// Tokens are `token-1`, `token-2`, …; the user of login `x` has the id 1000 and as many as `x` has letters.
+    private static func documented(_ asked: Asked, _ before: Int) -> Response {
+        switch asked.path {
+        case "/oauth2/token":
+            return json(
+                #"{"access_token":"token-\#(before + 1)","expires_in":5,"token_type":"bearer"}"#
+            )
+        case "/helix/users":
+            let users = asked.values("login").map {
+                #"{"id":"\#(1000 + $0.count)","login":"\#($0)"}"#
+            }
+            return json(#"{"data":[\#(users.joined(separator: ","))]}"#)
+        case "/helix/streams": return json(#"{"data":[],"pagination":{}}"#)
+        case "/helix/eventsub/subscriptions": return json(#"{"data":[{"id":"x"}]}"#, 202)
+        default: return .notFound
+        }
+    }
+
+    static func json(
+        _ text: String,
+        _ status: Int = 200,
+        _ headers: [(String, String)] = []
+    ) -> Response {
+        Response(
+            Status(status),
+            contentType: "application/json",
+            headers: headers.map { (name: $0.0, value: $0.1) },
+            body: Array(text.utf8)
+        )
+    }
+}
+
+extension FakeHelix.Asked {
+    var path: String { String(target.prefix { $0 != "?" }) }
+
+    func values(_ name: String) -> [String] {
+        let items = URLComponents(string: target)?.queryItems ?? []
+        return items.filter { $0.name == name }.compactMap(\.value)
+    }
+}
