@@ -8,12 +8,13 @@ enum Main {
 
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
+        let environment = ProcessInfo.processInfo.environment
         do {
-            switch try Arguments.parse(arguments, environment: ProcessInfo.processInfo.environment)
-            {
+            switch try Arguments.parse(arguments, environment: environment) {
             case .help(let text): print(text)
             case .version: print("streamvault-recorder \(version)")
-            case .run(let arguments): try run(arguments)
+            case .run(let arguments): try run(arguments, environment)
+            case .waitIdle(let wait): try run(wait)
             }
         } catch let error as CommandLineError {
             leave(64, error)
@@ -24,13 +25,18 @@ enum Main {
         }
     }
 
-    private static func run(_ arguments: Arguments) throws {
+    private static func run(_ arguments: Arguments, _ environment: [String: String]) throws {
         let configuration = try Configuration.load(arguments)
         if arguments.checksOnly { return print("\(arguments.configPath): ok") }
         try Signals.ignoringBrokenPipe()
-        let recorder = try Recorder(configuration, version: version)
+        let recorder = try Recorder(configuration, version: version, environment: environment)
         // Not `exit`: a thread that was left behind must not hold up the end, and nothing is left to flush.
         _exit(try recorder.run())
+    }
+
+    private static func run(_ wait: WaitIdle) throws {
+        let outcome = wait.run(try StopSignal()) { print($0) }
+        exit(outcome.rawValue)
     }
 
     /// One line a mistake, on standard error; the status as `sysexits.h` has it.

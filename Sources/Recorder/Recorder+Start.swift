@@ -48,7 +48,7 @@ extension Recorder {
             }
         }
         return try StartError.wrapping("web.listen-address \(texts.joined(separator: ", ")): ") {
-            () throws(SystemError) in try Server(on: addresses)
+            () throws(SystemError) in try Server(on: addresses, limits: APIServer.limits)
         }
     }
 
@@ -83,17 +83,28 @@ extension Recorder {
         }
     }
 
-    static func workers(
-        _ streams: [StreamConfiguration],
-        _ context: RecordingContext
-    ) throws(StartError) -> [StreamWorker] {
-        var workers: [StreamWorker] = []
-        for stream in streams {
-            let worker = try StartError.wrapping { () throws(SystemError) in
-                try StreamWorker(stream, context)
-            }
-            workers.append(worker)
+    static func makeBroadcaster(
+        _ publisher: Publisher,
+        _ settings: Broadcaster.Settings = Broadcaster.Settings()
+    ) throws(StartError) -> Broadcaster {
+        let clients = publisher.gauge(
+            "streamvault_websocket_clients",
+            "Clients of the WebSocket."
+        )
+        return try StartError.wrapping { () throws(SystemError) in
+            try Broadcaster(settings, clientGauge: clients)
         }
-        return workers
+    }
+
+    static func loadToken(
+        _ path: String?,
+        _ environment: [String: String]
+    ) throws(StartError) -> BearerToken? {
+        let source = SecretSource(
+            field: "web.bearer_token_file",
+            path: path,
+            variable: "STREAMVAULT_WEB_BEARER_TOKEN"
+        )
+        return try source.load(environment).flatMap { BearerToken($0.bytes) }
     }
 }

@@ -9,9 +9,16 @@ struct Recorder: ~Copyable {
     private let plan: ShutdownPlan
     private let context: RecordingContext
     private let roster: Roster
+    private let broadcaster: Broadcaster
+    private let broadcasting: RunningService
+    private let twitch: Twitch?
     private var loop: MainLoop
 
-    init(_ configuration: Configuration, version: String) throws(StartError) {
+    init(
+        _ configuration: Configuration,
+        version: String,
+        environment: [String: String]
+    ) throws(StartError) {
         let log = try Self.openLog(configuration.logFile)
         try Self.checkDirectory(configuration.recordingsDirectory)
         let wakeup = try StartError.wrapping { () throws(SystemError) in try Wakeup() }
@@ -21,6 +28,7 @@ struct Recorder: ~Copyable {
         let plan = ShutdownPlan(gracePeriod: configuration.gracePeriod)
         let publisher = try Self.publish(configuration, plan, version: version)
         let metrics = RecorderMetrics(publisher)
+        let broadcaster = try Self.makeBroadcaster(publisher)
         let context = RecordingContext(
             directory: configuration.recordingsDirectory,
             syncInterval: configuration.syncInterval,
@@ -29,35 +37,67 @@ struct Recorder: ~Copyable {
             metrics: metrics,
             catalogue: try Self.openCatalogue(configuration.cataloguePath, metrics),
             log: log,
-            wakeup: wakeup
+            wakeup: wakeup,
+            report: { broadcaster.send(.recording($0)) }
         )
         let roster = Roster(
             name: configuration.recorderName,
-            workers: try Self.workers(configuration.streams, context)
+            workers: configuration.streams.map { StreamWorker($0, context) }
+        )
+        let twitch = try Twitch(configuration, roster, context, environment)
+        let api = RecorderAPI(
+            roster: roster,
+            drain: Drain(roster: roster, context: context, broadcaster: broadcaster),
+            broadcaster: broadcaster,
+            handshake: WebSocketHandshake(allowedOrigins: configuration.allowedOrigins),
+            token: try Self.loadToken(configuration.bearerTokenFile, environment),
+            eventSub: twitch?.service
         )
         (self.configuration, self.plan) = (configuration, plan)
         (self.context, self.roster) = (context, roster)
+        (self.broadcaster, self.twitch) = (broadcaster, twitch)
+        broadcasting = broadcaster.start(wakeup) { roster.active }
         self.loop = loop
         logStart(server.addresses)
-        APIServer(server).start(RecorderAPI(roster: roster), log)
+        APIServer(server).start(api, log)
     }
 
-    /// Records until a signal ends it.
+    /// Records until a signal ends it, or the drain that one began is over.
     ///
     /// - Returns: the exit status.
     consuming func run() throws(SystemError) -> CInt {
         recover()
         try DiskWatch.start(context.directory, context.metrics)
-        for worker in roster.workers { worker.start() }
+        try roster.open()
         context.publisher.enter(.recording)
+        let services = startServices()
+        var drainSignal: CInt = 0
         while true {
             if !roster.isStuck(at: .now()) { context.publisher.heartbeat() }
             Orphans.reap()  // Of the programs that streams start, when this is process 1.
             let next = BootTime.now().advanced(by: .seconds(1))
-            guard let signal = try loop.wait(until: next) else { continue }
-            var shutdown = Shutdown(plan, roster, context, loop)
-            return try shutdown.run(signal: signal)
+            let signal = try loop.wait(until: next)
+            if signal == SIGUSR1 {
+                drainSignal = SIGUSR1
+                Drain(roster: roster, context: context, broadcaster: broadcaster).begin()
+            }
+            let isDrained = signal == nil && roster.isDrained
+            guard isDrained || signal.map({ $0 != SIGUSR1 }) ?? false else { continue }
+            var shutdown = Shutdown(plan, roster, context, services, loop)
+            return try shutdown.run(signal: signal ?? drainSignal)
         }
+    }
+
+    /// Starts what needs streams that can be switched.
+    private borrowing func startServices() -> Shutdown.Services {
+        Shutdown.Services(
+            broadcaster: broadcasting,
+            eventSub: twitch?.start(context.wakeup),
+            announce: { [broadcaster] phase, deadline in
+                let secondsLeft = deadline.since(.now()).inSeconds
+                broadcaster.send(.stopping(phase, secondsLeft: secondsLeft))
+            }
+        )
     }
 
     /// Takes up what earlier runs left, before anything is recorded.

@@ -8,6 +8,13 @@ final class APIServer: Sendable {
     /// Held by the thread for ever.
     private let server: Mutex<Server>
 
+    /// What a client may send as content: many times a delivery of EventSub.
+    static var limits: Limits {
+        var limits = Limits()
+        limits.contentBytes = 64 << 10
+        return limits
+    }
+
     /// Takes over a server that already listens, so that a port in use is found before anything starts.
     init(_ server: consuming sending Server) {
         self.server = Mutex(server)
@@ -27,7 +34,21 @@ final class APIServer: Sendable {
 
     private func serve(_ api: RecorderAPI) throws(SystemError) -> Never {
         try server.withLock { server throws(SystemError) in
-            while true { _ = try server.turn { api.respond(to: $0) } }
+            while true {
+                _ = try server.turn { api.respond(to: $0) }
+                handOver(from: &server, to: api.broadcaster)
+            }
+        }
+    }
+
+    private func handOver(from server: inout Server, to broadcaster: Broadcaster) {
+        while true {
+            do throws(SystemError) {
+                guard let upgraded = try server.nextUpgraded() else { return }
+                broadcaster.adopt(WebSocketArrival(upgraded))
+            } catch {
+                continue  // Without a descriptor for it, the client was closed; it will try again.
+            }
         }
     }
 }

@@ -1,87 +1,110 @@
-import Foundation
 import HTTP
 import Posix
 
-/// What the recorder answers over HTTP, from the first recording to the last moment of the shutdown.
+/// What the recorder answers over HTTP, from its start to the last moment of the shutdown.
 struct RecorderAPI: Sendable {
     let roster: Roster
+    let drain: Drain
+    let broadcaster: Broadcaster
+    let handshake: WebSocketHandshake
+    /// What a request that changes something has to show; `nil` refuses all of them.
+    let token: BearerToken?
+    /// `nil` without Twitch.
+    let eventSub: EventSubService?
 
     func respond(to request: Request) -> Response {
         switch request.path {
-        case "/health": onlyReading(request) { health() }
-        case "/api/recording/active": onlyReading(request) { activeRecordings() }
-        default: .notFound
+        case "/health": reading(request) { health() }
+        case "/api/recording/active": reading(request) { activeRecordings() }
+        case "/api/status/recordings-active": reading(request) { recordingsActive() }
+        case "/api/drain": changing(request) { beginDrain() }
+        case "/ws": webSocket(request)
+        case "/eventsub": eventSub?.answer(request) ?? .notFound
+        default: switching(request) ?? .notFound
         }
     }
 
-    private func onlyReading(_ request: Request, _ answer: () -> Response) -> Response {
+    private func reading(_ request: Request, _ answer: () -> Response) -> Response {
         switch request.method {
         case .get, .head: answer()
         default: .methodNotAllowed(allow: [.get, .head])
         }
     }
 
-    /// 200 also while stopping: a failure then would have the recordings killed.
-    private func health() -> Response {
-        var body = Health(
-            status: "ok",
-            recorder: roster.name,
-            activeRecordings: roster.active.count
-        )
-        if let shutdown = roster.shutdownState {
-            body.status = "stopping"
-            body.phase = shutdown.phase.rawValue
-            body.secondsLeft = shutdown.deadline.since(.now()).inSeconds
+    /// Answers who shows the token; without one in the configuration, nobody.
+    private func changing(_ request: Request, _ answer: () -> Response) -> Response {
+        guard request.method == .post else { return .methodNotAllowed(allow: [.post]) }
+        guard let token else {
+            return .problem(.forbidden, "no bearer token is configured: see web.bearer_token_file")
         }
-        return .json(body)
+        return token.refusal(of: request) ?? answer()
     }
 
-    private func activeRecordings() -> Response {
-        let now = BootTime.now()
-        return .json(roster.active.map { Active($0, now: now) })
+    private func beginDrain() -> Response {
+        if case .stopping = roster.current { return .refusing(.stopping(secondsLeft: 1)) }
+        drain.begin()
+        return .json(.accepted, Accepted(state: roster.current.name))
     }
-}
 
-private struct Health: Encodable {
-    var status: String
-    let recorder: String
-    let activeRecordings: Int
-    var phase: String?
-    var secondsLeft: Double?
-}
-
-private struct Active: Encodable {
-    let id: Int64
-    let stream: String
-    let title: String?
-    let startedAt: String
-    let filePath: String
-    let status: String
-    /// Whole seconds since the start.
-    let duration: Int
-    let bytes: Int
-
-    init(_ recording: ActiveRecording, now: BootTime) {
-        id = recording.id
-        stream = recording.stream
-        title = recording.title
-        startedAt = recording.startedAt.iso8601
-        filePath = recording.filePath
-        status = recording.status.rawValue
-        duration = Int(now.since(recording.startedBoot).inSeconds)
-        bytes = recording.bytes
-    }
-}
-
-extension Response {
-    /// JSON with names such as `started_at`.
-    static func json(_ value: some Encodable) -> Response {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let body = try? encoder.encode(value) else {
-            return .text(.internalError, "no answer")
+    /// Only a page of this server, or an allowed one, may connect; see `WebSocketHandshake`.
+    private func webSocket(_ request: Request) -> Response {
+        guard !broadcaster.isStopping, broadcaster.hasRoom else {
+            return .unavailable("no more clients are taken", retryAfter: 5)
         }
-        return Response(contentType: "application/json", body: Array(body) + [0x0A])
+        return handshake.answer(request)
+    }
+
+    private struct Accepted: Encodable {
+        let state: String
+    }
+}
+
+extension RecorderAPI {
+    /// `/api/recording/start/STREAM` and `/api/recording/stop/STREAM`.
+    private func switching(_ request: Request) -> Response? {
+        let parts = request.path.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 5, parts[..<3] == ["", "api", "recording"] else { return nil }
+        let stream = String(parts[4])
+        switch parts[3] {
+        case "start": return changing(request) { turn(stream) { roster.start($0) } }
+        case "stop": return changing(request) { turn(stream) { roster.stop($0) } }
+        default: return nil
+        }
+    }
+
+    private func turn(_ stream: String, _ act: (StreamWorker) -> Switching) -> Response {
+        guard let worker = roster[stream] else { return .problem(.notFound, "no such stream") }
+        return switch act(worker) {
+        case .changed: .json(.accepted, Switched(worker, hasChanged: true))
+        case .unchanged: .json(.ok, Switched(worker, hasChanged: false))
+        case .refused(let refusal): .refusing(refusal)
+        }
+    }
+
+    private struct Switched: Encodable {
+        let stream: String
+        /// `on`, `stopping` or `off`.
+        let state: String
+        /// Whether it was otherwise before.
+        let changed: Bool
+        /// Whether a recording is under way; a stream that is on waits for its source otherwise.
+        let recording: Bool
+
+        init(_ worker: StreamWorker, hasChanged: Bool) {
+            stream = worker.stream.name
+            state = worker.phase.name
+            changed = hasChanged
+            recording = worker.active != nil
+        }
+    }
+}
+
+extension StreamSwitch.Phase {
+    fileprivate var name: String {
+        switch self {
+        case .off: "off"
+        case .on, .endingWhole(thenOn: true): "on"
+        case .endingWhole(thenOn: false), .interrupted: "stopping"
+        }
     }
 }

@@ -8,6 +8,7 @@ struct Arguments: Equatable, Sendable {
     var gracePeriod: Duration?
     /// Empty when none was given.
     var listenAddresses: [String] = []
+    var bearerTokenFile: String?
     var telemetryDirectory: String?
     var recorderName: String?
     var logFile: String?
@@ -19,6 +20,8 @@ struct Arguments: Equatable, Sendable {
         /// To print the version and leave with 0.
         case version
         case run(Arguments)
+        /// To wait until another recorder is idle.
+        case waitIdle(WaitIdle)
     }
 
     /// Reads the arguments, without the program's name, and the `STREAMVAULT_…` variables.
@@ -26,7 +29,11 @@ struct Arguments: Equatable, Sendable {
         _ arguments: [String],
         environment: [String: String]
     ) throws(CommandLineError) -> Request {
-        switch try table.parse(arguments, environment: environment) {
+        if arguments.first == WaitIdleArguments.command {
+            let rest = Array(arguments.dropFirst())
+            return try WaitIdleArguments.parse(rest, environment: environment)
+        }
+        return switch try table.parse(arguments, environment: environment) {
         case .help(let text): .help(text)
         case .version: .version
         case .run(let values): .run(Arguments(values))
@@ -35,7 +42,11 @@ struct Arguments: Equatable, Sendable {
 
     static let table = CommandLineTable(
         program: "streamvault-recorder",
-        summary: "records live streams, and ends every recording whole when it is stopped.",
+        summary: """
+            records live streams, and ends every recording whole when it is stopped.
+
+            streamvault-recorder wait-idle URL waits until a recorder can be replaced; it has a --help of its own.
+            """,
         flags: [
             CommandLineFlag(
                 "config",
@@ -59,6 +70,12 @@ struct Arguments: Equatable, Sendable {
                 .list("ADDRESS"),
                 help: "Where the HTTP API listens: :8000, 127.0.0.1:8000, [::1]:8000, unix:/path.",
                 defaultText: Configuration.defaultListenAddress
+            ),
+            CommandLineFlag(
+                "web.bearer-token-file",
+                .text("FILE"),
+                help:
+                    "The token that requests have to show which start, stop or drain. Without it, they are refused."
             ),
             CommandLineFlag(
                 "telemetry-dir",
@@ -88,6 +105,7 @@ extension Arguments {
         checksOnly = values.isOn("check-config")
         gracePeriod = values.duration("shutdown.grace-period")
         listenAddresses = values.all("web.listen-address")
+        bearerTokenFile = values.text("web.bearer-token-file")
         telemetryDirectory = values.text("telemetry-dir")
         recorderName = values.text("recorder.name")
         logFile = values.text("log.file")

@@ -68,6 +68,7 @@ extension Configuration {
         telemetryDirectory = arguments.telemetryDirectory ?? telemetryDirectory
         gracePeriod = arguments.gracePeriod ?? gracePeriod
         if !arguments.listenAddresses.isEmpty { listenAddresses = arguments.listenAddresses }
+        bearerTokenFile = arguments.bearerTokenFile ?? bearerTokenFile
         logFile = arguments.logFile ?? logFile
     }
 }
@@ -86,8 +87,20 @@ extension Configuration {
         }
         fields.object("web") { web in
             listenAddresses = web.texts("listen_address") ?? listenAddresses
+            bearerTokenFile = web.text("bearer_token_file")
+            allowedOrigins = web.texts("allowed_origins") ?? []
         }
+        fields.object("twitch") { twitch = TwitchConfiguration(reading: &$0) }
         fields.object("log") { log in logFile = log.text("file") }
         streams = StreamConfiguration.readAll(from: &fields)
+        checkBroadcasters(problems: fields.problems)
+    }
+
+    /// A stream that Twitch switches would never be on without Twitch.
+    private func checkBroadcasters(problems: ConfigurationProblems) {
+        guard twitch == nil, let stream = streams.first(where: { $0.broadcaster != nil }) else {
+            return
+        }
+        problems.add("twitch", "is required for stream \"\(stream.name)\", which Twitch switches")
     }
 }

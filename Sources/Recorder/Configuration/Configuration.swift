@@ -12,6 +12,11 @@ struct Configuration: Equatable, Sendable {
     var gracePeriod = defaultGracePeriod
     /// As written, such as `:8000`; never empty.
     var listenAddresses = [defaultListenAddress]
+    /// Of the token that a request has to show which changes something; `nil` refuses them all.
+    var bearerTokenFile: String?
+    /// Whose pages may open a WebSocket, besides those of the recorder's own address.
+    var allowedOrigins: [String] = []
+    var twitch: TwitchConfiguration?
     var logFile: String?
     /// The most media that a power cut may cost, as time.
     var syncInterval = defaultSyncInterval
@@ -40,6 +45,17 @@ struct StreamConfiguration: Equatable, Sendable {
     /// The name for people.
     let title: String?
     let source: Source
+    var record = RecordPolicy.always
+    /// Whose broadcasts switch the stream.
+    var broadcaster: TwitchBroadcaster?
+
+    /// When a stream is recorded.
+    enum RecordPolicy: String, Sendable {
+        /// From the start of the recorder on.
+        case always
+        /// Between a start and a stop, by the API or by Twitch.
+        case onDemand = "on_demand"
+    }
 
     enum Source: Equatable, Sendable {
         /// An http or https URL of a playlist, and what to take of it.

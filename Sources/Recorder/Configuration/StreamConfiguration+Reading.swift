@@ -31,11 +31,36 @@ extension StreamConfiguration {
         if let title, title.utf8.count > 256 {
             fields.report("title", "at most 256 bytes, not \(title.utf8.count)")
         }
+        let broadcaster = TwitchBroadcaster(reading: &fields)
+        let record = readPolicy(&fields, hasBroadcaster: broadcaster != nil)
         if fields.isMissing("source") { fields.report("source", "is required") }
         var source: Source?
         fields.object("source") { source = readSource(&$0) }
         guard let name, let source else { return nil }
-        return StreamConfiguration(name: name, title: title, source: source)
+        return StreamConfiguration(
+            name: name,
+            title: title,
+            source: source,
+            record: record,
+            broadcaster: broadcaster
+        )
+    }
+
+    /// A stream with a broadcaster is switched by Twitch, and so cannot be always on.
+    private static func readPolicy(
+        _ fields: inout ConfigurationFields,
+        hasBroadcaster: Bool
+    ) -> RecordPolicy {
+        let standard: RecordPolicy = hasBroadcaster ? .onDemand : .always
+        guard let text = fields.text("record") else { return standard }
+        guard let policy = RecordPolicy(rawValue: text) else {
+            fields.report("record", "must be \"always\" or \"on_demand\", not \"\(text)\"")
+            return standard
+        }
+        if hasBroadcaster, policy == .always {
+            fields.report("record", "must be \"on_demand\" for a stream that Twitch switches")
+        }
+        return policy
     }
 
     private static func readName(
@@ -68,7 +93,7 @@ extension StreamConfiguration {
     }
 
     private static func readHLS(_ fields: inout ConfigurationFields) -> Source? {
-        let url = readURL(&fields)
+        let url = fields.url("url", isRequired: true)
         var (quality, start): (Quality?, StartPoint?) = (.best, .start)
         if let text = fields.text("quality") {
             quality = Quality(text: text)
@@ -84,18 +109,6 @@ extension StreamConfiguration {
         }
         guard let url, let quality, let start else { return nil }
         return .hls(url: url, quality: quality, from: start)
-    }
-
-    private static func readURL(_ fields: inout ConfigurationFields) -> URL? {
-        guard let text = fields.text("url", isRequired: true) else { return nil }
-        let url = URL(string: text, encodingInvalidCharacters: false)
-        let scheme = url?.scheme?.lowercased()
-        guard let url, scheme == "http" || scheme == "https", let host = url.host(), !host.isEmpty
-        else {
-            fields.report("url", "must be an http or https URL")
-            return nil
-        }
-        return url
     }
 
     private static func readCommand(_ fields: inout ConfigurationFields) -> Source? {

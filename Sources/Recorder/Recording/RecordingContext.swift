@@ -13,4 +13,6 @@ struct RecordingContext: Sendable {
     let log: Log
     /// Tells the main thread that something changed.
     let wakeup: Wakeup
+    /// Told at once, on the recording's thread; must not block.
+    let report: @Sendable (RecordingEvent) -> Void
 }

@@ -1,23 +1,33 @@
 import Posix
 import Synchronization
 
-/// The streams of this recorder and its state, for the threads that answer questions about them.
+/// The streams of this recorder and its state, for the threads that answer questions about them or switch them.
 final class Roster: Sendable {
     let name: String
     let workers: [StreamWorker]
-    private let shutdown = Mutex<ShutdownState?>(nil)
+    private let workersByName: [String: StreamWorker]
+    private let stage = Mutex(Stage.starting)
 
-    /// A shutdown on its way.
-    struct ShutdownState: Sendable {
-        var phase: Phase
-        let deadline: BootTime
+    /// Where the recorder is in its life.
+    enum Stage: Sendable {
+        /// Recordings of earlier runs are taken up; nothing is known of new ones.
+        case starting
+        case recording
+        /// No new recordings; the recorder ends with the last that runs.
+        case draining
+        case stopping(Phase, deadline: BootTime)
     }
 
     init(name: String, workers: [StreamWorker]) {
         (self.name, self.workers) = (name, workers)
+        workersByName = Dictionary(uniqueKeysWithValues: workers.map { ($0.stream.name, $0) })
     }
 
+    var current: Stage { stage.withLock { $0 } }
+
     var active: [ActiveRecording] { workers.compactMap(\.active) }
+
+    subscript(stream: String) -> StreamWorker? { workersByName[stream] }
 
     /// Whether no recording gets anything to its disk any more: the recorder then has no sign of life to give.
     func isStuck(at now: BootTime) -> Bool {
@@ -25,10 +35,35 @@ final class Roster: Sendable {
         return !busy.isEmpty && busy.allSatisfy { $0.isStuck(at: now, patience: .seconds(5)) }
     }
 
-    /// `nil` as long as nobody has asked for a shutdown.
-    var shutdownState: ShutdownState? { shutdown.withLock { $0 } }
+    /// Starts the streams that are always on; the others can be started from now on.
+    func open() throws(SystemError) {
+        for worker in workers where worker.stream.record == .always { try worker.start() }
+        stage.withLock { stage in
+            if case .starting = stage { stage = .recording }
+        }
+    }
+
+    /// Begins no recording any more; whether that is news.
+    func drain() -> Bool {
+        let isFirst = stage.withLock { stage in
+            switch stage {
+            case .starting, .recording:
+                stage = .draining
+                return true
+            case .draining, .stopping: return false
+            }
+        }
+        if isFirst { for worker in workers { worker.drain() } }
+        return isFirst
+    }
+
+    /// Whether the drain is over: nothing is recorded, and nothing will be.
+    var isDrained: Bool {
+        guard case .draining = current else { return false }
+        return workers.allSatisfy(\.hasEnded)
+    }
 
     func showShutdown(in phase: Phase, deadline: BootTime) {
-        shutdown.withLock { $0 = ShutdownState(phase: phase, deadline: deadline) }
+        stage.withLock { $0 = .stopping(phase, deadline: deadline) }
     }
 }

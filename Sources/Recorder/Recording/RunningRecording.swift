@@ -4,11 +4,10 @@ import StreamVaultTelemetry
 /// One recording, from its first media to its finalized file; lives on its stream's thread.
 final class RunningRecording {
     let stream: StreamConfiguration
-    let facts: ActiveRecording
+    private(set) var facts: ActiveRecording
     private let context: RecordingContext
     private let telemetry: RecordingPublisher
     private var file: PartFile?
-    private(set) var bytes = 0
 
     /// Makes the file, the row in the catalogue and the place in the telemetry.
     ///
@@ -56,7 +55,7 @@ final class RunningRecording {
 
     func append(_ media: Span<UInt8>) throws(SystemError) {
         try file?.append(media)
-        bytes += media.count
+        facts.bytes += media.count
         telemetry.wrote(media.count)
         context.metrics.writtenBytes.add(UInt64(media.count))
         try file?.synchronizeIfDue(now: .now())
@@ -79,7 +78,10 @@ final class RunningRecording {
             context.log.plain("❌ Error finalizing recording: \(error)")
             let detail: KeyValuePairs = ["stream": stream.name, "error": error.detail]
             context.log(.error, "Recording not finalized, left for the next start", detail)
-            end(.failed, RecordingEnd(failed: error.reason, bytes: bytes, path: facts.filePath))
+            end(
+                .failed,
+                RecordingEnd(failed: error.reason, bytes: facts.bytes, path: facts.filePath)
+            )
             return error
         }
     }
@@ -87,6 +89,7 @@ final class RunningRecording {
     private func enter(_ finished: FinishedFile, _ result: RecordingResult) {
         switch finished {
         case .published(let path, let bytes, let cutBytes):
+            (facts.filePath, facts.bytes) = (path, bytes)
             let end = RecordingEnd(
                 status: result.status,
                 bytes: bytes,

@@ -8,29 +8,31 @@ final class StreamWorker: Sendable {
     let stream: StreamConfiguration
     private let context: RecordingContext
     private let source: any MediaSource
-    private let stop: StopSignal
     private let state = Mutex(State())
     /// When the write that is under way began, on `CLOCK_BOOTTIME` in nanoseconds; 0 when none is.
     private let writingSince = Atomic<UInt64>(0)
 
-    /// What other threads may know.
     private struct State {
+        var power = StreamSwitch()
+        /// Of the thread that runs, if one does.
+        var stop: StopSignal?
         var active: ActiveRecording?
-        var hasEnded = false
         /// Recordings whose files could not be finalized.
         var failures: [FinalizeError] = []
     }
 
-    init(_ stream: StreamConfiguration, _ context: RecordingContext) throws(SystemError) {
+    init(_ stream: StreamConfiguration, _ context: RecordingContext) {
         (self.stream, self.context) = (stream, context)
         source = stream.makeSource(endingWithin: context.sourcePatience, context.log)
-        stop = try StopSignal()
     }
 
     var active: ActiveRecording? { state.withLock { $0.active } }
 
-    /// Whether the thread is done, and no file is open.
-    var hasEnded: Bool { state.withLock { $0.hasEnded } }
+    /// Whether the stream is on, off, or on its way.
+    var phase: StreamSwitch.Phase { state.withLock { $0.power.phase } }
+
+    /// Whether there is no thread, and so no open file.
+    var hasEnded: Bool { phase == .off }
 
     var failures: [FinalizeError] { state.withLock { $0.failures } }
 
@@ -40,36 +42,85 @@ final class StreamWorker: Sendable {
         return since != 0 && now.since(BootTime(nanoseconds: since)) > patience
     }
 
-    func start() {
-        let thread = Thread { [self] in run() }
+    /// Records whenever the source delivers, until it is told otherwise; a second call changes nothing.
+    func start() throws(SystemError) { try take { _ in .start } }
+
+    /// Ends the recording, which is then complete, and records no more; does not wait for that.
+    func stop() { takeEnding { _ in .stop } }
+
+    /// Begins no recording any more; one that is under way goes on until its source ends.
+    func drain() { takeEnding { .drain(isRecording: $0.active != nil) } }
+
+    /// Interrupts the recording, and records no more; does not wait for that.
+    func shutDown() { takeEnding { _ in .shutDown } }
+
+    private func takeEnding(_ event: (State) -> StreamSwitch.Event) {
+        // Only a launch throws, and these launch nothing.
+        try? take(event)
+    }
+
+    private func take(_ event: (State) -> StreamSwitch.Event) throws(SystemError) {
+        try state.withLock { state throws(SystemError) in
+            var power = state.power
+            switch power.take(event(state)) {
+            case .none: break
+            case .launch: state.stop = try launch()
+            case .requestStop: state.stop?.request()
+            }
+            state.power = power
+        }
+    }
+
+    private func launch() throws(SystemError) -> StopSignal {
+        let stop = try StopSignal()
+        let thread = Thread { [self] in run(until: stop) }
         thread.name = stream.name
         thread.stackSize = 512 << 10
         thread.start()
+        return stop
     }
 
-    /// Ends the recording and the thread; does not wait for either.
-    func requestStop() { stop.request() }
-
-    private func run() {
+    private func run(until stop: StopSignal) {
         var pause = Backoff()
         repeat {
             let start = BootTime.now()
-            record(into: WorkerSink(worker: self))
+            record(into: WorkerSink(worker: self), until: stop)
             pause.ran(for: BootTime.now().since(start))
-        } while !stop.wait(until: BootTime.now().advanced(by: pause.next()))
-        state.withLock { $0.hasEnded = true }
+        } while mayGoOn && !stop.wait(until: BootTime.now().advanced(by: pause.next()))
+        end()
         context.wakeup.wake()
     }
 
+    private var mayGoOn: Bool { state.withLock { $0.power.mayGoOn } }
+
+    private func end() {
+        do throws(SystemError) {
+            try take { _ in .ended }
+        } catch {
+            let fields: KeyValuePairs = ["stream": stream.name, "error": "\(error)"]
+            context.log(.error, "Stream not started again", fields)
+            stop()
+            takeEnding { _ in .ended }
+        }
+    }
+
     /// Records until the source ends.
-    private func record(into sink: WorkerSink) {
+    private func record(into sink: WorkerSink, until stop: StopSignal) {
         do throws(SourceError) {
             let end = try source.run(into: sink, until: stop)
-            finish(sink, end == .finished ? .completed : .interrupted)
+            finish(sink, end == .finished ? .completed : stopped)
         } catch {
             context.log(.warn, "Stream failed", ["stream": stream.name, "error": "\(error)"])
-            finish(sink, stop.isRequested ? .interrupted : .failed)
+            if let facts = sink.recording?.facts, !stop.isRequested {
+                context.report(.failed(facts, error: "\(error)"))
+            }
+            finish(sink, stop.isRequested ? stopped : .failed)
         }
+    }
+
+    /// How a recording ends whose source was asked to.
+    private var stopped: RecordingResult {
+        state.withLock { $0.power.isInterrupted } ? .interrupted : .completed
     }
 
     private func finish(_ sink: WorkerSink, _ result: RecordingResult) {
@@ -78,11 +129,14 @@ final class StreamWorker: Sendable {
 
     fileprivate func finish(_ recording: RunningRecording, _ result: RecordingResult) {
         state.withLock { $0.active?.status = .finalizing }
+        context.report(.finalizing(recording.facts))
         let failure = recording.finish(result)
         state.withLock { state in
             state.active = nil
             if let failure { state.failures.append(failure) }
         }
+        if let failure { context.report(.failed(recording.facts, error: "\(failure)")) }
+        context.report(.stopped(recording.facts, failure == nil ? result : .failed))
         context.wakeup.wake()
     }
 
@@ -94,6 +148,7 @@ final class StreamWorker: Sendable {
             "Recording started",
             ["stream": stream.name, "path": recording.facts.filePath]
         )
+        context.report(.started(recording.facts))
         return recording
     }
 
@@ -145,7 +200,7 @@ private final class WorkerSink: MediaSink {
 
     func append(_ media: Span<UInt8>) throws(SystemError) {
         try worker.writing { () throws(SystemError) in try begun().append(media) }
-        worker.show(bytes: recording?.bytes ?? 0)
+        worker.show(bytes: recording?.facts.bytes ?? 0)
     }
 
     func note(_ event: SourceEvent) { worker.note(event) }

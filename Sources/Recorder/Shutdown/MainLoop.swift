@@ -7,9 +7,9 @@ struct MainLoop: ~Copyable {
     private let wakeup: Wakeup
     private var polled = PollSet()
 
-    /// Takes over SIGTERM and SIGINT; one that comes before the first wait is not lost.
+    /// Takes over SIGTERM, SIGINT and SIGUSR1; one that comes before the first wait is not lost.
     init(_ wakeup: Wakeup) throws(SystemError) {
-        signals = try Signals([SIGTERM, SIGINT])
+        signals = try Signals([SIGTERM, SIGINT, SIGUSR1])
         self.wakeup = wakeup
     }
 
@@ -27,7 +27,7 @@ struct MainLoop: ~Copyable {
     }
 }
 
-/// Lets any thread wake the main thread.
+/// Lets any thread wake one that polls, such as the main thread.
 final class Wakeup: Sendable {
     private let pipe: Pipe
 
@@ -44,7 +44,8 @@ final class Wakeup: Sendable {
         try? pipe.writer.writeAll(byte.span)  // A full pipe wakes as well.
     }
 
-    fileprivate func clear() {
+    /// For the thread that is woken.
+    func clear() {
         var bytes = [UInt8](repeating: 0, count: 64)
         unsafe bytes.withUnsafeMutableBytes { buffer in
             while let count = unsafe try? pipe.reader.read(into: buffer), count == 64 {}

@@ -9,6 +9,7 @@ struct Shutdown: ~Copyable {
     private let plan: ShutdownPlan
     private let roster: Roster
     private let context: RecordingContext
+    private let services: Services
     private let requestedAt = BootTime.now()
     private var loop: MainLoop
     /// Set by a second signal: no phase waits longer than a second from then on.
@@ -18,9 +19,11 @@ struct Shutdown: ~Copyable {
         _ plan: ShutdownPlan,
         _ roster: Roster,
         _ context: RecordingContext,
+        _ services: Services,
         _ loop: consuming MainLoop
     ) {
         (self.plan, self.roster, self.context) = (plan, roster, context)
+        self.services = services
         self.loop = loop
     }
 
@@ -39,11 +42,11 @@ struct Shutdown: ~Copyable {
         let (outcome, isWhole) = try stopRecordings()
         enter(.broadcaster, after: outcome)
         context.log.plain("🔄 Stopping active recordings broadcaster...")
-        enter(.cleanup, after: .ok)
+        enter(.cleanup, after: try stop(services.broadcaster, in: .broadcaster))
         context.log.plain("🔄 Cancelling cleanup task...")
         enter(.eventsub, after: .ok)
         context.log.plain("🔄 Stopping EventSub...")
-        enter(.database, after: .ok)
+        enter(.database, after: try stop(services.eventSub, in: .eventsub))
         let closed = try closeDatabase()
         context.log.plain("🎯 Application shutdown complete")
         let status: CInt = isWhole ? 0 : 1
@@ -60,7 +63,9 @@ struct Shutdown: ~Copyable {
     }
 
     private func show(_ phase: Phase) {
-        roster.showShutdown(in: phase, deadline: requestedAt.advanced(by: plan.gracePeriod))
+        let deadline = requestedAt.advanced(by: plan.gracePeriod)
+        roster.showShutdown(in: phase, deadline: deadline)
+        services.announce(phase, deadline)
     }
 
     private func logLastPhase() {
@@ -81,7 +86,7 @@ extension Shutdown {
         for recording in roster.active {
             context.log.plain("📹 Stopping active recording for stream \(recording.stream)...")
         }
-        for worker in roster.workers { worker.requestStop() }
+        for worker in roster.workers { worker.shutDown() }
         if !roster.active.isEmpty { context.log.plain("📁 Finalizing recording files...") }
         let roster = roster
         let isDone = try wait(in: .recordings) { roster.workers.allSatisfy(\.hasEnded) }
@@ -108,6 +113,23 @@ extension Shutdown {
             )
         }
         context.log.plain("❌ Error during recording service shutdown: timeout")
+    }
+
+    /// Ends a service; without one there is nothing to do.
+    private mutating func stop(
+        _ service: RunningService?,
+        in phase: Phase
+    ) throws(SystemError) -> PhaseOutcome {
+        guard let service else { return .ok }
+        // A little before the phase's own end, so that what it does at its end is still of the phase.
+        service.stop(BootTime.now().advanced(by: deadline(of: phase).since(.now()) * 0.8))
+        guard try wait(in: phase, until: { service.hasEnded }) else {
+            context.log.plain("❌ Error stopping \(phase.rawValue): timeout")
+            return .timeout
+        }
+        guard let error = service.failure else { return .ok }
+        context.log.plain("❌ Error stopping \(phase.rawValue): \(error)")
+        return .error
     }
 
     /// Closes the catalogue on a thread of its own, which is left behind when it hangs.
@@ -149,12 +171,24 @@ extension Shutdown {
             guard now < deadline else { return false }
             context.publisher.heartbeat()
             let next = min(deadline, now.advanced(by: .seconds(1)))
-            guard try loop.wait(until: next) != nil, !isHurrying else { continue }
+            let signal = try loop.wait(until: next)
+            guard let signal, signal != SIGUSR1, !isHurrying else { continue }
             context.log(.warn, "Second signal: hurrying", ["phase": phase.rawValue])
             isHurrying = true
             deadline = min(deadline, self.deadline(of: phase))
         }
         return true
+    }
+}
+
+extension Shutdown {
+    /// What phases of their own end, and who is told of every phase.
+    struct Services: Sendable {
+        let broadcaster: RunningService
+        /// `nil` without Twitch.
+        let eventSub: RunningService?
+        /// Told of each phase, and the deadline of all.
+        let announce: @Sendable (Phase, BootTime) -> Void
     }
 }
 

@@ -1,0 +1,84 @@
+import HTTP
+import Posix
+
+extension RecorderAPI {
+    /// 200 also while stopping: a failure then would have the recordings killed.
+    func health() -> Response {
+        let stage = roster.current
+        var body = Health(
+            status: stage.health,
+            recorder: roster.name,
+            activeRecordings: roster.active.count
+        )
+        if case .stopping(let phase, let deadline) = stage {
+            body.phase = phase.rawValue
+            body.secondsLeft = deadline.since(.now()).inSeconds
+        }
+        return .json(.ok, body)
+    }
+
+    /// An empty list would say that nothing is recorded: before the streams are started, nobody knows.
+    func activeRecordings() -> Response {
+        if case .starting = roster.current { return .refusing(.starting) }
+        let now = BootTime.now()
+        return .json(.ok, roster.active.map { RecordingDocument($0, now: now) })
+    }
+
+    /// The question of a script that wants to replace the recorder.
+    func recordingsActive() -> Response {
+        let stage = roster.current
+        if case .starting = stage { return .refusing(.starting) }
+        let active = roster.active
+        return .json(
+            .ok,
+            RecordingsActive(
+                hasActiveRecordings: !active.isEmpty,
+                activeCount: active.count,
+                safeToUpdate: active.isEmpty,
+                activeStreams: active.map(\.stream).sorted(),
+                state: stage.name,
+                timestamp: WallTime.now().iso8601,
+                message: active.isEmpty
+                    ? "nothing is being recorded" : "recordings are under way: \(active.count)"
+            )
+        )
+    }
+}
+
+private struct Health: Encodable {
+    let status: String
+    let recorder: String
+    let activeRecordings: Int
+    var phase: String?
+    var secondsLeft: Double?
+}
+
+/// What `wait-idle` reads, too.
+struct RecordingsActive: Codable {
+    let hasActiveRecordings: Bool
+    let activeCount: Int
+    let safeToUpdate: Bool
+    let activeStreams: [String]
+    let state: String
+    let timestamp: String
+    let message: String
+}
+
+extension Roster.Stage {
+    /// As the telemetry calls it.
+    var name: String {
+        switch self {
+        case .starting: "starting"
+        case .recording: "recording"
+        case .draining: "draining"
+        case .stopping: "stopping"
+        }
+    }
+
+    fileprivate var health: String {
+        switch self {
+        case .recording: "ok"
+        case .starting, .draining, .stopping: name
+        }
+    }
+}

@@ -1,0 +1,64 @@
+import Posix
+
+/// Why a stream is not switched on now.
+enum Refusal: Equatable, Sendable {
+    case starting, draining
+    case stopping(secondsLeft: Double)
+    /// The disk has no room for another recording.
+    case noSpace
+    case failed(SystemError)
+}
+
+/// What became of a wish to switch a stream on or off.
+enum Switching: Equatable, Sendable {
+    /// It was otherwise, and is on its way now.
+    case changed
+    /// It was so already.
+    case unchanged
+    case refused(Refusal)
+}
+
+extension Roster {
+    /// Switches a stream on.
+    ///
+    /// `refusal` says whether the disk has room.
+    func start(_ worker: StreamWorker) -> Switching {
+        if let refusal { return .refused(refusal) }
+        switch worker.phase {
+        case .on, .endingWhole(thenOn: true): return .unchanged
+        case .off, .endingWhole(thenOn: false), .interrupted: break
+        }
+        do throws(SystemError) {
+            try worker.start()
+            return .changed
+        } catch {
+            return .refused(.failed(error))
+        }
+    }
+
+    /// Switches a stream off; also while draining, which it shortens.
+    func stop(_ worker: StreamWorker) -> Switching {
+        switch current {
+        case .starting, .stopping:
+            if let refusal { return .refused(refusal) }
+        case .recording, .draining: break
+        }
+        switch worker.phase {
+        case .off, .endingWhole(thenOn: false), .interrupted: return .unchanged
+        case .on, .endingWhole(thenOn: true): break
+        }
+        worker.stop()
+        return .changed
+    }
+
+    /// Why nothing new is begun now; `nil` when it is.
+    var refusal: Refusal? {
+        switch current {
+        case .starting: .starting
+        case .recording: nil
+        case .draining: .draining
+        case .stopping(_, let deadline):
+            .stopping(secondsLeft: deadline.since(.now()).inSeconds)
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import Foundation
+import Glibc
+import HTTP
+import Posix
+import StreamVaultTelemetry
+import Synchronization
+import Testing
+
+@testable import Recorder
+
+/// A recorder without a process of its own: real streams, files, catalogue and API, on a test's threads.
+final class APIBench: Sendable {
+    static let token = "a-token"
+
+    let files = FilesDirectory()
+    let context: RecordingContext
+    let roster: Roster
+    let broadcaster: Broadcaster
+    let metrics: EventSubMetrics
+    let drain: Drain
+
+    init(_ streams: [StreamConfiguration], _ settings: Broadcaster.Settings = .init()) throws {
+        let wakeup = try Wakeup()
+        let logPath = "\(files.path)/log"
+        let publisher = try Publisher(directory: files.path, name: "bench", version: "1")
+        let broadcaster = try Recorder.makeBroadcaster(publisher, settings)
+        context = RecordingContext(
+            directory: files.path,
+            syncInterval: .seconds(1),
+            sourcePatience: .seconds(20),
+            publisher: publisher,
+            metrics: RecorderMetrics(publisher),
+            catalogue: try Catalogue(path: "\(files.path)/catalogue.sqlite"),
+            log: Log(file: try FileDescriptor(opening: logPath, O_WRONLY | O_CREAT | O_APPEND)),
+            wakeup: wakeup,
+            report: { broadcaster.send(.recording($0)) }
+        )
+        let context = context
+        roster = Roster(name: "bench", workers: streams.map { StreamWorker($0, context) })
+        self.broadcaster = broadcaster
+        metrics = EventSubMetrics(publisher)
+        drain = Drain(roster: roster, context: context, broadcaster: broadcaster)
+    }
+
+    /// Ends what runs.
+    func close() throws {
+        for worker in roster.workers { worker.shutDown() }
+        try waitFor("the end of all streams") { roster.workers.allSatisfy(\.hasEnded) }
+    }
+
+    func api(eventSub: EventSubService? = nil) -> RecorderAPI {
+        RecorderAPI(
+            roster: roster,
+            drain: drain,
+            broadcaster: broadcaster,
+            handshake: WebSocketHandshake(allowedOrigins: []),
+            token: BearerToken(Array(Self.token.utf8)),
+            eventSub: eventSub
+        )
+    }
+
+    /// Serves the API and the WebSocket; the address.
+    func serve() throws -> (address: ListenAddress, broadcasting: RunningService) {
+        let roster = roster
+        let broadcasting = broadcaster.start(context.wakeup) { roster.active }
+        let listener = ListenAddress.internet(.loopback, port: 0)
+        let server = try Server(on: [listener], limits: APIServer.limits)
+        let address = server.addresses[0]
+        APIServer(server).start(api(), context.log)
+        return (address, broadcasting)
+    }
+
+    /// How the recordings of a stream ended, the oldest first.
+    func statuses(of stream: String) throws -> [String] {
+        try context.catalogue.transaction { (database) throws(CatalogueError) in
+            try database.run(
+                "SELECT status FROM recordings WHERE stream = ? ORDER BY id",
+                [.text(stream)]
+            )
+        }
+        .compactMap { $0.first?.asText }
+    }
+}
+
+extension StreamConfiguration {
+    /// A stream of packets, a few a second, for as long as nobody ends it.
+    static func packets(
+        _ name: String,
+        record: RecordPolicy = .onDemand,
+        broadcaster: TwitchBroadcaster? = nil
+    ) -> StreamConfiguration {
+        let packet = "head -c 188 /dev/zero | tr '\\0' G"
+        return StreamConfiguration(
+            name: name,
+            title: nil,
+            source: .command(
+                argv: ["sh", "-c", "while \(packet); do sleep 0.05; done"],
+                container: .mpegTS
+            ),
+            record: record,
+            broadcaster: broadcaster
+        )
+    }
+
+    /// A stream that has nothing yet.
+    static func silence(_ name: String) -> StreamConfiguration {
+        let source = Source.command(argv: ["sleep", "600"], container: .mpegTS)
+        return StreamConfiguration(name: name, title: nil, source: source, record: .onDemand)
+    }
+}
+
+/// Waits until `condition` holds, a minute at most.
+func waitFor(_ what: String, _ condition: () throws -> Bool) throws {
+    let end = BootTime.now().advanced(by: .seconds(60))
+    while try !condition() {
+        try #require(BootTime.now() < end, "not within a minute: \(what)")
+        usleep(10_000)
+    }
+}
+
+extension APIBench {
+    /// What was logged so far.
+    func logged() throws -> String { String(decoding: try files.bytes(of: "log"), as: UTF8.self) }
+
+    /// A whole-number cell as an exporter would read it; `nil` when nobody declared it.
+    func word(_ name: String, _ values: [String] = []) throws -> UInt64? {
+        var reader = SegmentReader(path: "\(files.path)/bench.telemetry")
+        let snapshot = try reader.snapshot()
+        let series = snapshot.contents.series.first {
+            snapshot.contents.families[$0.family].name == name && $0.values == values
+        }
+        return series.map { snapshot.words[$0.word] }
+    }
+}

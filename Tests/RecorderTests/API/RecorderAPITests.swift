@@ -1,0 +1,198 @@
+import Foundation
+import HTTP
+import Posix
+import Testing
+
+@testable import Recorder
+
+@Suite("The recorder's API", .timeLimit(.minutes(2)))
+struct RecorderAPITests {
+    private let authorized: KeyValuePairs = ["Authorization": "Bearer \(APIBench.token)"]
+
+    private func post(_ api: RecorderAPI, _ path: String) throws -> Response {
+        api.respond(to: try #require(request("POST", path, authorized)))
+    }
+
+    private func get(_ api: RecorderAPI, _ path: String) throws -> Response {
+        api.respond(to: try #require(request("GET", path)))
+    }
+
+    private func fields(_ response: Response) throws -> [String: Any] {
+        let value = try JSONSerialization.jsonObject(with: Data(response.body))
+        return try #require(value as? [String: Any])
+    }
+
+    @Test("a stream is started and stopped, and a second wish of either changes nothing")
+    func startAndStop() throws {
+        let bench = try APIBench([.packets("gate")])
+        let api = bench.api()
+        try bench.roster.open()
+        #expect(try post(api, "/api/recording/stop/gate").status == .ok)
+
+        let started = try post(api, "/api/recording/start/gate")
+        #expect(started.status == .accepted)
+        #expect(try fields(started)["changed"] as? Bool == true)
+        let again = try post(api, "/api/recording/start/gate")
+        #expect(again.status == .ok)
+        #expect(try fields(again)["changed"] as? Bool == false)
+        try waitFor("a recording") { bench.roster.active.count == 1 }
+        let gate = try fields(try get(api, "/api/status/recordings-active"))
+        #expect(gate["has_active_recordings"] as? Bool == true)
+        #expect(gate["active_count"] as? Int == 1)
+        #expect(gate["safe_to_update"] as? Bool == false)
+        #expect(gate["active_streams"] as? [String] == ["gate"])
+
+        #expect(try post(api, "/api/recording/stop/g%61te").status == .accepted)
+        try waitFor("the end") { bench.roster.workers[0].hasEnded }
+        #expect(try bench.statuses(of: "gate") == ["completed"])
+        #expect(try get(api, "/api/recording/active").text == "[]\n")
+        let idle = try fields(try get(api, "/api/status/recordings-active"))
+        #expect(idle["safe_to_update"] as? Bool == true)
+
+        #expect(try post(api, "/api/recording/start/gate").status == .accepted)
+        try waitFor("another recording") { bench.roster.active.count == 1 }
+        try bench.close()
+        #expect(try bench.statuses(of: "gate") == ["completed", "interrupted"])
+    }
+
+    @Test("a start right after a stop is heeded when the stop is done")
+    func restart() throws {
+        let bench = try APIBench([.packets("gate")])
+        let api = bench.api()
+        try bench.roster.open()
+        _ = try post(api, "/api/recording/start/gate")
+        for count in 1...3 {
+            try waitFor("recording \(count)") { try bench.statuses(of: "gate").count == count }
+            #expect(try post(api, "/api/recording/stop/gate").status == .accepted)
+            let again = try fields(try post(api, "/api/recording/start/gate"))
+            #expect(again["state"] as? String == "on")
+        }
+        try waitFor("the last of them") { try bench.statuses(of: "gate").count == 4 }
+        try bench.close()
+        let statuses = try bench.statuses(of: "gate")
+        #expect(statuses == ["completed", "completed", "completed", "interrupted"])
+    }
+
+    @Test("before the streams are started nothing is said of them, and nothing is begun")
+    func starting() throws {
+        let bench = try APIBench([.packets("gate")])
+        let api = bench.api()
+        for path in ["/api/recording/active", "/api/status/recordings-active"] {
+            let response = try get(api, path)
+            #expect(response.status == .unavailable)
+            #expect(response.field("Retry-After") == "1")
+        }
+        #expect(try post(api, "/api/recording/start/gate").status == .unavailable)
+        let health = try get(api, "/health")
+        #expect(health.status == .ok)
+        #expect(try fields(health)["status"] as? String == "starting")
+    }
+
+    @Test("while stopping new work is refused with a time, and all else is answered")
+    func stopping() throws {
+        let bench = try APIBench([.packets("gate")])
+        let api = bench.api()
+        try bench.roster.open()
+        _ = try post(api, "/api/recording/start/gate")
+        try waitFor("a recording") { bench.roster.active.count == 1 }
+        let deadline = BootTime.now().advanced(by: .seconds(3000))
+        bench.roster.showShutdown(in: .recordings, deadline: deadline)
+        for path in ["/api/recording/start/gate", "/api/recording/stop/gate", "/api/drain"] {
+            let response = try post(api, path)
+            #expect(response.status == .unavailable, "\(path)")
+            #expect(Int(response.field("Retry-After") ?? "") ?? 0 > 0)
+        }
+        #expect(try get(api, "/api/recording/active").text.contains("\"stream\":\"gate\""))
+        let health = try fields(try get(api, "/health"))
+        #expect(health["status"] as? String == "stopping")
+        #expect(health["phase"] as? String == "recordings")
+        #expect(try #require(health["seconds_left"] as? Double) > 2000)
+        try bench.close()
+    }
+
+    @Test("a drain begins nothing, stops what only waits, and lets recordings go on")
+    func draining() throws {
+        let bench = try APIBench([.packets("gate"), .silence("yard"), .packets("roof")])
+        let api = bench.api()
+        try bench.roster.open()
+        _ = try post(api, "/api/recording/start/gate")
+        _ = try post(api, "/api/recording/start/yard")
+        try waitFor("a recording") { bench.roster.active.count == 1 }
+        #expect(try post(api, "/api/drain").status == .accepted)
+        #expect(try post(api, "/api/drain").status == .accepted)
+        #expect(try fields(try get(api, "/health"))["status"] as? String == "draining")
+        let refused = try post(api, "/api/recording/start/roof")
+        #expect(refused.status == .unavailable)
+        #expect(refused.field("Retry-After") == "60")
+        try waitFor("the end of the waiting") { bench.roster["yard"]?.hasEnded == true }
+        #expect(bench.roster.active.count == 1)
+        #expect(!bench.roster.isDrained)
+        #expect(try post(api, "/api/recording/stop/gate").status == .accepted)
+        try waitFor("the end of the drain") { bench.roster.isDrained }
+        #expect(try bench.statuses(of: "gate") == ["completed"])
+    }
+
+    @Test(
+        "who shows no token, or another one, changes nothing",
+        arguments: [
+            ([:], 401), (["Authorization": "Bearer a-toke"], 401),
+            (["Authorization": "Bearer a-token2"], 401), (["Authorization": "Basic a-token"], 401),
+            (["Authorization": "bearer a-token"], 202),
+        ] as [(KeyValuePairs<String, String>, Int)]
+    )
+    func token(_ fields: KeyValuePairs<String, String>, _ status: Int) throws {
+        let bench = try APIBench([.silence("gate")])
+        try bench.roster.open()
+        let post = try #require(request("POST", "/api/recording/start/gate", fields))
+        #expect(bench.api().respond(to: post).status.code == status)
+        #expect(bench.roster.workers[0].hasEnded == (status != 202))
+        try bench.close()
+    }
+
+    @Test("without a token in the configuration all that changes something is forbidden, in words")
+    func noToken() throws {
+        let bench = try APIBench([.silence("gate")])
+        try bench.roster.open()
+        let api = RecorderAPI(
+            roster: bench.roster,
+            drain: bench.drain,
+            broadcaster: bench.broadcaster,
+            handshake: WebSocketHandshake(allowedOrigins: []),
+            token: nil,
+            eventSub: nil
+        )
+        for path in ["/api/recording/start/gate", "/api/recording/stop/gate", "/api/drain"] {
+            let response = try post(api, path)
+            #expect(response.status == .forbidden)
+            #expect(response.text.contains("bearer_token_file"))
+        }
+        #expect(bench.roster.workers[0].hasEnded)
+    }
+
+    @Test(
+        "each route knows its methods and its paths",
+        arguments: [
+            ("GET", "/api/recording/start/gate", 405), ("DELETE", "/api/recording/stop/gate", 405),
+            ("GET", "/api/drain", 405), ("POST", "/health", 405), ("POST", "/ws", 405),
+            ("POST", "/api/recording/active", 405), ("HEAD", "/api/recording/active", 200),
+            ("GET", "/api/status/recordings-active?x=%00", 200), ("GET", "/ws", 426),
+            ("POST", "/api/recording/start/", 404), ("POST", "/api/recording/start", 404),
+            ("POST", "/api/recording/start/gate/", 404), ("POST", "/api/recording/go/gate", 404),
+            ("POST", "/api/recording/start/%67ate", 202),
+            ("POST", "/api/recording/stop/gate%00", 404),
+            ("POST", "/api/recording/start/%2e%2e%2fgate", 404),
+            ("POST", "/api/recording/start/\(String(repeating: "a", count: 4000))", 404),
+            ("POST", "/api/recording/start/%FF%FE", 404), ("POST", "/api/recording/start/%zz", 404),
+            ("GET", "//health", 404), ("GET", "/Health", 404), ("POST", "/eventsub", 404),
+        ] as [(String, String, Int)]
+    )
+    func routes(_ method: String, _ path: String, _ status: Int) throws {
+        let bench = try APIBench([.silence("gate")])
+        try bench.roster.open()
+        let response = bench.api().respond(to: try #require(request(method, path, authorized)))
+        #expect(response.status.code == status)
+        #expect(response.body.count < 1000)
+        if status == 405 { #expect(response.field("Allow") != nil) }
+        try bench.close()
+    }
+}
