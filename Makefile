@@ -1,4 +1,4 @@
-.PHONY: help setup build demo test bench fuzz lint generate clean
+.PHONY: help setup build demo test bench fuzz storm lint generate clean
 
 help: ## lists what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -20,6 +20,9 @@ bench: setup ## measures publishing beside C, and scraping beside nginx
 
 fuzz: setup ## feeds mutated bytes to all that strangers can send, a minute each; TIME=600 takes longer
 	@tools/fuzz.sh $(or $(TIME),60)
+
+storm: setup build ## stops recorder and exporter in every order, 50 times each, and counts the last words in two Prometheis
+	@STREAMVAULT_BIN=.build/bin tools/storm.py
 
 lint: ## checks the form of Swift code and shell scripts
 	@tools/lint.sh

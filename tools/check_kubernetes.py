@@ -116,16 +116,25 @@ def check_configuration(config):
         expect(run.returncode == 0, f"{name}: {run.stderr.strip()}")
 
 
-def check_grace(pod, recorder, recorder_flags, monitor):
+def check_grace(pod, recorder, recorder_flags, exporter, exporter_flags, monitor):
     """The pod's grace period holds the recorder's, the wait for a last scrape, and the kubelet's own."""
     endpoint = monitor["spec"]["podMetricsEndpoints"][0]
     linger = 2 * seconds(endpoint["interval"]) + 5
+    if "--linger.max" in exporter_flags:
+        linger = seconds(exporter_flags["--linger.max"])
     recorder_grace = seconds(recorder_flags["--shutdown.grace-period"])
     needed = recorder_grace + linger + KUBELET_SECONDS
     granted = pod.get("terminationGracePeriodSeconds", 30)
     expect(granted >= needed, f"terminationGracePeriodSeconds {granted}, needed {needed}")
     of_probe = recorder["livenessProbe"].get("terminationGracePeriodSeconds", granted)
     expect(of_probe >= recorder_grace, f"a failed liveness grants {of_probe} of {recorder_grace} s")
+    told = exporter_flags.get("--termination-grace-period")
+    expect(told and seconds(told) == granted, f"the exporter is told {told} of {granted} s")
+    hook = exporter.get("lifecycle", {}).get("preStop", {}).get("httpGet")
+    expect(
+        hook == {"path": "/-/terminating", "port": 9847},
+        f"the exporter does not hear when the grace period begins: preStop {hook}",
+    )
 
 
 def check_monitor(monitor, template, exporter, exporter_flags):
@@ -180,7 +189,7 @@ def main():
         workload["spec"], pod, recorder, exporter, recorder_flags, exporter_flags, config
     )
     check_configuration(config)
-    check_grace(pod, recorder, recorder_flags, monitor)
+    check_grace(pod, recorder, recorder_flags, exporter, exporter_flags, monitor)
     check_monitor(monitor, template, exporter, exporter_flags)
     report.end("k8s")
 

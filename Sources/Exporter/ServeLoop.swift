@@ -39,7 +39,7 @@ struct ServeLoop {
             service.respond(to: $0)
         }
         service.own.note(rejections: server.counters.rejections)
-        for connection in server.takeEnded() { service.leaving.noteEnd(of: connection) }
+        for connection in server.takeEnded() { service.leaving.noteEnd(of: connection, at: .now()) }
         for delivery in server.takeDeliveries() { noteDelivery(delivery) }
         return readable
     }

@@ -12,4 +12,11 @@ struct ExporterDeploymentTests {
         #expect(!given.isEmpty)
         #expect(Set(given.keys).subtracting(known).isEmpty)
     }
+
+    @Test("the grace period that the exporter is told is the pod's")
+    func gracePeriod() throws {
+        let manifest = try Manifest()
+        let text = try #require(manifest.flags["exporter"]?["--termination-grace-period"])
+        #expect(Duration(text: text) == .seconds(manifest.terminationGracePeriodSeconds))
+    }
 }

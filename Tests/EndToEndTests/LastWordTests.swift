@@ -79,12 +79,6 @@ extension Prometheus {
     }
 }
 
-/// How many have collected the last word and how many have not, as the exporter says it.
-private func verdict(of exporter: Exporter) throws -> String {
-    let line = try exporter.program.line(containing: "msg=Exiting")
-    return line.components(separatedBy: "msg=Exiting ")[1].components(separatedBy: " waited=")[0]
-}
-
 @Suite("The last word of a recorder", .timeLimit(.minutes(3)))
 struct LastWordTests {
     @Test("in every order of ends, both of a pair of Prometheis have every series of it")
@@ -103,7 +97,7 @@ struct LastWordTests {
         for pod in pods {
             #expect(try pod.exporter.program.exitStatus() == 0, "\(pod.order)")
             let reason = #"reason="last word collected" collected=2 missed=0"#
-            #expect(try verdict(of: pod.exporter) == reason, "\(pod.order)")
+            #expect(try pod.exporter.verdict() == reason, "\(pod.order)")
             let wanted = try pod.lastWord()
             #expect(wanted.count > 100)
             for (_, prometheus) in pair {

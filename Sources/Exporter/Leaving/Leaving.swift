@@ -69,7 +69,9 @@ extension Leaving {
     }
 
     /// Notes that no further scrape can come by a connection.
-    mutating func noteEnd(of connection: UInt64) { scrapers.noteEnd(of: connection) }
+    mutating func noteEnd(of connection: UInt64, at now: BootTime) {
+        scrapers.noteEnd(of: connection, at: now)
+    }
 
     /// Notes that a peer has acknowledged a scrape; the scraper, if it has the last word by it.
     mutating func noteDelivery(_ tag: ScrapeTag) -> Scraper? {

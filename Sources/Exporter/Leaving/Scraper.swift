@@ -7,6 +7,9 @@ struct Scraper {
     /// What an answer may be late.
     private static let slack = Duration.seconds(2)
 
+    /// Between the first scrape by a new connection and the end of the old one.
+    private static let overlap = Duration.seconds(1)
+
     let number: UInt32
     let kind: ScraperKind
     /// Where it came last; `nil` once that connection has ended.
@@ -26,8 +29,17 @@ struct Scraper {
         (self.connection, lastSeen) = (connection, now)
     }
 
-    mutating func noteEnd(of connection: UInt64) {
-        if self.connection == connection { self.connection = nil }
+    mutating func noteEndOfConnection() { connection = nil }
+
+    /// Whether it is `other`, whose connection has just ended, by a new one that has just begun.
+    func mayContinue(_ other: Scraper, at now: BootTime) -> Bool {
+        kind == other.kind && connection != nil && pace.learned == nil && lastSeen > other.lastSeen
+            && now.since(lastSeen) < Self.overlap
+    }
+
+    mutating func takePace(of other: Scraper) {
+        pace = other.pace
+        pace.note(lastSeen.since(other.lastSeen))
     }
 
     /// Whether it is one: a Prometheus at its first visit, anyone else once the visits are regular.

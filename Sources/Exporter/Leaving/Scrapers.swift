@@ -33,8 +33,19 @@ struct Scrapers {
         return newcomer
     }
 
-    mutating func noteEnd(of connection: UInt64) {
-        for index in all.indices { all[index].noteEnd(of: connection) }
+    /// Notes that no scrape can come by a connection any more.
+    ///
+    /// A scraper that has given up an answer comes by the next connection, and the server may read from that one first.
+    mutating func noteEnd(of connection: UInt64, at now: BootTime) {
+        for index in all.indices.reversed() where all[index].connection == connection {
+            all[index].noteEndOfConnection()
+            let ended = all[index]
+            guard let heir = all.firstIndex(where: { $0.mayContinue(ended, at: now) }) else {
+                continue
+            }
+            all[heir].takePace(of: ended)
+            all.remove(at: index)
+        }
     }
 
     /// Notes that a scraper has a last word; the scraper, if it did not have it before.

@@ -17,6 +17,19 @@ struct Exporter {
         )
     }
 
+    /// Scrapes once, as a Prometheus would.
+    func scrape() throws {
+        let timeout = ["-H", "X-Prometheus-Scrape-Timeout-Seconds: 10"]
+        _ = try get("http://127.0.0.1:\(port)/metrics", timeout)
+    }
+
+    /// What it says when it leaves: why, and how many have the last word or have not.
+    func verdict() throws -> String {
+        let line = try program.line(containing: "msg=Exiting")
+        return line.components(separatedBy: "msg=Exiting ")[1]
+            .components(separatedBy: " waited=")[0]
+    }
+
     func health() throws -> (status: Int, body: String) {
         try get("http://127.0.0.1:\(port)/health")
     }
@@ -50,12 +63,13 @@ extension Workbench {
     }
 }
 
-/// Asks a server; the answer whatever its status.
-func get(_ address: String) throws -> (status: Int, body: String) {
+/// Asks a server; the answer whatever its status, with its head among the body if curl's `options` say so.
+func get(_ address: String, _ options: [String] = []) throws -> (status: Int, body: String) {
     let curl = Process()
     let output = Pipe()
     curl.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    curl.arguments = ["curl", "-s", "--max-time", "10", "-w", "\n%{http_code}", address]
+    curl.arguments =
+        ["curl", "-s", "--max-time", "10", "-w", "\n%{http_code}", address] + options
     curl.standardOutput = output
     try curl.run()
     let data = output.fileHandleForReading.readDataToEndOfFile()

@@ -31,6 +31,8 @@ final class Program {
     /// Standard output and standard error so far.
     var log: String { (try? String(contentsOfFile: logPath, encoding: .utf8)) ?? "" }
 
+    var processID: Int32 { process.processIdentifier }
+
     var isRunning: Bool { process.isRunning }
 
     var identifier: Int32 { process.processIdentifier }

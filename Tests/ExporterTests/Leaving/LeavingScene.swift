@@ -96,7 +96,7 @@ struct LeavingScene: CustomStringConvertible {
         }
         let closes = !scraper.keepsAlive || leaving.awaited == .scrapers
         if let connection = connections.open[index], closes || isNow(scraper.until, now) {
-            leaving.noteEnd(of: connection)
+            leaving.noteEnd(of: connection, at: seconds(now))
             connections.open[index] = nil
         }
     }

@@ -1,0 +1,172 @@
+import Testing
+
+@testable import Exporter
+
+/// One look-alike on some connection at some second, or the end of a connection.
+private enum Event {
+    case visit(Double, by: UInt64)
+    case end(Double, of: UInt64)
+}
+
+@Suite("Who scrapes")
+struct ScrapersTests {
+    private static let prometheus = ScraperKind(
+        peer: "10.0.0.1",
+        agent: "Prometheus/3.4.0",
+        timeout: "10"
+    )
+
+    @Test(
+        "look-alikes are told apart by their connections",
+        arguments: [
+            ("one that keeps its connection", [.visit(0, by: 1), .visit(15, by: 1)], 1),
+            (
+                "one that comes again after its connection has ended",
+                [.visit(0, by: 1), .end(10, of: 1), .visit(15, by: 2)], 1
+            ),
+            (
+                "one that never keeps a connection",
+                [
+                    .visit(0, by: 1), .end(0, of: 1), .visit(15, by: 2), .end(15, of: 2),
+                    .visit(30, by: 3),
+                ], 1
+            ),
+            ("two at a time", [.visit(0, by: 1), .visit(7, by: 2)], 2),
+            (
+                "two, of which one begins anew",
+                [
+                    .visit(0, by: 1), .visit(7, by: 2), .visit(15, by: 1), .end(20, of: 1),
+                    .visit(22, by: 2), .visit(30, by: 3),
+                ], 2
+            ),
+            (
+                "one that gave up, heard of only after its next scrape",
+                [.visit(0, by: 1), .visit(15, by: 1), .visit(30, by: 2), .end(30.01, of: 1)], 1
+            ),
+            (
+                "two, though the end of one follows a scrape of the other",
+                [
+                    .visit(0, by: 1), .visit(7, by: 2), .visit(15, by: 1), .visit(22, by: 2),
+                    .end(22.01, of: 1),
+                ], 2
+            ),
+        ] as [(String, [Event], Int)]
+    )
+    fileprivate func identity(_ what: String, _ events: [Event], _ count: Int) {
+        var scrapers = Scrapers()
+        for event in events {
+            switch event {
+            case .visit(let time, let connection):
+                _ = scrapers.visit(of: Self.prometheus, by: connection, at: seconds(time))
+            case .end(let time, let connection):
+                scrapers.noteEnd(of: connection, at: seconds(time))
+            }
+        }
+        #expect(scrapers.count(at: seconds(40)) == count)
+    }
+
+    @Test("of those without a connection, the one comes that was to come about now")
+    func pace() {
+        var scrapers = Scrapers()
+        var (fast, slow) = (UInt32(0), UInt32(0))
+        func visit(_ connection: UInt64, _ time: Double) -> UInt32 {
+            scrapers.visit(of: Self.prometheus, by: connection, at: seconds(time)).number
+        }
+        for time in 0..<5 { fast = visit(1, Double(time)) }
+        for time in [0.5, 15.5, 30.5] { slow = visit(2, time) }
+        for time in 5..<40 { #expect(visit(1, Double(time)) == fast) }
+        for connection: UInt64 in [1, 2] { scrapers.noteEnd(of: connection, at: seconds(39.5)) }
+        #expect(visit(3, 40) == fast)
+        scrapers.noteEnd(of: 3, at: seconds(40))
+        #expect(visit(4, 45.6) == slow)
+    }
+
+    @Test(
+        "what tells two kinds apart",
+        arguments: [
+            ScraperKind(peer: "10.0.0.2", agent: "Prometheus/3.4.0", timeout: "10"),
+            ScraperKind(peer: "10.0.0.1", agent: "Prometheus/2.42.0", timeout: "10"),
+            ScraperKind(peer: "10.0.0.1", agent: "Prometheus/3.4.0", timeout: "5"),
+            ScraperKind(
+                peer: "10.0.0.1",
+                agent: "Prometheus/3.4.0",
+                accept: "text/plain",
+                timeout: "10"
+            ),
+            ScraperKind(
+                peer: "10.0.0.1",
+                forwardedFor: "192.0.2.7",
+                agent: "Prometheus/3.4.0",
+                timeout: "10"
+            ),
+        ]
+    )
+    func kinds(_ other: ScraperKind) {
+        var scrapers = Scrapers()
+        let first = scrapers.visit(of: Self.prometheus, by: 1, at: seconds(0))
+        scrapers.noteEnd(of: 1, at: seconds(1))
+        #expect(scrapers.visit(of: other, by: 2, at: seconds(2)).number != first.number)
+        #expect(scrapers.count(at: seconds(3)) == 2)
+    }
+
+    @Test("clients of one proxy may share a connection")
+    func proxy() {
+        var scrapers = Scrapers()
+        for client in ["192.0.2.7", "192.0.2.8", "192.0.2.7", "192.0.2.8"] {
+            let kind = ScraperKind(
+                peer: "127.0.0.1",
+                forwardedFor: client,
+                agent: "Prometheus/3.4.0"
+            )
+            _ = scrapers.visit(of: kind, by: 1, at: seconds(0))
+        }
+        #expect(scrapers.count(at: seconds(1)) == 2)
+    }
+
+    @Test(
+        "who comes without a Prometheus' header must come regularly",
+        arguments: [
+            ("curl/8.0", [0], 0), ("curl/8.0", [0, 5, 7], 0), ("curl/8.0", [0, 5, 10], 1),
+            ("Telegraf/1.30", [0, 9.8, 20], 1), ("wrk", [0, 0.1, 0.2, 0.3], 0),
+            ("kube-probe/1.33", [0, 10, 20], 0), ("Prometheus/3.4.0", [0], 1),
+        ] as [(String, [Double], Int)]
+    )
+    func strangers(_ agent: String, _ visits: [Double], _ count: Int) {
+        var scrapers = Scrapers()
+        let kind = ScraperKind(peer: "10.0.0.1", agent: agent)
+        for (connection, time) in visits.enumerated() {
+            _ = scrapers.visit(of: kind, by: UInt64(connection), at: seconds(time))
+            scrapers.noteEnd(of: UInt64(connection), at: seconds(time))
+        }
+        #expect(scrapers.count(at: seconds(30)) == count)
+    }
+
+    @Test("the roll is bounded, and strangers cannot push a scraper off it")
+    func bounds() {
+        var scrapers = Scrapers()
+        _ = scrapers.visit(of: Self.prometheus, by: 0, at: seconds(0))
+        for number in 1...1000 {
+            let kind = ScraperKind(peer: "10.0.0.1", agent: "stranger \(number)")
+            _ = scrapers.visit(of: kind, by: UInt64(number), at: seconds(1))
+        }
+        #expect(scrapers.count(at: seconds(2)) == 1)
+        for number in 1...1000 {
+            let kind = ScraperKind(peer: "10.0.0.1", agent: "Prometheus/\(number)")
+            _ = scrapers.visit(of: kind, by: UInt64(number), at: seconds(3))
+        }
+        #expect(scrapers.count(at: seconds(4)) == 64)
+    }
+
+    @Test(
+        "the interval is the median of the last five, and learned anew after a long absence",
+        arguments: [
+            ([], nil), ([15], 15), ([1, 15], 15), ([15, 15, 30, 15, 2], 15),
+            ([60, 60, 60, 5, 5, 5], 5), ([15, 15, 400], nil), ([15, 400, 5], 5),
+        ] as [([Int], Int?)]
+    )
+    func interval(_ gaps: [Int], _ learned: Int?) {
+        var pace = ScrapePace()
+        for gap in gaps { pace.note(.seconds(gap)) }
+        #expect(pace.learned == learned.map { .seconds($0) })
+    }
+}
