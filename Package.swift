@@ -93,6 +93,7 @@ let package = Package(
             dependencies: [
                 "Exporter", "StreamVaultTelemetry", "TelemetryStage", "HTTP", "Posix",
             ],
+            exclude: ["Fixtures"],
             swiftSettings: testing
         ),
         .testTarget(
@@ -107,7 +108,7 @@ let package = Package(
         ),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["Recorder", "Exporter"],
+            dependencies: ["Recorder", "Exporter", "StreamVaultTelemetry"],
             swiftSettings: testing
         ),
     ]

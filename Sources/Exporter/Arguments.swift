@@ -6,6 +6,7 @@ struct Arguments {
     var listenAddresses = [ListenAddress.everywhere(port: 9847)]
     var metricsPath = TelemetryPath.standard
     var bearerTokenFile: String?
+    var showsCreated = false
     var policy = HealthPolicy()
     var linger = LingerPolicy()
 
@@ -38,6 +39,11 @@ struct Arguments {
                 .text("FILE"),
                 help:
                     "Holds the token that all requests but probes need; read again when it changes."
+            ),
+            CommandLineFlag(
+                "web.created-timestamps",
+                .boolean,
+                help: "Add a _created sample to each counter and histogram of OpenMetrics."
             ),
             CommandLineFlag(
                 "health.startup-grace",
@@ -73,6 +79,7 @@ struct Arguments {
         if !addresses.isEmpty { listenAddresses = addresses }
         if let path = values.text("web.telemetry-path") { metricsPath = try TelemetryPath(path) }
         bearerTokenFile = values.text("web.bearer-token-file")
+        showsCreated = values.isOn("web.created-timestamps")
         policy.startupGrace = values.duration("health.startup-grace") ?? policy.startupGrace
         policy.failsPastDeadline = values.isOn("health.fail-past-deadline")
         linger.most = values.duration("linger.max")

@@ -30,7 +30,7 @@ private func waits(_ bounds: [UInt64], _ exponential: ExponentialBuckets? = nil)
 }
 
 private func page(_ sources: [MetricSource]) -> String {
-    var page = MetricsPage(.text)
+    var page = MetricsPage(.prometheus)
     return String(decoding: page.render(sources), as: UTF8.self)
 }
 
@@ -115,7 +115,7 @@ struct MetricsPageTests {
             MetricFamily(name: "a", help: "A.", kind: .gauge, encoding: .double),
         ]
         let first = source(families, [], [0, 0, 0, 0, 0, 0])
-        var (words, patched) = (first.words, MetricsPage(.text))
+        var (words, patched) = (first.words, MetricsPage(.prometheus))
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<2000 {
             let changed = Int.random(in: words.indices, using: &generator)
@@ -127,7 +127,7 @@ struct MetricsPageTests {
                 series: first.series,
                 words: words
             )
-            var anew = MetricsPage(.text)
+            var anew = MetricsPage(.prometheus)
             #expect(patched.render([now]) == anew.render([now]))
         }
     }
@@ -142,7 +142,7 @@ struct MetricsPageTests {
             series: first.series,
             words: [2]
         )
-        var page = MetricsPage(.text)
+        var page = MetricsPage(.prometheus)
         #expect(String(decoding: page.render([first]), as: UTF8.self).hasSuffix("a 1\n"))
         #expect(String(decoding: page.render([grown]), as: UTF8.self).hasSuffix("a 2\n"))
         let renamed = source([MetricFamily(name: "b", help: "B.", kind: .gauge)], [], [3])

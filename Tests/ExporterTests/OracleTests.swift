@@ -1,12 +1,13 @@
 import Foundation
 import HTTP
 import Posix
+import TelemetryStage
 import Testing
 
 @testable import Exporter
 @testable import StreamVaultTelemetry
 
-@Suite("Our page, read by what others wrote")
+@Suite("Our pages, read by what others wrote", .timeLimit(.minutes(5)))
 struct OracleTests {
     private let files: TelemetryDirectory
 
@@ -14,106 +15,140 @@ struct OracleTests {
         files = try TelemetryDirectory()
     }
 
-    private static let python = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .appendingPathComponent("../../.venv/bin/python").standardizedFileURL.path
-
-    /// A page in one state of a life, with everything that is awkward.
-    private func page(_ state: (Publisher) -> Void, _ format: ExpositionFormat = .text) throws
-        -> [UInt8]
-    {
-        var publisher: Publisher? = try files.publisher()
-        if let publisher {
-            let awkward = "a \"quoted\" \\ name\nof two lines, ünïcode"
-            publisher.counter("oracle_total", "Help \\ of\ntwo lines.", labels: ["name": awkward])
-                .add(3)
-            publisher.histogram("oracle_seconds", "Durations.").observe(.milliseconds(1500))
-            publisher.gauge("oracle_ratio", "A ratio.", unit: "ratio").set(0.1)
-            let recording = publisher.startRecording(
-                id: 1,
-                stream: "gate",
-                path: "/x",
-                container: "ts"
-            )
-            recording.wrote(188)
-            state(publisher)
+    @Test("every state, in every format", arguments: Scene.allCases)
+    func states(_ scene: Scene) throws {
+        let runs = try scene.set(in: files.path)
+        let lines = try Oracle.check(sources())
+        let outcome = "('streamvault_last_shutdown_outcome', '\(scene.rawValue)')"
+        if scene == .killed || scene == .crashed || scene == .degraded || scene == .clean {
+            #expect(lines.contains { $0.contains(outcome) && $0.hasSuffix(", 1.0)") })
         }
-        publisher = nil
+        withExtendedLifetime(runs) {}
+    }
+
+    @Test("a segment that is damaged while it is watched, in every format")
+    func damaged() throws {
+        let publisher = try files.publisher("cam")
+        publisher.counter("test_total", "Counts.").add(3)
         var directory = RecorderDirectory(path: files.path)
-        var own = OwnMetrics(version: "1.0", handlers: ["/metrics"])
+        _ = directory.look()
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: files.file("cam")))
+        try bytes.prefix(5000).write(to: URL(fileURLWithPath: files.file("cam")))
+        let lines = try Oracle.check(sources(&directory))
+        #expect(
+            lines.contains("('sample', 'streamvault_recorder_up', [('recorder', 'cam')], 0.0)")
+        )
+        #expect(lines.contains("('sample', 'test_total', [('recorder', 'cam')], 3.0)"))
+    }
+
+    @Test("odd names and numbers arrive as they were given, in every format")
+    func odd() throws {
+        let odd = try OddRecorder(files)
+        let lines = try Oracle.check(sources())
+        let labels = lines.filter { $0.hasPrefix("('sample', 'test_total'") }
+        #expect(labels.count == OddRecorder.labels.count)
+        let awkward =
+            #"('sample', 'test_total', [('name', 'a "quoted" \\ name\nof two lines, ünïcode'), ('recorder', 'odd')], 3.0)"#
+        #expect(labels.contains(awkward))
+        withExtendedLifetime(odd) {}
+    }
+
+    @Test("a native histogram has the buckets of its schema, and a last one for what is above them")
+    func native() throws {
+        let odd = try OddRecorder(files)
+        var page = ProtobufPage()
+        let lines = try Oracle.read(page.render(sources()), as: "protobuf")
+        let labels = "[('of', 'work'), ('recorder', 'odd')]"
+        // Bucket i reaches to 2^(i/8): 0.001 s is 2^(-79.7/8), and so on; 5000 s is above 2^10.
+        let counts = "{-79: 1, 5: 1, 6: 1, 40: 1, 62: 1, 81: 1}"
+        #expect(
+            lines.contains("('native', 'test_seconds', \(labels), 3, 0.0009765625, 2, \(counts))")
+        )
+        let idle = "('native', 'test_idle_seconds', [('recorder', 'odd')], 3, 0.0009765625, 0, {})"
+        #expect(lines.contains(idle))
+        withExtendedLifetime(odd) {}
+    }
+
+    @Test("a counter or histogram that was carried from run to run counts since its first run")
+    func created() throws {
+        let first = try started()
+        let second = try started()
+        #expect(second > first)
+        var page = MetricsPage(.openMetrics(created: true))
+        let lines = try Oracle.read(page.render(sources()), as: "openmetrics")
+        for name in ["streamvault_recorder_runs", "streamvault_shutdown_duration_seconds"] {
+            let seconds = "\(first / 1_000_000_000).\("\(first)".suffix(9))"
+            let expected = try #require(Double(seconds))
+            let line = "('sample', '\(name)_created', [('recorder', 'cam')], \(expected))"
+            #expect(lines.contains(line), "\(lines.filter { $0.contains(name) })")
+        }
+    }
+
+    /// Starts a run, which dies at once; when it started, in nanoseconds since 1970.
+    private func started() throws -> UInt64 {
+        _ = try files.publisher("cam")
+        var reader = SegmentReader(path: files.file("cam"))
+        return try reader.snapshot().contents.identity.startedWall.nanoseconds
+    }
+
+    private func sources() -> [MetricSource] {
+        var directory = RecorderDirectory(path: files.path)
+        return sources(&directory)
+    }
+
+    /// What an exporter would render now.
+    private func sources(_ directory: inout RecorderDirectory) -> [MetricSource] {
+        var own = OwnMetrics(version: "1.0", handlers: ["/metrics", "/health"])
         own.count(handler: "other", status: .notFound)
-        var page = MetricsPage(format)
-        let sources = directory.look().map { MetricSource($0) } + [own.source(now: .now())]
+        return directory.look().map { MetricSource($0) } + [own.source(now: .now())]
+    }
+}
+
+/// Parsers that others wrote.
+enum Oracle {
+    private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    /// Not the program that the link leads to: the link is what says where its packages are.
+    private static let python =
+        folder.deletingLastPathComponent().deletingLastPathComponent().path + "/.venv/bin/python"
+
+    /// Has the page read in every format, which must all say the same, and linted; what it says, line by line.
+    static func check(_ sources: [MetricSource]) throws -> Set<String> {
+        let plain = text(sources, .prometheus)
+        let linted = try run("promtool", ["check", "metrics"], input: plain)
+        #expect(linted.status == 0)
+        #expect(linted.output.isEmpty, "\(linted.output)")
+        var page = ProtobufPage()
+        let lines = try read(plain, as: "text")
+        let openMetrics = try read(text(sources, .openMetrics(created: false)), as: "openmetrics")
+        let dated = try read(text(sources, .openMetrics(created: true)), as: "openmetrics")
+        let protobuf = try read(page.render(sources), as: "protobuf")
+        let (units, creations) = (dated.filter(isUnit), dated.filter(isCreated))
+        #expect(openMetrics.symmetricDifference(lines) == units)
+        #expect(dated.symmetricDifference(openMetrics) == creations)
+        #expect(protobuf.filter { !$0.hasPrefix("('native'") }.symmetricDifference(dated) == [])
+        let counting = lines.filter {
+            $0.hasPrefix("('sample'") && ($0.contains("_total'") || $0.contains("_count'"))
+        }
+        #expect(creations.count == counting.count)
+        return lines
+    }
+
+    private static func isUnit(_ line: String) -> Bool { line.hasPrefix("('unit'") }
+
+    private static func isCreated(_ line: String) -> Bool { line.contains("_created'") }
+
+    private static func text(_ sources: [MetricSource], _ dialect: TextDialect) -> [UInt8] {
+        var page = MetricsPage(dialect)
         return page.render(sources)
     }
 
-    static let states: [(String, @Sendable (Publisher) -> Void)] = [
-        ("crashed", { $0.enter(.recording) }),
-        ("killed", { $0.beginShutdown(signal: 15, gracePeriod: .seconds(60)) }),
-        (
-            "stopped",
-            {
-                $0.beginShutdown(signal: 15, gracePeriod: .seconds(60))
-                $0.beginPhase("database", after: .timeout)
-                $0.goodbye(exitStatus: 1)
-            }
-        ),
-    ]
-
-    @Test("promtool has no complaint", arguments: states.indices)
-    func promtool(_ index: Int) throws {
-        let checked = try run(
-            "promtool",
-            ["check", "metrics"],
-            input: try page(Self.states[index].1)
-        )
-        #expect(checked.status == 0, "\(Self.states[index].0): \(checked.output)")
-        #expect(checked.output.isEmpty, "\(checked.output)")
-    }
-
-    @Test("the Python client's strict parser of OpenMetrics takes it", arguments: states.indices)
-    func openMetrics(_ index: Int) throws {
-        let script = """
-            import sys
-            from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
-            for family in parse(sys.stdin.read()):
-                print(family.name, family.type, family.unit, len(family.samples))
-            """
-        let page = try page(Self.states[index].1, .openMetrics)
-        let parsed = try run(Self.python, ["-c", script], input: page)
-        #expect(parsed.status == 0, "\(parsed.output)")
-        let lines = Set(parsed.output.split(separator: "\n").map(String.init))
-        #expect(lines.contains("oracle counter  1"))
-        #expect(lines.contains("oracle_ratio gauge ratio 1"))
-        #expect(lines.contains("oracle_seconds histogram seconds 24"))
-        #expect(lines.contains("streamvault_recorder info  1"))
-        #expect(lines.contains("streamvault_recorder_state stateset  8"))
-    }
-
-    @Test("the Python client's parser reads the same values", arguments: states.indices)
-    func pythonClient(_ index: Int) throws {
-        let script = """
-            import sys
-            from prometheus_client.parser import text_string_to_metric_families as parse
-            for family in parse(sys.stdin.read()):
-                for sample in family.samples:
-                    print(repr((sample.name, sorted(sample.labels.items()), float(sample.value))))
-            """
-        let parsed = try run(Self.python, ["-c", script], input: try page(Self.states[index].1))
+    /// What the Python client or protobuf's own library finds on a page, line by line.
+    static func read(_ page: [UInt8], as format: String) throws -> Set<String> {
+        let script = folder.appendingPathComponent("Fixtures/read_page.py").path
+        let parsed = try run(python, [script, format], input: page)
         #expect(parsed.status == 0, "\(parsed.output)")
         let lines = parsed.output.split(separator: "\n").map(String.init)
-        #expect(Set(lines).count == lines.count, "no series twice")
-        let awkward =
-            #"('oracle_total', [('name', 'a "quoted" \\ name\nof two lines, ünïcode'), ('recorder', 'cam')], 3.0)"#
-        #expect(lines.contains(awkward))
-        #expect(lines.contains("('oracle_seconds_sum', [('recorder', 'cam')], 1.5)"))
-        #expect(
-            lines.contains("('oracle_seconds_bucket', [('le', '1.0'), ('recorder', 'cam')], 0.0)")
-        )
-        #expect(
-            lines.contains("('oracle_seconds_bucket', [('le', '2.5'), ('recorder', 'cam')], 1.0)")
-        )
-        let outcome = Self.states[index].0 == "stopped" ? "degraded" : Self.states[index].0
-        let label = "('streamvault_last_shutdown_outcome', '\(outcome)')"
-        #expect(lines.contains { $0.contains(label) && $0.hasSuffix(", 1.0)") })
+        #expect(Set(lines).count == lines.count, "nothing twice")
+        return Set(lines)
     }
 }

@@ -7,7 +7,7 @@ import Testing
 @Suite("The exporter's own metrics")
 struct OwnMetricsTests {
     private func text(_ own: inout OwnMetrics) -> String {
-        var page = MetricsPage(.text)
+        var page = MetricsPage(.prometheus)
         return String(decoding: page.render([own.source(now: .now())]), as: UTF8.self)
     }
 

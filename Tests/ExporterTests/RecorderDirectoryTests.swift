@@ -63,7 +63,7 @@ struct RecorderDirectoryTests {
         let known = directory.look()[0]
         #expect(known.failure == .truncated)
         #expect(directory.readErrors == ["truncated": 1])
-        var page = MetricsPage(.text)
+        var page = MetricsPage(.prometheus)
         let text = String(decoding: page.render([MetricSource(known)]), as: UTF8.self)
         #expect(text.contains("streamvault_recorder_up{recorder=\"cam\"} 0\n"))
         #expect(text.contains("x_total{recorder=\"cam\"} 5\n"))
@@ -73,7 +73,7 @@ struct RecorderDirectoryTests {
     func neverRead() throws {
         try Data("no segment".utf8).write(to: URL(fileURLWithPath: files.file("cam")))
         var directory = RecorderDirectory(path: files.path)
-        var page = MetricsPage(.text)
+        var page = MetricsPage(.prometheus)
         let text = String(
             decoding: page.render(directory.look().map { MetricSource($0) }),
             as: UTF8.self

@@ -6,9 +6,24 @@ import StreamVaultTelemetry
 enum ExpositionText {
     /// A series' labels as they stand between the braces, `recorder` first.
     static func labels(_ family: MetricFamily, _ values: [String], recorder: String?) -> String {
-        var pairs = recorder.map { [("recorder", $0)] } ?? []
-        pairs += zip(family.labels, values)
-        return pairs.map { "\($0)=\"\(escape($1, quotes: true))\"" }.joined(separator: ",")
+        labelPairs(family, values, recorder: recorder)
+            .map { "\($0)=\"\(escape($1, quotes: true))\"" }.joined(separator: ",")
+    }
+
+    /// A series' labels in every format, `recorder` first.
+    static func labelPairs(
+        _ family: MetricFamily,
+        _ values: [String],
+        recorder: String?
+    ) -> [(name: String, value: String)] {
+        var pairs = recorder.map { [(name: "recorder", value: $0)] } ?? []
+        for (name, value) in zip(family.labels, values) { pairs.append((name, value)) }
+        return pairs
+    }
+
+    /// A sample's line up to its value.
+    static func sampleStart(_ name: String, _ labels: String) -> [UInt8] {
+        Array((labels.isEmpty ? "\(name) " : "\(name){\(labels)} ").utf8)
     }
 
     /// Labels of a histogram's bucket, with `le` in its canonical form, which Prometheus 3 gives to all others.

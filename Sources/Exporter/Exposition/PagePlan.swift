@@ -1,3 +1,4 @@
+import Posix
 import StreamVaultTelemetry
 
 /// A page of metrics but for the values: its constant text, and which cell's value follows which piece of it.
@@ -30,16 +31,19 @@ struct PagePlan {
     /// Where each source's words begin.
     private let firstWords: [Int]
 
+    private let dialect: TextDialect
+
     /// The sources are rendered later in the same order.
-    init(_ sources: [MetricSource], in format: ExpositionFormat) {
+    init(_ sources: [MetricSource], in dialect: TextDialect) {
+        self.dialect = dialect
         firstWords = sources.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.words.count) }
         var names: Set<String> = []
         for group in FamilyGroup.sorted(sources)
-        where names.insert(format.familyName(group.family)).inserted {
-            text += format.header(of: group.family)
+        where names.insert(dialect.familyName(group.family)).inserted {
+            text += dialect.header(of: group.family)
             for member in group.members { append(member, of: group.family, sources) }
         }
-        text += Array(format.end.utf8)
+        text += Array(dialect.end.utf8)
     }
 
     private mutating func append(
@@ -50,7 +54,9 @@ struct PagePlan {
         let recorder = sources[member.source].recorder
         let labels = ExpositionText.labels(family, member.series.values, recorder: recorder)
         guard let buckets = family.buckets else {
-            return append(family.name, labels, Self.value(of: family), member, word: 0)
+            append(family.name, labels, Self.value(of: family), member, word: 0)
+            if family.kind == .counter { appendCreated(member, of: family, labels) }
+            return
         }
         for (index, cells) in buckets.classicCells.enumerated() {
             let bucket = ExpositionText.bucketLabels(labels, family, index)
@@ -59,6 +65,20 @@ struct PagePlan {
         }
         append(family.name + "_sum", labels, Self.value(of: family), member, word: 0)
         append(family.name + "_count", labels, .bucketTotal, member, word: 0)
+        appendCreated(member, of: family, labels)
+    }
+
+    /// Since when a series counts; that does not change, so it is text.
+    private mutating func appendCreated(
+        _ member: FamilyGroup.Member,
+        of family: MetricFamily,
+        _ labels: String
+    ) {
+        let created = member.series.created.nanoseconds
+        guard dialect.showsCreated, created > 0 else { return }
+        text += ExpositionText.sampleStart(dialect.familyName(family) + "_created", labels)
+        NumberText.append(nanoseconds: created, to: &text)
+        text.append(UInt8(ascii: "\n"))
     }
 
     private mutating func append(
@@ -69,7 +89,7 @@ struct PagePlan {
         word: Int
     ) {
         // Each line but the first of a family ends the line before it: the header ends its own.
-        text += Array((labels.isEmpty ? "\(name) " : "\(name){\(labels)} ").utf8)
+        text += ExpositionText.sampleStart(name, labels)
         steps.append(
             Step(
                 textEnd: text.count,

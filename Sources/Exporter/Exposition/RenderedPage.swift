@@ -72,7 +72,7 @@ extension PagePlan.Step {
         switch value {
         case .count, .bucket, .bucketTotal: NumberText.append(shown, to: &page)
         case .nanoseconds: NumberText.append(nanoseconds: shown, to: &page)
-        case .scaled(let scale): NumberText.append(Double(shown) / Double(scale), to: &page)
+        case .scaled(let scale): NumberText.append(shown.divided(by: scale), to: &page)
         case .double: NumberText.append(Double(bitPattern: shown), to: &page)
         }
     }

@@ -12,6 +12,7 @@ extension ExporterService {
             switch format {
             case .text: textPage.render(sources)
             case .openMetrics: openMetricsPage.render(sources)
+            case .protobuf: protobufPage.render(sources)
             }
         var response = Response(
             contentType: format.contentType,

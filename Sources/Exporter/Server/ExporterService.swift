@@ -8,8 +8,9 @@ struct ExporterService {
     /// What it awaits before it may leave.
     var leaving: Leaving
     var negotiation = Negotiation()
-    var textPage = MetricsPage(.text)
-    var openMetricsPage = MetricsPage(.openMetrics)
+    var textPage = MetricsPage(.prometheus)
+    var openMetricsPage: MetricsPage
+    var protobufPage = ProtobufPage()
     var own: OwnMetrics
     private let routes: [Route]
     private var directory: RecorderDirectory
@@ -19,6 +20,7 @@ struct ExporterService {
         startedAt = .now()
         leaving = Leaving(arguments.linger, startedAt: startedAt)
         policy = arguments.policy
+        openMetricsPage = MetricsPage(.openMetrics(created: arguments.showsCreated))
         routes = Self.routes(metricsPath: arguments.metricsPath)
         directory = RecorderDirectory(path: arguments.telemetryDirectory, log: log)
         if let path = arguments.bearerTokenFile {

@@ -32,7 +32,7 @@ struct OwnMetrics {
     }
 
     init(version: String, handlers: [String]) {
-        var board = Declarations()
+        var board = Declarations(created: process.startedAt)
         board.declare(.buildInfo, [version])
         board.words[0] = 1
         readErrors = Dictionary(
@@ -107,7 +107,14 @@ struct OwnMetrics {
 
     private mutating func add(_ key: RequestKey) -> Int {
         let values = [key.handler, "\(key.code)"]
-        series.append(.init(family: requestFamily, values: values, word: words.count))
+        series.append(
+            .init(
+                family: requestFamily,
+                values: values,
+                word: words.count,
+                created: process.startedAt
+            )
+        )
         words.append(0)
         requests[key] = words.count - 1
         declaration = Declaration()
@@ -117,6 +124,8 @@ struct OwnMetrics {
 
 /// Declares series one after the other, each with the next word.
 private struct Declarations {
+    /// The exporter's start, since when all of it counts.
+    let created: WallTime
     var families: [MetricFamily] = []
     var series: [SegmentContents.Series] = []
     var words: [UInt64] = []
@@ -125,7 +134,14 @@ private struct Declarations {
     @discardableResult
     mutating func declare(_ family: MetricFamily, _ values: [String] = []) -> Int {
         if families.last != family { families.append(family) }
-        series.append(.init(family: families.count - 1, values: values, word: words.count))
+        series.append(
+            .init(
+                family: families.count - 1,
+                values: values,
+                word: words.count,
+                created: created
+            )
+        )
         words.append(0)
         return words.count - 1
     }

@@ -29,6 +29,9 @@ package struct ExponentialBuckets: Hashable, Sendable {
         self.init(schema: schema ?? 0, lowest: lowest, highest: highest)
     }
 
+    /// Where the zero bucket ends, in units.
+    package var zeroThreshold: Double { Double(sign: .plus, exponent: lowest, significand: 1) }
+
     /// Whether a segment may hold it, for cells of this `scale`.
     func isValid(scale: UInt64) -> Bool {
         Self.schemas.contains(schema) && lowest < highest && highest - lowest <= Self.most >> schema

@@ -47,7 +47,10 @@ extension Workbench {
         try startPrometheus(scraping: exporters)
     }
 
-    func startPrometheus(scraping exporters: [Exporter]) throws -> Prometheus {
+    func startPrometheus(
+        scraping exporters: [Exporter],
+        _ flags: [String] = []
+    ) throws -> Prometheus {
         let targets = exporters.map { "\"127.0.0.1:\($0.port)\"" }.joined(separator: ", ")
         let config = """
             global: {scrape_interval: 1s}
@@ -62,7 +65,7 @@ extension Workbench {
             [
                 "--config.file=\(path("prometheus.yml"))", "--storage.tsdb.path=\(path("tsdb"))",
                 "--web.listen-address=127.0.0.1:\(port)",
-            ]
+            ] + flags
         )
         let prometheus = Prometheus(program: program, port: port)
         try eventually("a scrape of each exporter", within: 30) {

@@ -1,0 +1,122 @@
+import Posix
+import StreamVaultTelemetry
+
+/// Renders pages of metrics as messages, keeping all but the values for as long as the same series are declared.
+///
+/// Source: `io/prometheus/client/metrics.proto` of prometheus/client_model.
+struct ProtobufPage {
+    private var families: [ProtobufFamily] = []
+    private var planned = PlannedSources()
+    private var writer = ProtobufWriter()
+
+    /// The whole page: rendered before any of it is sent, since one bad byte costs the whole scrape.
+    mutating func render(_ sources: [MetricSource]) -> [UInt8] {
+        if planned.areNew(sources) {
+            families = FamilyGroup.sorted(sources).map { ProtobufFamily($0, sources) }
+        }
+        writer.removeAll()
+        for family in families { family.write(sources, to: &writer) }
+        return writer.bytes
+    }
+}
+
+/// A family and its series, with all that does not change written already.
+struct ProtobufFamily {
+    private struct Series {
+        let labels: [UInt8]
+        let created: WallTime
+        let source: Int
+        let word: Int
+    }
+
+    private let family: MetricFamily
+    /// Name, help, type and unit.
+    private let head: [UInt8]
+    private let series: [Series]
+    private let histogram: ProtobufHistogram?
+
+    init(_ group: FamilyGroup, _ sources: [MetricSource]) {
+        family = group.family
+        head = Self.head(of: family)
+        histogram = ProtobufHistogram(family)
+        series = group.members.map { [family] member in
+            let recorder = sources[member.source].recorder
+            return Series(
+                labels: Self.labels(of: family, member.series.values, recorder: recorder),
+                created: member.series.created,
+                source: member.source,
+                word: member.series.word
+            )
+        }
+    }
+
+    func write(_ sources: [MetricSource], to writer: inout ProtobufWriter) {
+        writer.delimited { message in
+            message.raw(head)
+            for one in series {
+                message.message(field: Field.metric) { metric in
+                    metric.raw(one.labels)
+                    write(one, sources[one.source].words, to: &metric)
+                }
+            }
+        }
+    }
+
+    private func write(_ one: Series, _ words: [UInt64], to metric: inout ProtobufWriter) {
+        if let histogram {
+            let cells = words[one.word..<one.word + family.wordsPerSeries]
+            return metric.message(field: Field.histogram) {
+                histogram.write(cells, created: one.created, to: &$0)
+            }
+        }
+        metric.message(field: family.kind == .counter ? Field.counter : Field.gauge) { value in
+            value.double(family.number(words[one.word]), field: Field.value)
+            if family.kind == .counter { value.created(one.created, field: Field.counterCreated) }
+        }
+    }
+}
+
+extension ProtobufFamily {
+    /// Of `MetricFamily`, `Metric`, `LabelPair`, `Gauge` and `Counter`.
+    private enum Field {
+        static let (name, help, type, metric, unit): (UInt64, UInt64, UInt64, UInt64, UInt64) =
+            (1, 2, 3, 4, 5)
+        static let (label, gauge, counter, histogram): (UInt64, UInt64, UInt64, UInt64) =
+            (1, 2, 3, 7)
+        static let (labelName, labelValue): (UInt64, UInt64) = (1, 2)
+        static let (value, counterCreated): (UInt64, UInt64) = (1, 3)
+    }
+
+    private static func head(of family: MetricFamily) -> [UInt8] {
+        var writer = ProtobufWriter()
+        writer.text(family.name, field: Field.name)
+        writer.text(family.help, field: Field.help)
+        writer.unsigned(type(of: family), field: Field.type)
+        if !family.unit.isEmpty { writer.text(family.unit, field: Field.unit) }
+        return writer.bytes
+    }
+
+    /// Of `MetricType`, which has neither info nor stateset: both are gauges there.
+    private static func type(of family: MetricFamily) -> UInt64 {
+        switch family.kind {
+        case .counter: 0
+        case .gauge, .info, .stateset: 1
+        case .histogram: 4
+        }
+    }
+
+    private static func labels(
+        of family: MetricFamily,
+        _ values: [String],
+        recorder: String?
+    ) -> [UInt8] {
+        var writer = ProtobufWriter()
+        for (name, value) in ExpositionText.labelPairs(family, values, recorder: recorder) {
+            writer.message(field: Field.label) {
+                $0.text(name, field: Field.labelName)
+                $0.text(value, field: Field.labelValue)
+            }
+        }
+        return writer.bytes
+    }
+}
