@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A live HLS origin that misbehaves, for tests: usage: hls_origin.py DIRECTORY
 
-Encodes a short picture once, then plays it as live streams, each from the first request on, and prints its address.
+Encodes a short picture once, prints its address, then plays the picture as live streams: to each program by itself, from its
+first request on.
 
   /FORM/FAULTS/live.m3u8    a stream; forms: ts fmp4 aes range; faults: see FAULTS
   /FORM/FAULTS/master.m3u8  the same behind a master playlist, whose token expires after some seconds
@@ -162,7 +163,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if form not in ("ts", "fmp4", "aes", "range") or faults not in FAULTS:
             return self.answer(404)
         with self.lock:
-            stream = self.streams.setdefault((form, faults), Stream(self.media, form, faults))
+            viewer = (form, faults, self.headers.get("User-Agent"))
+            stream = self.streams.setdefault(viewer, Stream(self.media, form, faults))
         if name == "missed":
             return self.answer(200, str(len(GONE) if faults == "gaps" else 0).encode())
         if name.startswith("expected/"):
