@@ -2,7 +2,7 @@
 
 import PackageDescription
 
-// A package of its own: these programs have no main but libFuzzer's, and take parts of the exporter's program as a library.
+// A package of its own: these programs have no main but libFuzzer's, and take parts of both programs as libraries.
 
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -40,9 +40,16 @@ let package = Package(
             exclude: ["Main.swift"],
             swiftSettings: settings
         ),
+        .target(
+            name: "Playlists",
+            dependencies: ["Posix"],
+            path: "Sources/Recorder/HLS/Playlists",
+            swiftSettings: settings
+        ),
         fuzzer("Request", ["HTTP"]),
         fuzzer("Accept", ["Exporter"]),
         fuzzer("Segment", ["Exporter", "StreamVaultTelemetry"]),
+        fuzzer("Playlist", ["Playlists", "Posix"]),
         .executableTarget(
             name: "RequestReader",
             dependencies: ["HTTP"],

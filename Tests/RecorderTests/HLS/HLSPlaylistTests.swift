@@ -244,8 +244,10 @@ struct HLSPlaylistTests {
         #expect(throws: PlaylistError(line: 0, reason: .tooLarge(limit: 100))) {
             try media([UInt8](repeating: 10, count: 101), limits)
         }
-        let last = header + "#EXT-X-MEDIA-SEQUENCE:18446744073709551615\n#EXTINF:1,\na\n"
-        #expect(throws: PlaylistError.self) { try parse(last) }
+        for tag in ["EXT-X-MEDIA-SEQUENCE", "EXT-X-DISCONTINUITY-SEQUENCE"] {
+            let last = header + "#\(tag):18446744073709551615\n#EXTINF:1,\na\n"
+            #expect(throws: PlaylistError(line: 0, reason: .badValue(tag: tag))) { try parse(last) }
+        }
     }
 
     @Test("random mutations give a playlist or an error, and never trap")

@@ -55,8 +55,7 @@ extension Transfers {
     ) throws(FetchError) -> FetchedBody {
         _ = start(request)
         // The request has a deadline of its own.
-        let never = BootTime(nanoseconds: .max)
-        guard let ended = wait(until: never, or: stop).first else {
+        guard let ended = wait(until: nil, or: stop).first else {
             cancelAll()
             throw .cancelled
         }

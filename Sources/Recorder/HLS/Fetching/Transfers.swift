@@ -13,6 +13,9 @@ final class Transfers {
         let result: Result<FetchedBody, FetchError>
     }
 
+    /// With nothing under way and nothing due, only `stop` ends a wait.
+    private static let longestWait = Duration.seconds(3600)
+
     private let headers: [String: String]
     private let cookies: CookieShare
     private let multi: MultiHandle
@@ -54,8 +57,8 @@ final class Transfers {
         (underWay, stillborn) = ([], [])
     }
 
-    /// Waits until requests have ended, `deadline`, or `stop`; never for what has ended already.
-    func wait(until deadline: BootTime, or stop: StopSignal) -> [Ended] {
+    /// Waits until requests have ended, `deadline` if there is one, or `stop`; never for what has ended already.
+    func wait(until deadline: BootTime?, or stop: StopSignal) -> [Ended] {
         while true {
             do throws(FetchError) {
                 var ended = stillborn
@@ -63,9 +66,11 @@ final class Transfers {
                 for (identity, code) in try multi.perform() { ended += end(of: identity, code) }
                 let now = BootTime.now()
                 ended += endOverdue(at: now)
-                if !ended.isEmpty || stop.isRequested || now >= deadline { return ended }
-                let next = underWay.map(\.end).min().map { min($0, deadline) } ?? deadline
-                try multi.wait(for: next.since(now), or: stop.readableDescriptor)
+                let isDue = deadline.map { now >= $0 } ?? false
+                if !ended.isEmpty || stop.isRequested || isDue { return ended }
+                let next = (underWay.map(\.end) + [deadline].compactMap(\.self)).min()
+                let time = next?.since(now) ?? Self.longestWait
+                try multi.wait(for: time, or: stop.readableDescriptor)
             } catch {
                 return failAll(error)
             }

@@ -88,6 +88,9 @@ struct MediaPlaylistParser {
         guard playlist.mediaSequence <= .max - count else {
             throw PlaylistError(line: 0, reason: .badValue(tag: "EXT-X-MEDIA-SEQUENCE"))
         }
+        guard playlist.discontinuitySequence <= .max - count else {
+            throw PlaylistError(line: 0, reason: .badValue(tag: "EXT-X-DISCONTINUITY-SEQUENCE"))
+        }
         for index in playlist.segments.indices {
             playlist.segments[index].sequence = playlist.mediaSequence + UInt64(index)
         }

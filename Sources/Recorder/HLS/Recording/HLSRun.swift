@@ -69,10 +69,11 @@ struct HLSRun {
     }
 
     /// When something is due that nobody else announces.
-    private var nextTime: BootTime {
-        let pause = queue.nextTime ?? BootTime(nanoseconds: .max)
-        guard case .due(let time) = load, queue.count < HLSSource.mostWaiting else { return pause }
-        return min(time, pause)
+    private var nextTime: BootTime? {
+        guard case .due(let time) = load, queue.count < HLSSource.mostWaiting else {
+            return queue.nextTime
+        }
+        return queue.nextTime.map { min($0, time) } ?? time
     }
 
     private mutating func take(_ ended: Transfers.Ended) throws(SourceError) {
