@@ -31,6 +31,7 @@ missing_packages() {
     { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || echo python3 python3-venv
     has curl || echo curl
     has nginx || echo nginx-light
+    has socat || echo socat
     has wrk || echo wrk
 }
 

@@ -9,6 +9,9 @@ struct Arguments {
     var showsCreated = false
     var policy = HealthPolicy()
     var linger = LingerPolicy()
+    /// Where processes without the library publish; `nil` when they cannot.
+    var ingestSocket: String?
+    var resumeGrace = Duration.seconds(30)
 
     static let table = CommandLineTable(
         program: "streamvault-exporter",
@@ -70,6 +73,21 @@ struct Arguments {
                 help: "What the orchestrator grants until SIGKILL, from /-/terminating or else from"
                     + " SIGTERM; a second before its end the exporter leaves in any case."
             ),
+            CommandLineFlag(
+                "ingest.socket",
+                .text("PATH"),
+                help:
+                    "A local socket on which any process publishes lines of JSON, see docs/ingest.md."
+                    + " The telemetry directory must be writable then."
+            ),
+            CommandLineFlag(
+                "ingest.resume-grace",
+                .duration(.zero...(.seconds(3600))),
+                help:
+                    "How long a process may take to come back to the socket of an exporter that was"
+                    + " restarted, before it counts as dead.",
+                defaultText: "30s"
+            ),
         ]
     )
 
@@ -84,6 +102,17 @@ struct Arguments {
         policy.failsPastDeadline = values.isOn("health.fail-past-deadline")
         linger.most = values.duration("linger.max")
         linger.gracePeriod = values.duration("termination-grace-period")
+        ingestSocket = try values.text("ingest.socket").map(Self.socketPath)
+        resumeGrace = values.duration("ingest.resume-grace") ?? resumeGrace
+    }
+
+    private static func socketPath(_ path: String) throws(CommandLineError) -> String {
+        do throws(ListenAddressError) {
+            _ = try ListenAddress("unix:\(path)")
+            return path
+        } catch {
+            throw CommandLineError("--ingest.socket: \(error)")
+        }
     }
 
     private static func listenAddress(_ text: String) throws(CommandLineError) -> ListenAddress {

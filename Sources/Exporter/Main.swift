@@ -46,7 +46,8 @@ enum Main {
         var signals = try Signals([SIGTERM, SIGINT])
         var server = try listen(on: arguments.listenAddresses)
         let log = Log()
-        let service = try ExporterService(arguments, version: version, log)
+        var service = try ExporterService(arguments, version: version, log)
+        service.ingest = try IngestServer.start(arguments, log)
         let listening = server.addresses.map { "\($0)" }.joined(separator: ",")
         let directory = arguments.telemetryDirectory
         log(.info, "Exporter started", ["listen": listening, "telemetry_dir": directory])

@@ -35,9 +35,12 @@ struct ServeLoop {
         until wake: BootTime?,
         alsoWatching descriptors: [CInt] = []
     ) throws(SystemError) -> [CInt] {
-        let readable = try server.turn(until: wake, alsoWatching: descriptors) {
-            service.respond(to: $0)
-        }
+        let ingest = service.ingest
+        let readable = try server.turn(
+            until: [wake, ingest?.deadline].compactMap(\.self).min(),
+            alsoWatching: descriptors + (ingest?.descriptors ?? [])
+        ) { service.respond(to: $0) }
+        try ingest?.turn(ready: readable)
         service.own.note(rejections: server.counters.rejections)
         for connection in server.takeEnded() { service.leaving.noteEnd(of: connection, at: .now()) }
         for delivery in server.takeDeliveries() { noteDelivery(delivery) }

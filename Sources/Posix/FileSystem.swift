@@ -28,6 +28,16 @@ package enum FileSystem {
         }
     }
 
+    /// Sets a file's permissions, with `chmod(2)`.
+    package static func setMode(_ mode: mode_t, of path: String) throws(SystemError) {
+        try retrying("chmod \(path)") { unsafe chmod(path, mode) }
+    }
+
+    /// Makes sure that this process may make files in `directory`, with `access(2)`.
+    package static func checkWritable(_ directory: String) throws(SystemError) {
+        try retrying("access \(directory)") { unsafe access(directory, W_OK | X_OK) }
+    }
+
     /// Makes one directory, with `mkdir(2)`; one that is there is no error.
     package static func makeDirectory(_ path: String) throws(SystemError) {
         do throws(SystemError) {

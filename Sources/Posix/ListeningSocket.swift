@@ -1,4 +1,4 @@
-import Glibc
+package import Glibc
 
 /// Owns a socket that takes connections, and never blocks.
 package struct ListeningSocket: ~Copyable, Sendable {
@@ -6,13 +6,16 @@ package struct ListeningSocket: ~Copyable, Sendable {
     /// Where it listens, with the port that the kernel chose if it was asked to.
     package let address: ListenAddress
 
-    /// Binds and listens.
+    /// Binds and listens; `mode` is that of a local socket's file, whatever the mask, and has no meaning for others.
     ///
     /// - Throws: `EADDRINUSE` also for a local socket on whose path somebody listens. A path that a dead server left
     ///   behind is removed and taken.
-    package init(on address: ListenAddress) throws(SystemError) {
+    package init(on address: ListenAddress, mode: mode_t? = nil) throws(SystemError) {
         let descriptor = try Self.bound(to: address)
         try descriptor.makeNonblocking()
+        if case .unix(let path) = address, let mode {
+            try FileSystem.setMode(mode, of: path)  // Nobody can connect before it listens.
+        }
         try retrying("listen \(address)") { listen(descriptor.rawValue, SOMAXCONN) }
         self.address = address.with(port: try descriptor.boundPort())
         self.descriptor = descriptor

@@ -42,6 +42,9 @@ package struct PollSet: Sendable {
 
     package func isReady(_ index: Int) -> Bool { entries[index].revents != 0 }
 
+    /// Whether the other end is gone: what it has sent can still be read, and nothing will follow.
+    package func hasHungUp(_ index: Int) -> Bool { entries[index].revents & Int16(POLLHUP) != 0 }
+
     /// Rounded up: a poll that ends just before the deadline would come again at once, and spin.
     static func milliseconds(from now: BootTime, to deadline: BootTime) -> CInt {
         guard deadline > now else { return 0 }

@@ -3,11 +3,13 @@ import Synchronization
 
 /// Zeroed memory of aligned 64-bit words, shared with other processes or private to this one.
 ///
-/// It is never unmapped: handles into it are plain addresses, which makes publishing free of reference counting,
-/// and they may outlive whoever made it. A process maps one, and gives it back by ending.
+/// It is not unmapped by itself: handles into it are plain addresses, which makes publishing free of reference counting,
+/// and they may outlive whoever made it. A process maps one, and gives it back by ending; see `release` for one that
+/// maps many.
 @safe package struct SharedMemory: Sendable {
     package let address: UInt
     package let wordCount: Int
+    private let isMapped: Bool
 
     /// Maps `wordCount` words of `file` for writing, with `mmap(2)`.
     ///
@@ -18,14 +20,24 @@ import Synchronization
         guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
             throw SystemError(call: "mmap", code: errno)
         }
-        (address, self.wordCount) = (UInt(bitPattern: mapped), wordCount)
+        (address, self.wordCount, isMapped) = (UInt(bitPattern: mapped), wordCount, true)
     }
 
     /// Memory of this process alone, for when there is no file to map.
     package init(privateWords wordCount: Int) {
         let memory = UnsafeMutableRawPointer.allocate(byteCount: wordCount * 8, alignment: 64)
         unsafe memory.initializeMemory(as: UInt8.self, repeating: 0, count: wordCount * 8)
-        (address, self.wordCount) = (UInt(bitPattern: memory), wordCount)
+        (address, self.wordCount, isMapped) = (UInt(bitPattern: memory), wordCount, false)
+    }
+
+    /// Gives the memory back: neither it nor a handle into it may be used afterwards.
+    @unsafe package func release() {
+        guard let memory = unsafe UnsafeMutableRawPointer(bitPattern: address) else { return }
+        if isMapped {
+            unsafe munmap(memory, wordCount * 8)
+        } else {
+            unsafe memory.deallocate()
+        }
     }
 
     /// Address of a word, for a handle; an index out of range is a bug and traps.

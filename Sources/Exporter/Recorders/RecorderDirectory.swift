@@ -92,7 +92,8 @@ struct RecorderDirectory {
         return false
     }
 
-    private static func recorderName(_ entry: String) -> String? {
+    /// The recorder that a file of the directory belongs to; `nil` for any other file.
+    static func recorderName(_ entry: String) -> String? {
         guard entry.hasSuffix(".telemetry") else { return nil }
         let name = String(entry.dropLast(".telemetry".count))
         return Identity.isName(name) ? name : nil

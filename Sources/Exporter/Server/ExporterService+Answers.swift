@@ -7,7 +7,8 @@ extension ExporterService {
         let format = negotiation.format(for: request.header("Accept") ?? "")
         let recorders = look()
         let tag = noteScrape(request)
-        let sources = recorders.map { MetricSource($0) } + [own.source(now: .now())]
+        let own = [own.source(now: .now())] + (ingest.map { [$0.metrics.source] } ?? [])
+        let sources = recorders.map { MetricSource($0) } + own
         let body =
             switch format {
             case .text: textPage.render(sources)

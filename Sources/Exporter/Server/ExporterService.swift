@@ -12,6 +12,7 @@ struct ExporterService {
     var openMetricsPage: MetricsPage
     var protobufPage = ProtobufPage()
     var own: OwnMetrics
+    var ingest: IngestServer?
     private let routes: [Route]
     private var directory: RecorderDirectory
     private var token: BearerTokenFile?

@@ -123,7 +123,7 @@ struct OwnMetrics {
 }
 
 /// Declares series one after the other, each with the next word.
-private struct Declarations {
+struct Declarations {
     /// The exporter's start, since when all of it counts.
     let created: WallTime
     var families: [MetricFamily] = []

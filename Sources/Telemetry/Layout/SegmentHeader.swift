@@ -23,6 +23,7 @@ struct SegmentHeader: Equatable {
         writer.text(identity.name, width: Identity.nameBytes)
         writer.text(identity.version, width: Identity.versionBytes)
         for section in layout.sections { section.write(to: &writer) }
+        writer.integer(UInt64(identity.isRelayed ? 1 : 0))
         writer.raw([], width: SegmentLayout.headerSize - 8 - writer.bytes.count)
         writer.integer(UInt64(Checksum.crc32(writer.bytes[...])))
         return writer.bytes
@@ -47,6 +48,7 @@ struct SegmentHeader: Equatable {
         let size = Int(clamping: record.integer(UInt64.self))
         (identity, historyCount) = Self.identity(&record)
         let sections = SegmentLayout.Part.allCases.map { _ in SegmentLayout.Section(&record) }
+        identity.isRelayed = record.integer(UInt64.self) & 1 != 0
         guard size <= SegmentLayout.largestFile else { throw .tooLarge }
         guard let layout = SegmentLayout(sections: sections, fileSize: size),
             (0...layout[.history].count).contains(historyCount), Identity.isName(identity.name)

@@ -31,6 +31,30 @@ struct Board {
         take(over: inheritance)
     }
 
+    /// Goes on where the run's last publisher left its segment, which is mapped at `memory`.
+    ///
+    /// - Throws: when its parts do not stand where a publisher puts them.
+    init(
+        resuming parts: SegmentParts,
+        _ layout: SegmentLayout,
+        _ memory: SharedMemory
+    ) throws(SegmentError) {
+        writer = SegmentWriter(layout: layout, memory: memory)
+        let placeCount = layout[.recordings].count
+        places = (0..<placeCount).map { RecordingRecord(word: SegmentWord.firstFree + $0 * 2) }
+        for place in parts.places {
+            guard let slot = places.firstIndex(where: { $0.word == place.word }) else {
+                throw .damaged(.recordings)
+            }
+            places[slot] = place
+        }
+        let firstWord = max(SegmentWord.firstFree + placeCount * 2, parts.usedWords)
+        declarations = try Declarations(writer, resuming: parts, firstWord: firstWord)
+        lifecycle = parts.lifecycle
+        writer.settle()
+        for word in firstWord..<layout[.words].count { writer.store(0, word: word) }
+    }
+
     /// Changes the lifecycle and writes it, in one step for any reader.
     mutating func change(_ body: (inout Lifecycle) -> Void) {
         body(&lifecycle)
@@ -123,5 +147,17 @@ extension Board {
         let index = histogramIndexes[bounds] ?? HistogramIndex(bounds)
         histogramIndexes[bounds] = index
         return Histogram(sum: cell(family, values), index: index)
+    }
+
+    /// The recordings that are open, each with its slot.
+    var openRecordings: [(slot: Int, recording: OpenRecording)] {
+        places.enumerated().compactMap { slot, place in place.open.map { (slot, $0) } }
+    }
+
+    /// Gives all memory back: the board and its handles end with it.
+    @unsafe func releaseMemory() {
+        unsafe writer.memory.release()
+        unsafe scrap.release()
+        for index in histogramIndexes.values { unsafe index.memory.release() }
     }
 }

@@ -19,6 +19,29 @@ struct Declarations {
         (self.writer, nextWord) = (writer, firstWord)
     }
 
+    /// What the run's last publisher declared; the words from `firstWord` on are free.
+    ///
+    /// A series that was retired stays so, and its words are free: its family may have had another shape then.
+    init(
+        _ writer: SegmentWriter,
+        resuming parts: SegmentParts,
+        firstWord: Int
+    ) throws(SegmentError) {
+        self.init(writer, firstWord: firstWord)
+        refused = writer.load(word: SegmentWord.refused)
+        guard parts.families.map(\.slot) == Array(parts.families.indices) else {
+            throw .damaged(.families)
+        }
+        guard parts.series.map(\.slot) == Array(parts.series.indices) else {
+            throw .damaged(.series)
+        }
+        families = parts.families.map { Family(family: $0.family, isInherited: false) }
+        series = parts.series.map(\.record)
+        for (index, one) in series.enumerated() where !one.isRetired {
+            seriesIndex[SeriesKey(family: one.family, values: one.values)] = index
+        }
+    }
+
     /// The index of a series' first word, found or made; `nil`, and counted, when there is no room or no such shape.
     ///
     /// `created` says since when it counts, if it is made.

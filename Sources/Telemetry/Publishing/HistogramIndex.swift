@@ -5,8 +5,9 @@ import Posix
 /// Every power of two is divided evenly into eight slots. A table has for each slot the number of bounds in those before
 /// it; only the few bounds in the value's own slot are left to compare with.
 struct HistogramIndex: Sendable {
-    /// Of the table; the bounds follow.
-    let address: UInt
+    /// The table; the bounds follow.
+    let memory: SharedMemory
+    var address: UInt { memory.address }
     /// The most bounds that one slot has: so many comparisons lead to the cell, whatever the value.
     let comparisons: Int
 
@@ -15,7 +16,7 @@ struct HistogramIndex: Sendable {
         var population = [Int](repeating: 0, count: Histogram.slotCount)
         for slot in slots { population[slot] += 1 }
         comparisons = population.max() ?? 0
-        let memory = SharedMemory(
+        memory = SharedMemory(
             privateWords: Histogram.slotCount + bounds.count + comparisons
         )
         var before = 0
@@ -28,6 +29,5 @@ struct HistogramIndex: Sendable {
         for (index, bound) in padded.enumerated() {
             memory.store(bound, at: Histogram.slotCount + index)
         }
-        address = memory.address
     }
 }

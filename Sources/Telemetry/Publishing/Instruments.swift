@@ -98,6 +98,8 @@ public struct SoleHistogram: ~Copyable, Sendable {
         unsafe word.pointee.store(value &+ amount, ordering: .relaxed)
     }
 
+    func load() -> UInt64 { unsafe word.pointee.load(ordering: .relaxed) }
+
     @inlinable func store(_ value: UInt64) {
         unsafe word.pointee.store(value, ordering: .relaxed)
     }

@@ -38,6 +38,17 @@ extension Publisher {
         }
     }
 
+    /// Says that the phase that runs ends, and none follows yet.
+    public func endPhase(_ outcome: PhaseOutcome = .ok) {
+        let now = BootTime.now()
+        board.withLock { board in
+            board.change { lifecycle in
+                guard lifecycle.state == .stopping else { return }
+                lifecycle.endPhase(outcome, at: now)
+            }
+        }
+    }
+
     /// The last word: the last phase ends with `outcome`, and the process exits with `exitStatus`, now.
     ///
     /// Only the first one counts; recordings that are still open then are abandoned.

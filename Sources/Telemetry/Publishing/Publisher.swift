@@ -18,7 +18,7 @@ public final class Publisher: Sendable {
     let board: Mutex<Board>
     private let heartbeatCell: Cell
     /// Held for the lock on it.
-    private let file: FileDescriptor?
+    let file: FileDescriptor?
 
     /// Starts a run: finds how the one before it ended, takes over its counts, and gives the segment its name.
     ///
@@ -30,7 +30,7 @@ public final class Publisher: Sendable {
     ///   - phases: of the shutdown, in their order.
     ///   - capacity: how much the segment can hold.
     /// - Throws: `PublisherError`; what is wrong with the directory is no error, but `trouble`.
-    public init(
+    public convenience init(
         directory: String,
         name: String,
         version: String,
@@ -38,14 +38,33 @@ public final class Publisher: Sendable {
         phases: [ShutdownPhase] = [],
         capacity: SegmentCapacity = SegmentCapacity()
     ) throws(PublisherError) {
-        guard Identity.isName(name) else { throw .invalidName(name) }
+        try self.init(
+            Identity(starting: name, version, heartbeatInterval: heartbeatInterval),
+            directory: directory,
+            phases: phases,
+            capacity: capacity
+        )
+    }
+
+    /// Starts the run that `identity` describes.
+    package convenience init(
+        _ identity: Identity,
+        directory: String,
+        phases: [ShutdownPhase],
+        capacity: SegmentCapacity = SegmentCapacity()
+    ) throws(PublisherError) {
+        guard Identity.isName(identity.name) else { throw .invalidName(identity.name) }
         guard ShutdownPhase.areValid(phases) else { throw .invalidPhases }
         let plan = RunPlan(
-            identity: Identity(starting: name, version, heartbeatInterval: heartbeatInterval),
+            identity: identity,
             layout: SegmentLayout(capacity),
             phases: phases
         )
-        guard let start = plan.start(in: directory) else { throw .nameTaken(name) }
+        guard let start = plan.start(in: directory) else { throw .nameTaken(identity.name) }
+        self.init(start)
+    }
+
+    init(_ start: consuming RunPlan.Start) {
         trouble = start.trouble
         heartbeatCell = start.board.writer.cell(SegmentWord.heartbeat)
         board = Mutex(start.board)

@@ -10,7 +10,7 @@ public final class RecordingPublisher: Sendable {
     private let bytes: Cell
     private let hasEnded = Atomic(false)
 
-    fileprivate init(_ publisher: Publisher, slot: Int?, bytes: Cell) {
+    init(_ publisher: Publisher, slot: Int?, bytes: Cell) {
         (self.publisher, self.slot, self.bytes) = (publisher, slot, bytes)
     }
 
@@ -22,6 +22,12 @@ public final class RecordingPublisher: Sendable {
         bytes.addAlone(UInt64(clamping: count))
         bytes.following(1).store(BootTime.now().nanoseconds)
     }
+
+    /// What has been written so far.
+    package var bytesWritten: UInt64 { bytes.load() }
+
+    /// Whether the segment had a place for it.
+    package var isShown: Bool { slot != nil }
 
     /// Says that nothing more will be written, and the file is being finalized.
     public func finalizing() {

@@ -40,7 +40,7 @@ struct RunPlan {
 
 extension Identity {
     /// A run that starts now.
-    init(starting name: String, _ version: String, heartbeatInterval: Duration) {
+    package init(starting name: String, _ version: String, heartbeatInterval: Duration) {
         var generator = SystemRandomNumberGenerator()
         self.init(
             name: name,

@@ -26,9 +26,17 @@ struct SegmentWriter: Sendable {
         memory.increment(firstWord + SegmentWord.change)
     }
 
+    /// Ends the change in whose middle the segment's last writer died.
+    func settle() {
+        let changes = firstWord + SegmentWord.change
+        if memory.load(changes) % 2 == 1 { memory.increment(changes) }
+    }
+
     func cell(_ word: Int) -> Cell {
         Cell(address: memory.address(ofWord: firstWord + word))
     }
+
+    func load(word: Int) -> UInt64 { memory.load(firstWord + word) }
 
     func store(_ value: UInt64, word: Int) {
         memory.store(value, at: firstWord + word)

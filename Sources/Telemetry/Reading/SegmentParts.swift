@@ -4,8 +4,7 @@ struct SegmentParts {
     var lifecycle: Lifecycle
     /// Declared families, each with the slot that series name it by.
     var families: [(slot: Int, family: MetricFamily)] = []
-    /// Those that are not retired.
-    var series: [SeriesRecord] = []
+    var series: [(slot: Int, record: SeriesRecord)] = []
     var places: [RecordingRecord] = []
     var history: [PastRun] = []
     var usedWords = SegmentWord.firstFree
@@ -25,7 +24,7 @@ struct SegmentParts {
         try readHistory(file, layout[.history], count: header.historyCount)
     }
 
-    /// Series without repetitions, by position of the family.
+    /// Series that are not retired, without repetitions, by position of the family.
     ///
     /// Those of a recording's families are derived from the recordings: another one of the same stream would be a repetition.
     func liveSeries() -> [SegmentContents.Series] {
@@ -35,8 +34,8 @@ struct SegmentParts {
             positions[entry.slot] = position
         }
         var seen: Set<SeriesKey> = []
-        return series.compactMap { record in
-            guard let position = positions[record.family],
+        return series.compactMap { _, record in
+            guard !record.isRetired, let position = positions[record.family],
                 seen.insert(.init(family: position, values: record.values)).inserted
             else { return nil }
             return .init(
@@ -77,12 +76,14 @@ struct SegmentParts {
             case .fields(let fields):
                 guard let record = SeriesRecord(fields) else { throw .damaged(.series) }
                 // A family whose first write death cut short was never born, and its series has nobody to show it.
+                guard let family = familyBySlot[record.family] else { continue }
                 // A retired one may be of what its family meant in an earlier run.
-                guard let family = familyBySlot[record.family], !record.isRetired else { continue }
-                guard record.values.count == family.labels.count,
-                    use(record.word, family.wordsPerSeries, of: layout)
+                guard
+                    record.isRetired
+                        || record.values.count == family.labels.count
+                            && use(record.word, family.wordsPerSeries, of: layout)
                 else { throw .damaged(.series) }
-                series.append(record)
+                series.append((slot, record))
             }
         }
     }

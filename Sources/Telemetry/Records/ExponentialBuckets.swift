@@ -18,7 +18,7 @@ package struct ExponentialBuckets: Hashable, Sendable {
     }
 
     /// As fine as `most` allows, from a little below the first of the classic `bounds` to well above the last.
-    init(around bounds: [UInt64], scale: UInt64) {
+    package init(around bounds: [UInt64], scale: UInt64) {
         let exponents = bounds.map { Int((Double(max(1, $0)) / Double(max(1, scale))).exponent) }
         let highest = min((exponents.last ?? 0) + 4, Self.highestPossible(scale))
         let lowest = max(

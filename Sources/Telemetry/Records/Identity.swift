@@ -14,6 +14,9 @@ package struct Identity: Hashable, Sendable {
     package var startedWall: WallTime
     /// Nanoseconds between two heartbeats, as promised.
     package var heartbeatInterval: UInt64
+    /// Whether an exporter holds the lock for the process, which speaks to its ingest socket: the exporter's death is not
+    /// the process's.
+    package var isRelayed = false
 
     /// The wall clock's time at a stamp of this run; the same for the same stamp, however the clock is set meanwhile.
     package func wall(_ time: BootTime) -> WallTime {

@@ -1,0 +1,120 @@
+import Posix
+
+/// The ingest socket: takes what processes in any language publish, a little in every turn of the caller's loop.
+final class IngestServer {
+    static let mostConnections = 32
+    /// Of one turn: what a flood of lines can delay a scrape by.
+    private static let turnTime = Duration.milliseconds(2)
+    private static let shortagePause = Duration.milliseconds(200)
+
+    let metrics = IngestMetrics()
+    private let path: String
+    private let listener: ListeningSocket
+    private let directory: IngestDirectory
+    private let log: Log?
+    private var connections: [IngestConnection] = []
+    private var polled = PollSet()
+    private var scratch = [UInt8](repeating: 0, count: 16 << 10)
+    /// The connection that is served first, so that in the end each is.
+    private var turns = 0
+    /// Until when no connection is accepted, because there was no descriptor for it.
+    private var pausedUntil: BootTime?
+
+    /// Listens on a socket file of its own, with mode 0660; one that a dead exporter left behind is replaced.
+    ///
+    /// - Throws: when somebody listens there, or nothing can be made in the directory.
+    init(path: String, _ directory: IngestDirectory, _ log: Log?) throws(SystemError) {
+        listener = try ListeningSocket(on: .unix(path: path), mode: 0o660)
+        (self.path, self.directory, self.log) = (path, directory, log)
+        for name in directory.waiting {
+            log?(.info, "Waiting for a process to resume", ["recorder": name])
+        }
+    }
+
+    deinit { try? FileSystem.unlink(path) }
+
+    /// To be polled for reading.
+    var descriptors: [CInt] {
+        let listening = pausedUntil == nil ? [listener.rawValue] : []
+        return listening + connections.map { $0.socket.rawValue }
+    }
+
+    /// When there is something to do even if nothing arrives.
+    var deadline: BootTime? {
+        if connections.contains(where: \.hasWork) { return BootTime(nanoseconds: 0) }
+        guard let pausedUntil, let other = directory.deadline else {
+            return pausedUntil ?? directory.deadline
+        }
+        return min(pausedUntil, other)
+    }
+
+    /// Serves what is ready, without waiting, and for no longer than a few milliseconds.
+    ///
+    /// `ready` is what the caller's loop found to be; without any, only the time that has passed counts.
+    /// - Throws: when the socket cannot go on; never for what a client does.
+    func turn(ready: [CInt]) throws(SystemError) {
+        let now = BootTime.now()
+        guard !ready.isEmpty || deadline.map({ $0 <= now }) == true else { return }
+        polled.removeAll()
+        for connection in connections { polled.append(connection.socket.rawValue, for: .reading) }
+        _ = try polled.wait(until: now)
+        serve(until: now.advanced(by: Self.turnTime))
+        for name in directory.giveUp(at: now) {
+            log?(.warn, "Process did not resume", ["recorder": name])
+        }
+        try acceptConnections(at: now)
+        metrics.note(openConnections: connections.count)
+    }
+
+    /// A process that is gone is heard to its end before newcomers: its next run may be among them.
+    private func serve(until end: BootTime) {
+        let someHungUp = connections.indices.contains { polled.hasHungUp($0) }
+        turns &+= 1
+        for offset in connections.indices {
+            let index = (turns &+ offset) % connections.count
+            let connection = connections[index]
+            guard polled.isReady(index) || connection.hasWork else { continue }
+            guard !someHungUp || polled.hasHungUp(index) || !connection.isNew else { continue }
+            connection.serve(by: &scratch, until: end)
+            if BootTime.now() >= end { break }
+        }
+        for connection in connections where connection.isOver { connection.logEnd() }
+        connections.removeAll(where: \.isOver)
+    }
+
+    private func acceptConnections(at now: BootTime) throws(SystemError) {
+        if let pausedUntil, pausedUntil > now { return }
+        pausedUntil = nil
+        do throws(SystemError) {
+            while let socket = try listener.accept() { take(socket) }
+        } catch {
+            guard error.isShortage else { throw error }
+            if !evictOldest() { pausedUntil = now.advanced(by: Self.shortagePause) }
+        }
+    }
+
+    private func take(_ socket: consuming Socket) {
+        guard connections.count < Self.mostConnections || evictOldest() else {
+            return turnAway(socket)
+        }
+        metrics.countConnection()
+        let directory = directory
+        let session = IngestSession { (hello) throws(IngestRefusal) in try directory.open(hello) }
+        connections.append(IngestConnection(socket, session, metrics, log))
+    }
+
+    private func turnAway(_ socket: borrowing Socket) {
+        metrics.countConnection(isTurnedAway: true)
+        let refusal = IngestRefusal(.room, "\(Self.mostConnections) connections are open")
+        let reply = IngestSession { (_) throws(IngestRefusal) in throw refusal }
+            .reply(.refused(refusal))
+        if let reply { _ = socket.send(reply.span) }
+    }
+
+    /// Closes the oldest connection that publishes nothing; `false` when all do.
+    private func evictOldest() -> Bool {
+        guard let oldest = connections.firstIndex(where: \.isExpendable) else { return false }
+        connections.remove(at: oldest)
+        return true
+    }
+}
