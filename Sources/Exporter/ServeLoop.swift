@@ -28,7 +28,7 @@ struct ServeLoop {
         }
     }
 
-    /// One turn; which of `descriptors` are readable after it.
+    /// One turn; which descriptors, of those that the server does not own, are readable after it.
     @discardableResult
     private mutating func serve(
         _ server: inout Server,

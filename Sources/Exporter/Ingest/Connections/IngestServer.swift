@@ -3,8 +3,6 @@ import Posix
 /// The ingest socket: takes what processes in any language publish, a little in every turn of the caller's loop.
 final class IngestServer {
     static let mostConnections = 32
-    /// Of one turn: what a flood of lines can delay a scrape by.
-    private static let turnTime = Duration.milliseconds(2)
     private static let shortagePause = Duration.milliseconds(200)
 
     let metrics = IngestMetrics()
@@ -12,6 +10,7 @@ final class IngestServer {
     private let listener: ListeningSocket
     private let directory: IngestDirectory
     private let log: Log?
+    private let turnTime: Duration
     private var connections: [IngestConnection] = []
     private var polled = PollSet()
     private var scratch = [UInt8](repeating: 0, count: 16 << 10)
@@ -23,9 +22,15 @@ final class IngestServer {
     /// Listens on a socket file of its own, with mode 0660; one that a dead exporter left behind is replaced.
     ///
     /// - Throws: when somebody listens there, or nothing can be made in the directory.
-    init(path: String, _ directory: IngestDirectory, _ log: Log?) throws(SystemError) {
+    /// `turnTime` is what a flood of lines can delay a scrape by.
+    init(
+        path: String,
+        _ directory: IngestDirectory,
+        _ log: Log?,
+        turnTime: Duration = .milliseconds(2)
+    ) throws(SystemError) {
         listener = try ListeningSocket(on: .unix(path: path), mode: 0o660)
-        (self.path, self.directory, self.log) = (path, directory, log)
+        (self.path, self.directory, self.log, self.turnTime) = (path, directory, log, turnTime)
         for name in directory.waiting {
             log?(.info, "Waiting for a process to resume", ["recorder": name])
         }
@@ -58,7 +63,7 @@ final class IngestServer {
         polled.removeAll()
         for connection in connections { polled.append(connection.socket.rawValue, for: .reading) }
         _ = try polled.wait(until: now)
-        serve(until: now.advanced(by: Self.turnTime))
+        serve(until: now.advanced(by: turnTime))
         for name in directory.giveUp(at: now) {
             log?(.warn, "Process did not resume", ["recorder": name])
         }
