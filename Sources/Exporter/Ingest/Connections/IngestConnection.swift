@@ -66,7 +66,8 @@ final class IngestConnection {
         case .wouldBlock: return false
         case .closed, .lost:
             hasEnded = true
-            session.run?.heartbeat()  // Until now it lived: the verdict on its end has the right time.
+            // Until now it lived: the verdict on its end has the right time.
+            session.run?.heartbeat()
         }
         return true
     }

@@ -21,8 +21,8 @@ final class IngestServer {
 
     /// Listens on a socket file of its own, with mode 0660; one that a dead exporter left behind is replaced.
     ///
-    /// - Throws: when somebody listens there, or nothing can be made in the directory.
     /// `turnTime` is what a flood of lines can delay a scrape by.
+    /// - Throws: when somebody listens there, or nothing can be made in the directory.
     init(
         path: String,
         _ directory: IngestDirectory,

@@ -1,0 +1,285 @@
+import Foundation
+import Glibc
+import Posix
+import Testing
+
+@testable import Exporter
+@testable import StreamVaultTelemetry
+
+/// An ingest server whose loop is the test.
+private final class ServedIngest {
+    let files: TelemetryDirectory
+    let path: String
+    let server: IngestServer
+
+    /// Without time, a turn reads one line.
+    init(turnTime: Duration = .seconds(60)) throws {
+        files = try TelemetryDirectory()
+        path = "\(files.path)/s"
+        let directory = try IngestDirectory(path: files.path, resumeGrace: .zero, now: .now())
+        server = try IngestServer(path: path, directory, nil, turnTime: turnTime)
+    }
+
+    func turn() throws { try server.turn(ready: [-1]) }
+
+    func connect() throws -> Client { Client(try Socket(connectedTo: .unix(path: path))) }
+
+    func verdict(_ name: String) throws -> Verdict {
+        var reader = SegmentReader(path: files.file(name))
+        return try reader.snapshot().verdict
+    }
+
+    /// A value of the metrics about the socket.
+    func metric(_ name: String, _ label: String? = nil) -> UInt64? {
+        let source = server.metrics.source
+        let series = source.series.first {
+            source.families[$0.family].name == "streamvault_exporter_ingest_\(name)"
+                && (label == nil || $0.values == [label ?? ""])
+        }
+        return series.map { source.words[$0.word] }
+    }
+}
+
+/// The other end of a connection.
+private final class Client {
+    private var socket: Socket?
+
+    init(_ socket: consuming Socket) { self.socket = consume socket }
+
+    /// How many of the bytes the kernel took.
+    @discardableResult
+    func send(_ text: String) -> Int {
+        guard case .moved(let count) = socket?.send(Array(text.utf8).span) else { return 0 }
+        return count
+    }
+
+    func receive() -> String {
+        var room = [UInt8](repeating: 0, count: 1 << 16)
+        var span = room.mutableSpan
+        guard case .moved(let count) = socket?.receive(into: &span) else { return "" }
+        return String(decoding: room[..<count], as: UTF8.self)
+    }
+
+    func finishSending() { socket?.finishSending() }
+
+    func hangUp() { socket = nil }
+}
+
+private func hello(_ name: String) -> String {
+    #"{"type":"hello","name":"\#(name)","ack":true}"# + "\n"
+}
+
+@Suite("The ingest socket")
+struct IngestServerTests {
+    @Test("lines in pieces, many in one, and with carriage returns")
+    func pieces() throws {
+        let ingest = try ServedIngest()
+        let client = try ingest.connect()
+        try ingest.turn()
+        for byte in hello("a") {
+            client.send(String(byte))
+            try ingest.turn()
+        }
+        #expect(client.receive() == "{\"line\":1,\"ok\":true,\"resumed\":false}\n")
+        client.send(
+            "{\"type\":\"heartbeat\",\"ack\":true}\r\n\r\n\n{\"type\":\"heartbeat\",\"ack\":true}\nx\n"
+        )
+        try ingest.turn()
+        #expect(
+            client.receive() == """
+                {"line":2,"ok":true}
+                {"line":5,"ok":true}
+                {"line":6,"reason":"json","error":"not JSON: expected a value at byte 1"}
+
+                """
+        )
+        #expect(ingest.metric("lines_total") == 6)
+        #expect(ingest.metric("refused_lines_total", "json") == 1)
+    }
+
+    @Test("the end of the connection is the end of the run; a last line needs no line feed")
+    func hangUp() throws {
+        let ingest = try ServedIngest()
+        for (name, last, verdict) in [
+            ("a", "", Verdict.ended(.crashed)), ("b", #"{"type":"goodbye"}"#, .ended(.clean)),
+        ] {
+            let client = try ingest.connect()
+            client.send(hello(name))
+            try ingest.turn()
+            try ingest.turn()
+            #expect(try ingest.verdict(name) == .alive)
+            client.send(last)
+            client.finishSending()
+            try ingest.turn()
+            #expect(try ingest.verdict(name) == verdict)
+        }
+        #expect(ingest.metric("open_connections") == 0)
+        #expect(ingest.server.deadline == nil, "nothing to wake up for")
+    }
+
+    @Test("a name that is connected is refused, and the connection may try again")
+    func nameTaken() throws {
+        let ingest = try ServedIngest()
+        let (first, second) = (try ingest.connect(), try ingest.connect())
+        first.send(hello("a"))
+        second.send(hello("a"))
+        try ingest.turn()
+        try ingest.turn()
+        let answers = [first.receive(), second.receive()].sorted()
+        #expect(answers[0].contains("\"ok\":true"))
+        #expect(answers[1].contains("\"reason\":\"name\""))
+        for client in [first, second] { client.send("{\"type\":\"goodbye\"}\n") }
+        try ingest.turn()
+        second.send(hello("a"))
+        try ingest.turn()
+        #expect(second.receive().contains("\"ok\":true") || second.receive().contains("order"))
+    }
+
+    @Test("who hung up is heard to the end before a newcomer, which may be its next run")
+    func nextRun() throws {
+        let ingest = try ServedIngest(turnTime: .zero)
+        let old = try ingest.connect()
+        try ingest.turn()
+        old.send(hello("a") + String(repeating: "{\"type\":\"heartbeat\"}\n", count: 50))
+        old.hangUp()
+        let new = try ingest.connect()
+        new.send(hello("a"))
+        for _ in 0..<60 { try ingest.turn() }
+        #expect(new.receive().contains("\"ok\":true"))
+        #expect(ingest.metric("refused_lines_total", "name") == 0)
+    }
+
+    @Test("one that floods has no more turns than another")
+    func fairness() throws {
+        let ingest = try ServedIngest(turnTime: .zero)
+        let (flood, modest) = (try ingest.connect(), try ingest.connect())
+        try ingest.turn()
+        flood.send(hello("flood"))
+        modest.send(hello("modest"))
+        for _ in 0..<2 { try ingest.turn() }
+        flood.send(String(repeating: "{\"type\":\"heartbeat\"}\n", count: 2_000))
+        for _ in 0..<10 { try ingest.turn() }
+        #expect(ingest.server.deadline == BootTime(nanoseconds: 0), "work is left: no sleep")
+        modest.send("{\"type\":\"heartbeat\",\"ack\":true}\n")
+        for _ in 0..<2 { try ingest.turn() }
+        #expect(modest.receive().hasSuffix("{\"line\":2,\"ok\":true}\n"))
+        #expect(ingest.metric("lines_total") ?? 0 <= 2 + 10 + 2, "one line a turn")
+    }
+
+    @Test("a client that does not read its replies loses them, and nothing else")
+    func deafClient() throws {
+        let ingest = try ServedIngest()
+        let client = try ingest.connect()
+        try ingest.turn()
+        client.send(hello("a"))
+        try ingest.turn()
+        let mistakes = String(repeating: "nonsense\n", count: 1_000)
+        for _ in 0..<100 {
+            client.send(mistakes)
+            try ingest.turn()
+        }
+        #expect(ingest.metric("dropped_replies_total") ?? 0 > 0)
+        #expect(ingest.metric("refused_lines_total", "json") == 100_000)
+        #expect(try ingest.verdict("a") == .alive)
+        while !client.receive().isEmpty {}
+        client.send("{\"type\":\"heartbeat\",\"ack\":true}\n")
+        try ingest.turn()
+        #expect(client.receive() == "{\"line\":100002,\"ok\":true}\n")
+    }
+
+    @Test("so many connections; one that publishes nothing makes room")
+    func mostConnections() throws {
+        let ingest = try ServedIngest()
+        let idle = try ingest.connect()
+        try ingest.turn()
+        var clients: [Client] = []
+        for number in 0..<IngestServer.mostConnections {
+            let client = try ingest.connect()
+            client.send(hello("n\(number)"))
+            clients.append(client)
+            for _ in 0..<2 { try ingest.turn() }
+        }
+        idle.send("x\n")
+        #expect(clients.allSatisfy { $0.receive().contains("\"ok\":true") })
+        let more = try ingest.connect()
+        try ingest.turn()
+        #expect(
+            more.receive()
+                == "{\"line\":0,\"reason\":\"room\",\"error\":\"32 connections are open\"}\n"
+        )
+        #expect(ingest.metric("connections_total", "turned_away") == 1)
+        #expect(ingest.metric("connections_total", "accepted") == 33)
+        #expect(ingest.metric("open_connections") == 32)
+    }
+
+    @Test("the memory of a run that is over is given back")
+    func memory() throws {
+        let ingest = try ServedIngest()
+        func mappings() throws -> Int {
+            try String(contentsOfFile: "/proc/self/maps", encoding: .utf8)
+                .components(separatedBy: ingest.files.path).count - 1
+        }
+        let client = try ingest.connect()
+        client.send(hello("a"))
+        for _ in 0..<2 { try ingest.turn() }
+        #expect(try mappings() == 1)
+        client.hangUp()
+        try ingest.turn()
+        #expect(try mappings() == 0)
+        #expect(try ingest.verdict("a") == .ended(.crashed))
+    }
+
+    @Test("the socket's file: closed to others, taken over from the dead, not from the living")
+    func file() throws {
+        var ingest: ServedIngest? = try ServedIngest()
+        let path = try #require(ingest?.path)
+        let mode = try FileSystem.status(of: path).st_mode
+        #expect(mode & 0o777 == 0o660)
+        let directory = try IngestDirectory(
+            path: try #require(ingest?.files.path),
+            resumeGrace: .zero,
+            now: .now()
+        )
+        #expect(throws: SystemError(call: "bind", code: EADDRINUSE)) {
+            _ = try IngestServer(path: path, directory, nil)
+        }
+        ingest = nil
+        #expect(!FileManager.default.fileExists(atPath: path))
+
+        let files = try TelemetryDirectory()
+        try Self.leaveSocket("\(files.path)/s")
+        let next = try IngestDirectory(path: files.path, resumeGrace: .zero, now: .now())
+        _ = try IngestServer(path: "\(files.path)/s", next, nil)
+        try Data("mine".utf8).write(to: URL(fileURLWithPath: "\(files.path)/file"))
+        #expect(throws: SystemError.self) {
+            _ = try IngestServer(path: "\(files.path)/file", next, nil)
+        }
+        #expect(FileManager.default.fileExists(atPath: "\(files.path)/file"))
+    }
+
+    /// What a listener that was killed leaves.
+    private static func leaveSocket(_ path: String) throws {
+        _ = try ListeningSocket(on: .unix(path: path))
+        #expect(FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test("runs of an exporter that is gone are held for a time, and then given up")
+    func held() throws {
+        let files = try TelemetryDirectory()
+        // Another process's, by its own open file: what dies with an exporter is the lock.
+        let before = try IngestBench(files)
+        before.hello()
+        before.say(#"{"type":"recording_started","id":1,"stream":"gate"}"#)
+        before.say(#"{"type":"recording_progress","id":1,"bytes":10}"#)
+        before.hangUp()
+        let start = BootTime.now()
+        let next = try IngestDirectory(path: files.path, resumeGrace: .seconds(5), now: start)
+        #expect(next.waiting == ["py"])
+        #expect(next.deadline == start.advanced(by: .seconds(5)))
+        #expect(try before.snapshot().verdict == .alive)
+        #expect(next.giveUp(at: start.advanced(by: .milliseconds(4999))) == [])
+        #expect(next.giveUp(at: start.advanced(by: .seconds(5))) == ["py"])
+        #expect(next.deadline == nil)
+        #expect(try before.snapshot().verdict == .ended(.crashed))
+    }
+}
