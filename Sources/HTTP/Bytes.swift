@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 
 /// What the grammar of RFC 9110 and RFC 9112 asks of bytes.
 extension UInt8 {
@@ -42,12 +43,7 @@ extension UInt8 {
 
 extension Span where Element == UInt8 {
     /// Whether the bytes are exactly `text`.
-    func equals(_ text: String) -> Bool {
-        let text = text.utf8.span
-        guard count == text.count else { return false }
-        for index in indices where self[index] != text[index] { return false }
-        return true
-    }
+    func equals(_ text: String) -> Bool { isSame(as: text.utf8.span) }
 
     /// Whether the bytes are `text` but for the case of ASCII letters.
     func equalsIgnoringCase(_ text: String) -> Bool {

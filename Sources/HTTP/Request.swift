@@ -1,3 +1,5 @@
+import Posix
+
 /// A request; its text is decoded when it is asked for.
 package struct Request: Sendable {
     private let bytes: [UInt8]
@@ -14,6 +16,11 @@ package struct Request: Sendable {
         self.head = head
         self.body = [UInt8](copying: bytes.extracting(head.length..<end))
         self.peer = peer
+    }
+
+    /// Whether the head is the same to the byte, and from the same peer: then it says the same.
+    package func hasHead(of other: Request) -> Bool {
+        bytes.span.isSame(as: other.bytes.span) && peer == other.peer
     }
 
     package var method: Method { head.line.method }

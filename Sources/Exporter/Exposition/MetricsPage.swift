@@ -5,8 +5,6 @@ struct MetricsPage {
     private let dialect: TextDialect
     private var page: RenderedPage
     private var planned = PlannedSources()
-    /// The words of all sources, one behind the other.
-    private var words: [UInt64] = []
 
     init(_ dialect: TextDialect) {
         self.dialect = dialect
@@ -16,10 +14,7 @@ struct MetricsPage {
     /// The whole page: rendered before any of it is sent, since one bad byte costs the whole scrape.
     mutating func render(_ sources: [MetricSource]) -> [UInt8] {
         if planned.areNew(sources) { page = RenderedPage(PagePlan(sources, in: dialect)) }
-        words.removeAll(keepingCapacity: true)
-        for source in sources { words += source.words }
-        let all = words
-        page.show(all.span)
+        page.show(sources)
         return page.bytes
     }
 }

@@ -9,9 +9,16 @@ struct PagePlan {
     struct Step {
         /// End of the constant text, which begins where the step before ended.
         let textEnd: Int
-        /// Among the words of all sources, one behind the other.
+        let source: Int
+        /// Among the words of the source.
         let word: Int
         let value: Value
+    }
+
+    /// Steps in a row, and the words in a row that they show: while none of these has changed, no number has.
+    struct Stretch {
+        var steps: Range<Int>
+        var words: Range<Int>
     }
 
     /// How a value is made of cells.
@@ -28,22 +35,46 @@ struct PagePlan {
 
     private(set) var text: [UInt8] = []
     private(set) var steps: [Step] = []
-    /// Where each source's words begin.
-    private let firstWords: [Int]
+    /// Of each source.
+    private(set) var stretches: [[Stretch]]
 
     private let dialect: TextDialect
 
     /// The sources are rendered later in the same order.
     init(_ sources: [MetricSource], in dialect: TextDialect) {
         self.dialect = dialect
-        firstWords = sources.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.words.count) }
+        stretches = sources.map { _ in [] }
         var names: Set<String> = []
         for group in FamilyGroup.sorted(sources)
         where names.insert(dialect.familyName(group.family)).inserted {
             text += dialect.header(of: group.family)
-            for member in group.members { append(member, of: group.family, sources) }
+            for member in group.members {
+                let first = steps.count
+                append(member, of: group.family, sources)
+                extendStretches(with: first..<steps.count, member, of: group.family)
+            }
         }
         text += Array(dialect.end.utf8)
+    }
+
+    /// Series that were declared one after the other make one stretch.
+    private mutating func extendStretches(
+        with steps: Range<Int>,
+        _ member: FamilyGroup.Member,
+        of family: MetricFamily
+    ) {
+        let words = member.series.word..<member.series.word + family.wordsPerSeries
+        let all = stretches[member.source]
+        if let last = all.last, last.words.upperBound == words.lowerBound,
+            last.steps.upperBound == steps.lowerBound
+        {
+            stretches[member.source][all.count - 1] = Stretch(
+                steps: last.steps.lowerBound..<steps.upperBound,
+                words: last.words.lowerBound..<words.upperBound
+            )
+        } else {
+            stretches[member.source].append(Stretch(steps: steps, words: words))
+        }
     }
 
     private mutating func append(
@@ -93,7 +124,8 @@ struct PagePlan {
         steps.append(
             Step(
                 textEnd: text.count,
-                word: firstWords[member.source] + member.series.word + word,
+                source: member.source,
+                word: member.series.word + word,
                 value: value
             )
         )

@@ -1,3 +1,5 @@
+import Posix
+
 /// A page as it was last rendered: from one scrape to the next it differs in a few numbers, and only those are written.
 struct RenderedPage {
     private let plan: PagePlan
@@ -5,6 +7,8 @@ struct RenderedPage {
     /// What each number on the page stands for, and where it stands.
     private var shown: [UInt64] = []
     private var places: [Range<Int>] = []
+    /// The words of each source that the numbers are made of.
+    private var known: [[UInt64]] = []
     private var number: [UInt8] = []
 
     init(_ plan: PagePlan) {
@@ -12,17 +16,31 @@ struct RenderedPage {
     }
 
     /// Brings the page up to date with the words of all sources.
-    mutating func show(_ words: Span<UInt64>) {
-        if !patch(words) { write(words) }
+    mutating func show(_ sources: [MetricSource]) {
+        if known.isEmpty || !patch(sources) { write(sources) }
     }
 
     /// Overwrites the numbers that have changed; `false` when one has no room in its place.
-    private mutating func patch(_ words: Span<UInt64>) -> Bool {
-        guard !bytes.isEmpty else { return false }
+    private mutating func patch(_ sources: [MetricSource]) -> Bool {
         let plan = plan
+        for (source, stretches) in plan.stretches.enumerated() {
+            let (words, before) = (sources[source].words, known[source])
+            for stretch in stretches where !words.isSame(as: before, in: stretch.words) {
+                guard patch(stretch.steps, of: plan, words.span) else { return false }
+            }
+            known[source] = words
+        }
+        return true
+    }
+
+    private mutating func patch(
+        _ range: Range<Int>,
+        of plan: PagePlan,
+        _ words: Span<UInt64>
+    ) -> Bool {
         let steps = plan.steps.span
         var total: UInt64 = 0
-        for index in steps.indices {
+        for index in range {
             let value = steps[index].shownValue(words, &total)
             if value == shown[index] { continue }
             number.removeAll(keepingCapacity: true)
@@ -36,22 +54,30 @@ struct RenderedPage {
     }
 
     /// Writes the whole page: constant text by spans, since slices of arrays would count references for every number.
-    private mutating func write(_ words: Span<UInt64>) {
+    private mutating func write(_ sources: [MetricSource]) {
         bytes.removeAll(keepingCapacity: true)
         shown.removeAll(keepingCapacity: true)
         places.removeAll(keepingCapacity: true)
-        let plan = plan
+        known = sources.map(\.words)
+        let (plan, words) = (plan, known)
         let text = plan.text.span
         var (copied, total) = (0, UInt64(0))
         for step in plan.steps {
             bytes.append(text.extracting(copied..<step.textEnd))
             copied = step.textEnd
-            let (value, start) = (step.shownValue(words, &total), bytes.count)
+            let cells = words[step.source]
+            let (value, start) = (step.shownValue(cells.span, &total), bytes.count)
             step.append(value, to: &bytes)
             shown.append(value)
             places.append(start..<bytes.count)
         }
         bytes.append(text.extracting(droppingFirst: copied))
+    }
+}
+
+extension [UInt64] {
+    fileprivate func isSame(as other: [UInt64], in range: Range<Int>) -> Bool {
+        span.extracting(range).isSame(as: other.span.extracting(range))
     }
 }
 

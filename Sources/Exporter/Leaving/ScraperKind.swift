@@ -7,7 +7,10 @@ struct ScraperKind: Hashable, CustomStringConvertible {
     let agent: String
     /// Differs with the scrape's timeout and with the formats that are asked for.
     private let wishes: String
-    private let hasTimeout: Bool
+    /// Whether it says that it is a Prometheus, or scrapes as one: its first visit suffices then.
+    let isDeclared: Bool
+    /// Whether it is a kubelet, which comes as regularly as a scraper but takes nothing away.
+    let isProbe: Bool
 
     init(_ request: Request) {
         let timeout = request.header("X-Prometheus-Scrape-Timeout-Seconds")
@@ -30,16 +33,11 @@ struct ScraperKind: Hashable, CustomStringConvertible {
         self.peer = forwardedFor.map { "\($0.shortened) by \(peer)" } ?? peer
         self.agent = agent.shortened
         wishes = "\(timeout ?? "") \(accept)".shortened
-        hasTimeout = timeout != nil
+        isDeclared = timeout != nil || agent.hasPrefix("Prometheus/")
+        isProbe = agent.hasPrefix("kube-probe/")
     }
 
     var description: String { "\(peer) \(agent)" }
-
-    /// Whether it says that it is a Prometheus, or scrapes as one: its first visit suffices then.
-    var isDeclared: Bool { hasTimeout || agent.hasPrefix("Prometheus/") }
-
-    /// Whether it is a kubelet, which comes as regularly as a scraper but takes nothing away.
-    var isProbe: Bool { agent.hasPrefix("kube-probe/") }
 }
 
 extension String {

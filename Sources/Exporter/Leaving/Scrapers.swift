@@ -17,7 +17,7 @@ struct Scrapers {
     }
 
     func count(at now: BootTime) -> Int {
-        all.count { $0.isGenuine && $0.isRemembered(at: now) }
+        all.indices.count { all[$0].isGenuine && all[$0].isRemembered(at: now) }
     }
 
     /// Notes a scrape; the scraper that it is.

@@ -4,19 +4,19 @@ import StreamVaultTelemetry
 
 extension ExporterService {
     mutating func metrics(_ request: Request) -> Response {
-        let format = negotiation.format(for: request.header("Accept") ?? "")
+        let head = heads.read(request)
         let recorders = look()
-        let tag = noteScrape(request)
+        let tag = request.method == .get ? noteScrape(by: head.kind, request.connection) : nil
         let own = [own.source(now: .now())] + (ingest.map { [$0.metrics.source] } ?? [])
         let sources = recorders.map { MetricSource($0) } + own
         let body =
-            switch format {
+            switch head.format {
             case .text: textPage.render(sources)
             case .openMetrics: openMetricsPage.render(sources)
             case .protobuf: protobufPage.render(sources)
             }
         var response = Response(
-            contentType: format.contentType,
+            contentType: head.format.contentType,
             headers: [("Vary", "Accept")],
             body: body
         )
@@ -25,10 +25,9 @@ extension ExporterService {
     }
 
     /// A scrape of what was just looked at.
-    private mutating func noteScrape(_ request: Request) -> ScrapeTag? {
-        guard request.method == .get else { return nil }
+    private mutating func noteScrape(by kind: ScraperKind, _ connection: UInt64) -> ScrapeTag? {
         let now = BootTime.now()
-        let tag = leaving.noteScrape(by: ScraperKind(request), request.connection, at: now)
+        let tag = leaving.noteScrape(by: kind, connection, at: now)
         own.note(
             scrapers: leaving.scraperCount(at: now),
             isFinalScrapePending: leaving.awaited == .scrapers

@@ -7,7 +7,7 @@ struct ExporterService {
     let startedAt: BootTime
     /// What it awaits before it may leave.
     var leaving: Leaving
-    var negotiation = Negotiation()
+    var heads = ScrapeHeadReader()
     var textPage = MetricsPage(.prometheus)
     var openMetricsPage: MetricsPage
     var protobufPage = ProtobufPage()
