@@ -22,7 +22,7 @@ check_static() {
 tools/swift-build.sh -c release --product streamvault-recorder --scratch-path .build/portable \
     --static-swift-stdlib -Xswiftc -use-ld=lld
 tools/swift-build.sh -c release --product streamvault-exporter --scratch-path .build/static \
-    -Xswiftc -static-executable -Xswiftc -use-ld=lld
+    -Xswiftc -static-executable -Xswiftc -use-ld=lld -Xswiftc -Xfrontend -Xswiftc -assume-single-threaded
 check_static
 mkdir -p .build/bin
 strip -o .build/bin/streamvault-recorder "$recorder"

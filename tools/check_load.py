@@ -43,6 +43,9 @@ class Exporter:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
     def resident(self):
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * resource.getpagesize()
@@ -152,6 +155,8 @@ def repeated(scrapes):
         answers |= {status(client) for _ in range(scrapes - scrapes // 10)}
         late = exporter.resident()
         report.expect(answers == {200}, f"while scraping: {answers}")
+        # tools/build.sh relies on it.
+        report.expect(exporter.threads() == 1, f"the exporter has {exporter.threads()} threads")
         report.expect(late - early <= 1 << 18, f"{scrapes} scrapes: resident from {early} to {late}")
         print(f"load: {scrapes} scrapes: {late / 2**20:.2f} MiB resident, {early / 2**20:.2f} after a tenth of them")
 
