@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import HTTP
@@ -22,6 +23,22 @@ struct RequestParserFuzzTests {
             #expect(parse(bytes, splitAt: [first], contentLimit: 9) == whole)
             let second = (first + bytes.count) / 2
             #expect(parse(bytes, splitAt: [first, second], contentLimit: 9) == whole)
+        }
+    }
+
+    @Test("what the fuzzer has found gives the same result wherever the bytes were split")
+    func corpus() throws {
+        let root = URL(fileURLWithPath: #filePath).appendingPathComponent("../../..").standardized
+        let directory = root.appendingPathComponent("fuzz/Corpus/Request")
+        let files = try FileManager.default.contentsOfDirectory(atPath: directory.path)
+        #expect(files.count > 50)
+        for file in files {
+            let bytes = Array(try Data(contentsOf: directory.appendingPathComponent(file)))
+            let whole = parse(bytes, splitAt: [], headLimit: 512, contentLimit: 16)
+            for split in bytes.indices {
+                let parts = parse(bytes, splitAt: [split], headLimit: 512, contentLimit: 16)
+                #expect(parts == whole, "\(file) split at \(split)")
+            }
         }
     }
 
