@@ -35,7 +35,9 @@ enum Main {
     }
 
     private static func run(_ wait: WaitIdle) throws {
-        let outcome = wait.run(try StopSignal()) { print($0) }
+        let outcome = wait.run(try StopSignal()) { line in
+            FileHandle.standardOutput.write(Data("\(line)\n".utf8))  // At once, also into a pipe.
+        }
         exit(outcome.rawValue)
     }
 

@@ -69,7 +69,7 @@ struct Recorder: ~Copyable {
         recover()
         try DiskWatch.start(context.directory, context.metrics)
         try roster.open()
-        context.publisher.enter(.recording)
+        if case .recording = roster.current { context.publisher.enter(.recording) }
         let services = startServices()
         var drainSignal: CInt = 0
         while true {

@@ -19,11 +19,16 @@ struct WaitIdle: Equatable, Sendable {
     let timeout: Duration
     let interval: Duration
 
-    /// Asks until the recorder is idle or the time is over; `say` is given a line for people now and then.
-    func run(_ stop: StopSignal, say: (String) -> Void) -> Outcome {
+    /// Asks until the recorder is idle or the time is over; `say` is given a line for people when there is news.
+    func run(_ stop: StopSignal, say print: (String) -> Void) -> Outcome {
         let deadline = BootTime.now().advanced(by: timeout)
         var lost: BootTime?
         var isEnding = false
+        var said = ""
+        func say(_ line: String) {
+            if line != said { print(line) }
+            said = line
+        }
         while true {
             let outcome: Outcome
             switch ask(stop) {
@@ -31,6 +36,9 @@ struct WaitIdle: Equatable, Sendable {
                 (lost, isEnding) = (nil, answer.state == "draining" || answer.state == "stopping")
                 say(answer.message)
                 outcome = answer.safeToUpdate ? .idle : .busy
+            case .failure(.http(status: 503)):
+                say("the recorder is starting")
+                (lost, outcome) = (nil, .busy)
             case .failure(let error):
                 say("\(url.forLog): \(error)")
                 // It said that it would end, and has.

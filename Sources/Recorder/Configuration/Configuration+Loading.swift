@@ -88,7 +88,7 @@ extension Configuration {
         fields.object("web") { web in
             listenAddresses = web.texts("listen_address") ?? listenAddresses
             bearerTokenFile = web.text("bearer_token_file")
-            allowedOrigins = web.texts("allowed_origins") ?? []
+            allowedOrigins = web.origins("allowed_origins")
         }
         fields.object("twitch") { twitch = TwitchConfiguration(reading: &$0) }
         fields.object("log") { log in logFile = log.text("file") }

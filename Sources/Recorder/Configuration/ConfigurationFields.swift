@@ -92,6 +92,21 @@ struct ConfigurationFields {
         return url
     }
 
+    /// Takes origins as browsers send them: RFC 6454 §6.2.
+    mutating func origins(_ field: String) -> [String] {
+        let origins = texts(field) ?? []
+        for origin in origins {
+            let url = URL(string: origin, encodingInvalidCharacters: false)
+            let name = url?.host()?.lowercased() ?? ""
+            let host = name.contains(":") ? "[\(name)]" : name
+            let port = url?.port.map { ":\($0)" } ?? ""
+            if name.isEmpty || origin != "\(url?.scheme ?? "")://\(host)\(port)" {
+                report(field, "\"\(origin)\" is no origin, such as https://example.org")
+            }
+        }
+        return origins
+    }
+
     /// A program's argument: any string that C can hold.
     func argument(_ value: JSON5Value, at path: String) -> String? {
         guard case .text(let text) = value else {

@@ -3,13 +3,16 @@ import Posix
 
 /// What the main thread waits for: signals, news from other threads, and times.
 struct MainLoop: ~Copyable {
-    private var signals: Signals
+    private var signals: Signals?
     private let wakeup: Wakeup
     private var polled = PollSet()
 
-    /// Takes over SIGTERM, SIGINT and SIGUSR1; one that comes before the first wait is not lost.
-    init(_ wakeup: Wakeup) throws(SystemError) {
-        signals = try Signals([SIGTERM, SIGINT, SIGUSR1])
+    /// Takes over `signals`, if there are any; one that comes before the first wait is not lost.
+    init(
+        _ wakeup: Wakeup,
+        catching signals: [CInt] = [SIGTERM, SIGINT, SIGUSR1]
+    ) throws(SystemError) {
+        self.signals = signals.isEmpty ? nil : try Signals(signals)
         self.wakeup = wakeup
     }
 
@@ -17,13 +20,13 @@ struct MainLoop: ~Copyable {
     ///
     /// - Returns: the oldest signal that came; `nil` for the other two.
     mutating func wait(until deadline: BootTime) throws(SystemError) -> CInt? {
-        if let signal = signals.next() { return signal }
+        if let signal = signals?.next() { return signal }
         polled.removeAll()
-        polled.append(signals.descriptor, for: .reading)
+        if let descriptor = signals?.descriptor { polled.append(descriptor, for: .reading) }
         polled.append(wakeup.descriptor, for: .reading)
         _ = try polled.wait(until: deadline)
         wakeup.clear()
-        return signals.next()
+        return signals?.next()
     }
 }
 

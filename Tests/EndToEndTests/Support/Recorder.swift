@@ -45,19 +45,22 @@ enum TestStream {
         #"{name: "\#(name)", source: {type: "hls", url: "\#(url)"}}"#
     }
 
-    static func command(_ name: String, _ arguments: [String]) -> String {
+    /// `fields` are further ones of the stream.
+    static func command(_ name: String, _ arguments: [String], fields: String = "") -> String {
         let words = arguments.map { "\"\($0.replacing("\"", with: "\\\""))\"" }.joined(
             separator: ", "
         )
-        return #"{name: "\#(name)", source: {type: "command", argv: [\#(words)]}}"#
+        let source = #"{type: "command", argv: [\#(words)]}"#
+        return #"{name: "\#(name)", source: \#(source), \#(fields)}"#
     }
 
     /// A picture from ffmpeg, for as long as nobody ends it.
-    static func picture(_ name: String) -> String {
+    static func picture(_ name: String, fields: String = "") -> String {
         let command =
             "ffmpeg -hide_banner -loglevel error -re -f lavfi -i testsrc2=size=160x90:rate=25"
             + " -c:v libx264 -preset ultrafast -threads 1 -g 25 -f mpegts -"
-        return self.command(name, command.split(separator: " ").map(String.init))
+        let words = command.split(separator: " ").map(String.init)
+        return self.command(name, words, fields: fields)
     }
 
     /// A program that writes `file` over and over, and heeds neither SIGINT nor SIGTERM.
@@ -70,7 +73,11 @@ extension Workbench {
     var recordingsDirectory: String { path("recordings") }
 
     /// Writes a configuration; its path.
-    func configure(_ streams: [String], name: String = "cam") throws -> String {
+    func configure(
+        _ streams: [String],
+        name: String = "cam",
+        fields: String = ""
+    ) throws -> String {
         let text = """
             {
               name: "\(name)", // a comment, as JSON5 has them
@@ -79,6 +86,7 @@ extension Workbench {
               web: {listen_address: ["127.0.0.1:0"]},
               sync_interval: "500ms",
               streams: [\(streams.joined(separator: ",\n"))],
+              \(fields)
             }
             """
         try text.write(toFile: path("recorder.json5"), atomically: true, encoding: .utf8)
@@ -88,10 +96,11 @@ extension Workbench {
     func startRecorder(
         _ streams: [String],
         _ flags: [String] = [],
-        isDeaf: Bool = false
+        isDeaf: Bool = false,
+        fields: String = ""
     ) throws -> Recorder {
         _ = try makeDirectory("telemetry")
-        let config = try configure(streams)
+        let config = try configure(streams, fields: fields)
         let program = try start(
             "streamvault-recorder",
             ["--config", config] + flags,

@@ -19,10 +19,19 @@ final class APIBench: Sendable {
     let metrics: EventSubMetrics
     let drain: Drain
 
-    init(_ streams: [StreamConfiguration], _ settings: Broadcaster.Settings = .init()) throws {
+    init(
+        _ streams: [StreamConfiguration],
+        _ settings: Broadcaster.Settings = .init(),
+        phases: [ShutdownPhase] = []
+    ) throws {
         let wakeup = try Wakeup()
         let logPath = "\(files.path)/log"
-        let publisher = try Publisher(directory: files.path, name: "bench", version: "1")
+        let publisher = try Publisher(
+            directory: files.path,
+            name: "bench",
+            version: "1",
+            phases: phases
+        )
         let broadcaster = try Recorder.makeBroadcaster(publisher, settings)
         context = RecordingContext(
             directory: files.path,
