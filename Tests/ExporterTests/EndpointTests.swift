@@ -33,6 +33,7 @@ struct EndpointTests {
         let (scene, live, ready, started) = Self.matrix[row]
         let runs = try scene.set(in: files.path)
         var served = try Served(files.path)
+        let counters = try Self.requestCounters(&served)
         let expected = [
             "/health": live, "/livez": live, "/readyz": ready, "/startupz": started,
             "/-/healthy": 200, "/-/ready": 200, "/metrics": 200, "/shutdowns": 200,
@@ -42,7 +43,15 @@ struct EndpointTests {
             #expect(response.status.code == status, "\(path): \(response.text)")
             #expect(try served.ask(path, method: "HEAD").status.code == status)
         }
+        #expect(try Self.requestCounters(&served) == counters)
         withExtendedLifetime(runs) {}
+    }
+
+    /// The series that count requests, without their values.
+    private static func requestCounters(_ served: inout Served) throws -> [Substring] {
+        try served.ask("/metrics").text.split(separator: "\n")
+            .filter { $0.hasPrefix("streamvault_exporter_http_requests_total{") }
+            .map { $0.prefix(while: { $0 != " " }) }
     }
 
     @Test("a shutdown past its deadline fails liveness only where the operator says so")
@@ -80,6 +89,7 @@ struct EndpointTests {
     )
     func refused(_ method: String, _ path: String, _ status: Int) throws {
         var served = try Served(files.path)
+        let before = try served.ask("/metrics").text
         let response = try served.ask(path, method: method)
         #expect(response.status.code == status)
         #expect((response.header("Allow") == "GET, HEAD") == (status == 405))
@@ -87,9 +97,8 @@ struct EndpointTests {
         let handler =
             handlers.first { path == $0 || path.hasPrefix("\($0)/nothing") } ?? "other"
         let labels = "{handler=\"\(handler)\",code=\"\(status)\"}"
-        #expect(
-            try served.ask("/metrics").text
-                .contains("\nstreamvault_exporter_http_requests_total\(labels) 1\n")
-        )
+        let series = "\nstreamvault_exporter_http_requests_total\(labels)"
+        #expect(before.contains("\(series) 0\n"), "a counter that is born at 1 has never increased")
+        #expect(try served.ask("/metrics").text.contains("\(series) 1\n"))
     }
 }

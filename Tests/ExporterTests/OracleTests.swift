@@ -98,7 +98,7 @@ struct OracleTests {
 
     /// What an exporter would render now.
     private func sources(_ directory: inout RecorderDirectory) -> [MetricSource] {
-        var own = OwnMetrics(version: "1.0", handlers: ["/metrics", "/health"])
+        var own = OwnMetrics(version: "1.0", statuses: [("/metrics", [.ok]), ("/health", [.ok])])
         own.count(handler: "other", status: .notFound)
         return directory.look().map { MetricSource($0) } + [own.source(now: .now())]
     }

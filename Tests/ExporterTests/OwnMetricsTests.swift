@@ -13,7 +13,7 @@ struct OwnMetricsTests {
 
     @Test("what the server refuses is counted by status; each status is there from the start")
     func rejections() {
-        var own = OwnMetrics(version: "1.0", handlers: [])
+        var own = OwnMetrics(version: "1.0", statuses: [])
         let name = "streamvault_exporter_http_requests_total"
         for status in Rejection.statuses {
             let series = "\(name){handler=\"rejected\",code=\"\(status.code)\"}"

@@ -27,7 +27,12 @@ struct ExporterService {
         if let path = arguments.bearerTokenFile {
             token = try BearerTokenFile(path: path, log: log)
         }
-        own = OwnMetrics(version: version, handlers: routes.map(\.path))
+        let hasToken = token != nil
+        own = OwnMetrics(
+            version: version,
+            statuses: routes.map { ($0.path, $0.statuses(hasToken: hasToken)) }
+                + [("other", [.notFound])]
+        )
     }
 
     mutating func respond(to request: Request) -> Response {

@@ -14,6 +14,8 @@ struct OwnMetrics {
     private var process = ProcessFacts()
     private var processReadAt = BootTime.now()
 
+    /// Read once: computed anew from ticks and two clocks, it would tremble.
+    private let startedAt: WallTime
     private let requestFamily: Int
     private let readDuration: Int
     private let scrapers: Int
@@ -31,8 +33,10 @@ struct OwnMetrics {
         let code: Int
     }
 
-    init(version: String, handlers: [String]) {
-        var board = Declarations(created: process.startedAt)
+    /// `statuses` has for each handler those that it can answer with: they are counted from 0.
+    init(version: String, statuses: [(handler: String, [Status])]) {
+        startedAt = process.startedAt
+        var board = Declarations(created: startedAt)
         board.declare(.buildInfo, [version])
         board.words[0] = 1
         readErrors = Dictionary(
@@ -46,7 +50,9 @@ struct OwnMetrics {
         processWords = board.words.count
         for family in MetricFamily.process { board.declare(family) }
         let keys =
-            handlers.map { RequestKey(handler: $0, code: 200) }
+            statuses.flatMap { handler, all in
+                all.map { RequestKey(handler: handler, code: $0.code) }
+            }
             + Rejection.statuses.map { RequestKey(handler: Self.rejected, code: $0.code) }
         for key in keys {
             requests[key] = board.declare(.httpRequests, [key.handler, "\(key.code)"])
@@ -94,7 +100,7 @@ struct OwnMetrics {
         }
         let values = [
             process.cpuNanoseconds, process.residentBytes, process.virtualBytes,
-            process.openDescriptors, process.mostDescriptors, process.startedAt.nanoseconds,
+            process.openDescriptors, process.mostDescriptors, startedAt.nanoseconds,
         ]
         words.replaceSubrange(processWords..<processWords + values.count, with: values)
         return MetricSource(
@@ -112,7 +118,7 @@ struct OwnMetrics {
                 family: requestFamily,
                 values: values,
                 word: words.count,
-                created: process.startedAt
+                created: startedAt
             )
         )
         words.append(0)
