@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Checks k8s/ against the schemas of Kubernetes and against the programs as they are built.
+"""Checks what kustomize makes of k8s/ against the schemas of Kubernetes and against the programs as they are built.
 
-Needs PyYAML and kubernetes-validate; the programs in .build/debug, or where STREAMVAULT_BIN says.
+Needs kubectl 1.25 or later, PyYAML and kubernetes-validate; the programs in .build/debug, or where STREAMVAULT_BIN says.
 """
 
 import re
+import shutil
 import subprocess
+import sys
 import tempfile
 
 import kubernetes_validate
@@ -23,8 +25,14 @@ report = Report()
 expect = report.expect
 
 
-def documents(name):
-    return [d for d in yaml.safe_load_all((FOLDER / name).read_text()) if d]
+def built(folder):
+    """The objects that `kubectl apply -k` would apply."""
+    if not shutil.which("kubectl"):
+        sys.exit("check_kubernetes: no kubectl on PATH: https://kubernetes.io/docs/tasks/tools/")
+    run = subprocess.run(["kubectl", "kustomize", str(FOLDER / folder)], capture_output=True, text=True)
+    if run.returncode != 0:
+        sys.exit(f"check_kubernetes: kubectl kustomize {folder}: {run.stderr.strip()}")
+    return list(yaml.safe_load_all(run.stdout))
 
 
 def seconds(text):
@@ -82,11 +90,12 @@ def check_hardening(pod, container):
     expect("memory" in container["resources"]["limits"], f"{name}: no limit of memory")
 
 
-def check_volumes(workload, pod, recorder, exporter, recorder_flags, exporter_flags, config):
+def check_volumes(workload, pod, recorder, exporter, recorder_flags, exporter_flags, config, pods):
     mounts = {m["mountPath"]: m for m in recorder["volumeMounts"]}
     shared = {m["mountPath"]: m for m in exporter["volumeMounts"]}
     claims = [c["metadata"]["name"] for c in workload.get("volumeClaimTemplates", [])]
     volumes = {v["name"]: v for v in pod["volumes"]}
+    claims += [name for name, volume in volumes.items() if "persistentVolumeClaim" in volume]
     for mount in list(mounts.values()) + list(shared.values()):
         expect(mount["name"] in claims or mount["name"] in volumes, f"no volume {mount['name']}")
     written = mounts.get(recorder_flags["--telemetry-dir"], {})
@@ -100,9 +109,11 @@ def check_volumes(workload, pod, recorder, exporter, recorder_flags, exporter_fl
     expect(config["metadata"]["name"] == volumes["config"]["configMap"]["name"], "another ConfigMap")
     directory, _, file = recorder_flags["--config"].rpartition("/")
     expect(mounts.get(directory, {}).get("name") == "config", f"nothing is mounted on {directory}")
-    expect(file in config["data"], f"the ConfigMap has no {file}")
-    recordings = re.search(r'recordings_dir: "(.*?)"', config["data"][file]).group(1)
-    expect(mounts.get(recordings, {}).get("name") in claims, f"{recordings} is not on a claim")
+    files = {file.replace("$(STREAMVAULT_RECORDER_NAME)", name) for name in pods}
+    expect(files == config["data"].keys(), f"the ConfigMap has not {files}")
+    for text in config["data"].values():
+        recordings = re.search(r'recordings_dir: "(.*?)"', text).group(1)
+        expect(mounts.get(recordings, {}).get("name") in claims, f"{recordings} is not on a claim")
 
 
 def check_configuration(config):
@@ -152,45 +163,68 @@ def check_monitor(monitor, template, exporter, exporter_flags):
     )
 
 
-def main():
-    kustomization = documents("kustomization.yaml")[0]
-    expect("podmonitor.yaml" not in kustomization["resources"], "the base needs the operator's CRD")
-    objects = [d for name in kustomization["resources"] for d in documents(name)]
-    files = {p.name for p in FOLDER.glob("*.yaml")} - {"kustomization.yaml", "podmonitor.yaml", "prometheusrule.yaml"}
-    expect(files == set(kustomization["resources"]), f"kustomization.yaml does not list {files}")
+def check_writers(workload, mounts):
+    """No two recorders write into one folder."""
+    if workload["kind"] == "StatefulSet":
+        expect(workload["spec"].get("volumeClaimTemplates"), "the pods have no claims of their own")
+    else:
+        # An update has two pods for a while.
+        expect(workload["spec"]["replicas"] == 1, "more than one recorder of the same streams")
+        folders = [m.get("subPathExpr") for m in mounts if m["name"] == "recordings"]
+        expect(folders == ["$(STREAMVAULT_RECORDER_NAME)"], f"pods share the folder {folders}")
+
+
+def check(folder, kind, replicas, monitor):
+    """One of the builds: everything that its objects say of each other and of the programs."""
+    objects = built(folder)
     check_schemas(objects)
-
     by_kind = {item["kind"]: item for item in objects}
-    workload, service, config = (by_kind[k] for k in ("StatefulSet", "Service", "ConfigMap"))
+    workload, service, config = (by_kind[k] for k in (kind, "Service", "ConfigMap"))
     template = workload["spec"]["template"]
-    pod = template["spec"]
-    monitor = documents("podmonitor.yaml")[0]
+    pod, labels = template["spec"], template["metadata"]["labels"].items()
 
-    expect(workload["spec"]["replicas"] == 1, "more than one writer")
-    expect(workload["spec"]["serviceName"] == service["metadata"]["name"], "another Service")
-    expect(service["spec"]["selector"].items() <= template["metadata"]["labels"].items(), "selector")
+    expect(workload["spec"]["replicas"] == replicas, f"{folder}: {workload['spec']['replicas']} replicas")
+    if kind == "StatefulSet":
+        expect(workload["spec"]["serviceName"] == service["metadata"]["name"], "another Service")
+    expect(service["spec"]["selector"].items() <= labels, "the Service selects other pods")
+    for name, path in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
+        expect(by_kind[name]["spec"][path]["matchLabels"].items() <= labels, f"the {name} selects other pods")
     expect([c["name"] for c in pod["containers"]] == ["recorder"], "the recorder is not alone")
     expect([c["name"] for c in pod["initContainers"]] == ["exporter"], "the exporter is no sidecar")
     recorder, exporter = pod["containers"][0], pod["initContainers"][0]
     expect(exporter.get("restartPolicy") == "Always", "the sidecar is not a native one")
+    check_writers(workload, recorder["volumeMounts"])
 
     recorder_flags, exporter_flags = check_flags(recorder), check_flags(exporter)
+    open_ports = {rule["port"] for entry in by_kind["NetworkPolicy"]["spec"]["ingress"] for rule in entry["ports"]}
     for container, given, port in ((recorder, recorder_flags, 8000), (exporter, exporter_flags, 9847)):
         check_probes(container, port)
         check_hardening(pod, container)
         # Loopback would shut out the kubelet and Prometheus.
         expect(given.get("--web.listen-address") == f":{port}", f"{container['name']}: address")
+        expect(port in open_ports, f"the NetworkPolicy shuts {port}")
     liveness = recorder["livenessProbe"]["httpGet"]
     expect(liveness == {"path": "/health", "port": 9847}, f"the recorder's liveness asks {liveness}")
     own = {p: exporter[p]["httpGet"]["path"] for p in ("livenessProbe", "readinessProbe")}
     expect(set(own.values()) == {"/-/healthy", "/-/ready"}, f"the exporter's own probes ask {own}")
 
+    pods = [f"{workload['metadata']['name']}-{number}" for number in range(replicas)]
     check_volumes(
-        workload["spec"], pod, recorder, exporter, recorder_flags, exporter_flags, config
+        workload["spec"], pod, recorder, exporter, recorder_flags, exporter_flags, config, pods
     )
     check_configuration(config)
     check_grace(pod, recorder, recorder_flags, exporter, exporter_flags, monitor)
     check_monitor(monitor, template, exporter, exporter_flags)
+
+
+def main():
+    expect(built(".") == built("base"), "k8s/ is not its base")
+    monitoring = {item["kind"]: item for item in built("monitoring")}
+    monitor = monitoring.pop("PodMonitor")
+    expect(monitoring.keys() == {"PrometheusRule"}, f"monitoring: {monitoring.keys()}")
+    check("base", "StatefulSet", 1, monitor)
+    check("overlays/deployment", "Deployment", 1, monitor)
+    check("overlays/fleet", "StatefulSet", 3, monitor)
     report.end("k8s")
 
 

@@ -2,7 +2,8 @@
 """Writes what is derived from another file of the repository, or with --check says what is out of date.
 
 grafana/*.json          from tools/dashboards
-k8s/prometheusrule.yaml from prometheus/*-rules.yml and *-alerts.yml
+k8s/monitoring/prometheusrule.yaml
+                        from prometheus/*-rules.yml and *-alerts.yml
 docs/metrics.md         from what the built programs declare
 """
 
@@ -42,7 +43,7 @@ def prometheus_rule():
         lines += [f"  {line}" if line else "" for line in body.split("\n")]
     text = "\n".join(lines) + "\n"
     yaml.safe_load(text)
-    yield ROOT / "k8s" / "prometheusrule.yaml", text
+    yield ROOT / "k8s" / "monitoring" / "prometheusrule.yaml", text
 
 
 def metrics_reference():

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The text of a file of the repository, such as `k8s/statefulset.yaml`.
+/// The text of a file of the repository, such as `k8s/base/statefulset.yaml`.
 func deployed(_ path: String) throws -> String {
     let root = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../..")
     return try String(contentsOf: root.appending(path: path), encoding: .utf8)
@@ -14,7 +14,7 @@ struct Manifest {
 
     init() throws {
         var container = ""
-        for line in try deployed("k8s/statefulset.yaml").split(separator: "\n") {
+        for line in try deployed("k8s/base/statefulset.yaml").split(separator: "\n") {
             if let name = line.wholeMatch(of: /\ {8}- name: (\w+)/) {
                 container = String(name.1)
             } else if let flag = line.wholeMatch(of: /\ {12}- (--[a-z.-]+)=(.*)/) {
