@@ -10,10 +10,12 @@ struct ScrapePace {
     /// Faster is a load test.
     private static let fastestSteady = Duration.milliseconds(500)
 
+    /// The last ones, as they came and by size.
     private var gaps: [Duration] = []
+    private var sorted: [Duration] = []
 
     /// The interval; `nil` until the second visit.
-    var learned: Duration? { gaps.isEmpty ? nil : gaps.sorted()[gaps.count / 2] }
+    var learned: Duration? { sorted.isEmpty ? nil : sorted[sorted.count / 2] }
 
     /// Whether the last three visits were as far apart as a program's are, and a person's hardly.
     var isSteady: Bool {
@@ -24,10 +26,13 @@ struct ScrapePace {
     /// Notes the time between two visits; after a long absence the pace is learned anew.
     mutating func note(_ gap: Duration) {
         guard gap < Scraper.memory else {
-            gaps = []
+            (gaps, sorted) = ([], [])
             return
         }
-        if gaps.count == Self.remembered { gaps.removeFirst() }
+        if gaps.count == Self.remembered, let place = sorted.firstIndex(of: gaps.removeFirst()) {
+            sorted.remove(at: place)
+        }
         gaps.append(gap)
+        sorted.insert(gap, at: sorted.firstIndex { $0 > gap } ?? sorted.count)
     }
 }

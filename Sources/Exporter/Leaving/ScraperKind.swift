@@ -13,13 +13,12 @@ struct ScraperKind: Hashable, CustomStringConvertible {
     let isProbe: Bool
 
     init(_ request: Request) {
-        let timeout = request.header("X-Prometheus-Scrape-Timeout-Seconds")
         self.init(
             peer: request.peer,
             forwardedFor: request.header("X-Forwarded-For"),
             agent: request.header("User-Agent") ?? "",
             accept: request.header("Accept") ?? "",
-            timeout: timeout
+            timeout: request.header("X-Prometheus-Scrape-Timeout-Seconds")
         )
     }
 

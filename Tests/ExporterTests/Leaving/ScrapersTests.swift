@@ -1,3 +1,4 @@
+import HTTP
 import Testing
 
 @testable import Exporter
@@ -7,6 +8,17 @@ private enum Event {
     case visit(Double, by: UInt64)
     case end(Double, of: UInt64)
 }
+
+/// A request for the metrics with these fields.
+private func request(_ fields: [String]) throws -> Request {
+    let text = "GET /metrics HTTP/1.1\r\nHost: a\r\n\(fields.map { $0 + "\r\n" }.joined())\r\n"
+    var parser = RequestParser()
+    guard case .request(let request, _) = parser.parse(Array(text.utf8).span, peer: "10.0.0.1")
+    else { throw NotARequest() }
+    return request
+}
+
+private struct NotARequest: Error {}
 
 @Suite("Who scrapes")
 struct ScrapersTests {
@@ -168,5 +180,26 @@ struct ScrapersTests {
         var pace = ScrapePace()
         for gap in gaps { pace.note(.seconds(gap)) }
         #expect(pace.learned == learned.map { .seconds($0) })
+    }
+
+    @Test(
+        "what a request says of its sender",
+        arguments: [
+            (["User-Agent: curl/8.0"], "10.0.0.1 curl/8.0", false),
+            (["User-Agent: Prometheus/3.4.0"], "10.0.0.1 Prometheus/3.4.0", true),
+            (
+                ["User-Agent: vm_promscrape", "X-Prometheus-Scrape-Timeout-Seconds: 10"],
+                "10.0.0.1 vm_promscrape", true
+            ),
+            (
+                ["User-Agent: Prometheus/3.4.0", "X-Forwarded-For: 192.0.2.7"],
+                "192.0.2.7 by 10.0.0.1 Prometheus/3.4.0", true
+            ),
+        ]
+    )
+    func fields(_ fields: [String], _ name: String, _ isDeclared: Bool) throws {
+        let kind = ScraperKind(try request(fields))
+        #expect(kind.description == name)
+        #expect(kind.isDeclared == isDeclared)
     }
 }
