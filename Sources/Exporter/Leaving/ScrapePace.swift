@@ -2,7 +2,7 @@ import Posix
 
 /// How often a client comes, learned from its last visits.
 ///
-/// The median, so that neither a scrape that was missed nor a restart of the scraper changes it.
+/// The median: neither a scrape that was missed nor a restart of the scraper changes it.
 struct ScrapePace {
     /// For a scraper that came only once.
     static let assumed = Duration.seconds(15)
