@@ -26,6 +26,7 @@ def main():
     parser.add_argument("--megabits", type=float, default=5)
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--directory", default=None, help="where the recordings go")
+    parser.add_argument("--sync-interval", default="5s")
     options = parser.parse_args()
     base = Path(tempfile.mkdtemp(prefix="streams-", dir=options.directory))
     try:
@@ -50,6 +51,7 @@ def measure(options, base):
                 "recordings_dir": str(base / "recordings"),
                 "telemetry_dir": str(base / "telemetry"),
                 "web": {"listen_address": "127.0.0.1:0"},
+                "sync_interval": options.sync_interval,
                 "streams": streams,
             }
         )
@@ -60,12 +62,7 @@ def measure(options, base):
     before = usage(recorder.pid)
     fed, lost, late = feed(ends, options)
     after = usage(recorder.pid)
-    resident = {
-        key: int(line.split()[1]) // 1024
-        for line in Path(f"/proc/{recorder.pid}/status").read_text().splitlines()
-        for key in ("VmHWM", "VmRSS", "Threads")
-        if line.startswith(key + ":") and key != "Threads"
-    }
+    resident = memory(recorder.pid)
     for end in ends:
         os.close(end)
     time.sleep(1)  # The sources end by themselves; what is still in pipes comes out.
@@ -79,7 +76,7 @@ def measure(options, base):
     print(f"fed {fed >> 20} MiB, written {written >> 20} MiB in {len(files)} files, lost {lost} bytes")
     print(f"feeder late at most {late * 1000:.0f} ms")
     print(f"recorder: {(after - before) / options.seconds * 100:.0f} % of a core")
-    print(f"resident {resident['VmRSS']} MiB, at most {resident['VmHWM']} MiB")
+    print(f"resident {resident} MiB at most")
     print(f"stopped in {stopped:.2f} s, status {status}")
     if lost or written != fed or status != 0:
         raise SystemExit("it fell behind, or lost something")
@@ -111,6 +108,12 @@ def usage(pid):
     """Seconds of a core that a process has used, its children not."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid):
+    """MiB that a process has had resident, at the most."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 main()

@@ -50,7 +50,7 @@ struct HLSRun {
                 return .finished
             }
             startDue(at: .now())
-            for ended in transfers.wait(until: nextTime, or: stop) { try take(ended) }
+            for ended in transfers.wait(until: nextTime, or: stop) { take(ended) }
             try deliver()
         }
         return .stopped
@@ -76,7 +76,7 @@ struct HLSRun {
         return queue.nextTime.map { min($0, time) } ?? time
     }
 
-    private mutating func take(_ ended: Transfers.Ended) throws(SourceError) {
+    private mutating func take(_ ended: Transfers.Ended) {
         guard case .underWay(ended.id, let start) = load else {
             return queue.take(ended, at: .now())
         }

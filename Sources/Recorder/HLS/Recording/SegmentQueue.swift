@@ -18,7 +18,7 @@ struct SegmentQueue {
     }
 
     /// What has become of the segment whose turn it is.
-    enum Outcome {
+    enum Outcome: Equatable {
         case media(MediaUnit)
         case missed(SegmentError)
     }
@@ -42,7 +42,7 @@ struct SegmentQueue {
 
     /// The next request to start at `now`; `nil` when none is due, or as many as may be are under way.
     mutating func nextRequest(at now: BootTime) -> FetchRequest? {
-        guard downloads.values.count(where: \.isUnderWay) < settings.width else { return nil }
+        guard !isFull else { return nil }
         var index = 0
         while index < segments.count, index < begun || mayBegin {
             begun = max(begun, index + 1)
@@ -55,6 +55,9 @@ struct SegmentQueue {
         }
         return nil
     }
+
+    /// Whether the end of a request has to be waited for, before another may start.
+    private var isFull: Bool { downloads.values.count(where: \.isUnderWay) >= settings.width }
 
     private var mayBegin: Bool { begun < settings.depth && heldBytes < settings.heldBytes }
 
@@ -71,8 +74,8 @@ struct SegmentQueue {
         downloads[request]?.ended(ended.result, at: now)
     }
 
-    /// When the next pause between two tries is over.
-    var nextTime: BootTime? { downloads.values.compactMap(\.dueTime).min() }
+    /// When the next pause between two tries is over, and a request may start.
+    var nextTime: BootTime? { isFull ? nil : downloads.values.compactMap(\.dueTime).min() }
 
     /// What has become of the first segment; `nil` while that is not known.
     mutating func outcome(at now: BootTime) -> Outcome? {

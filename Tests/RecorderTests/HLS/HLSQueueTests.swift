@@ -1,0 +1,96 @@
+import Foundation
+import Posix
+import Testing
+
+@testable import Recorder
+
+@Suite("the queue of segments")
+struct HLSQueueTests {
+    private let now = BootTime(nanoseconds: 1_000_000_000)
+
+    @Test("no more requests than the width, and no time to wake up at while all are under way")
+    func width() throws {
+        var queue = queue("abcd")
+        #expect(start(&queue) == ["a", "b", "c"])
+        #expect(queue.nextTime == nil)
+        end(&queue, "b", .timedOut)
+        // "b" pauses, and "d" takes its place.
+        #expect(start(&queue) == ["d"])
+        #expect(queue.nextRequest(at: now.advanced(by: .seconds(9))) == nil)
+        #expect(
+            queue.nextTime == nil,
+            "a pause that is over cannot be used while all are under way"
+        )
+        end(&queue, "a", nil)
+        #expect(queue.nextTime == now.advanced(by: .milliseconds(500)))
+        #expect(start(&queue) == [], "the pause is not over")
+        #expect(start(&queue, at: now.advanced(by: .milliseconds(500))) == ["b"])
+    }
+
+    @Test("pauses double, and the last try decides")
+    func tries() throws {
+        var queue = queue("a")
+        var time = now
+        for pause in [500, 1000] {
+            #expect(start(&queue, at: time) == ["a"])
+            end(&queue, "a", .http(status: 500), at: time)
+            #expect(queue.outcome(at: time) == nil)
+            time = time.advanced(by: .milliseconds(pause))
+            #expect(queue.nextTime == time)
+        }
+        #expect(start(&queue, at: time) == ["a"])
+        end(&queue, "a", .http(status: 500), at: time)
+        #expect(queue.outcome(at: time) == .missed(.fetch(.http(status: 500))))
+        queue.removeFirst()
+        #expect(queue.first == nil && queue.nextTime == nil)
+    }
+
+    @Test("a key that failed for one segment is asked for again by the next")
+    func failedKey() throws {
+        var queue = queue("ab", key: "k")
+        #expect(start(&queue) == ["k", "a", "b"])
+        end(&queue, "k", .http(status: 404))
+        end(&queue, "a", nil)
+        end(&queue, "b", nil)
+        #expect(queue.outcome(at: now) == .missed(.key(.http(status: 404))))
+        queue.removeFirst()
+        #expect(queue.outcome(at: now) == nil)
+        #expect(start(&queue) == ["k"])
+    }
+
+    /// Starts what is due; the names of what was started.
+    private func start(_ queue: inout SegmentQueue, at time: BootTime? = nil) -> [String] {
+        var names: [String] = []
+        while let request = queue.nextRequest(at: time ?? now) {
+            let name = request.url.lastPathComponent
+            queue.began(request, id: id(name))
+            names.append(name)
+        }
+        return names
+    }
+
+    private func queue(_ names: String, key: String? = nil) -> SegmentQueue {
+        var queue = SegmentQueue(SegmentQueue.Settings())
+        let key = key.map { SegmentKey(url: url($0), initializationVector: nil) }
+        queue.append(names.map { MediaSegment(url: url("\($0)"), duration: .seconds(1), key: key) })
+        return queue
+    }
+
+    private func id(_ name: String) -> Int { name.utf8.first.map(Int.init) ?? 0 }
+
+    private func end(
+        _ queue: inout SegmentQueue,
+        _ name: String,
+        _ error: FetchError?,
+        at time: BootTime? = nil
+    ) {
+        let result: Result<FetchedBody, FetchError> =
+            error.map { .failure($0) }
+            ?? .success(FetchedBody(bytes: packets(name), url: url(name)))
+        queue.take(.init(id: id(name), result: result), at: time ?? now)
+    }
+
+    private func url(_ name: String) -> URL {
+        URL(string: "http://h/\(name)") ?? URL(filePath: "/")
+    }
+}
