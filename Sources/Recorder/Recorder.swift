@@ -51,7 +51,8 @@ struct Recorder: ~Copyable {
             broadcaster: broadcaster,
             handshake: WebSocketHandshake(allowedOrigins: configuration.allowedOrigins),
             token: try Self.loadToken(configuration.bearerTokenFile, environment),
-            eventSub: twitch?.service
+            eventSub: twitch?.service,
+            hasRoom: { true }
         )
         (self.configuration, self.plan) = (configuration, plan)
         (self.context, self.roster) = (context, roster)

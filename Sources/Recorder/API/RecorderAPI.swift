@@ -11,6 +11,8 @@ struct RecorderAPI: Sendable {
     let token: BearerToken?
     /// `nil` without Twitch.
     let eventSub: EventSubService?
+    /// Whether the disk has room for another recording.
+    let hasRoom: @Sendable () -> Bool
 
     func respond(to request: Request) -> Response {
         switch request.path {
@@ -66,7 +68,7 @@ extension RecorderAPI {
         guard parts.count == 5, parts[..<3] == ["", "api", "recording"] else { return nil }
         let stream = String(parts[4])
         switch parts[3] {
-        case "start": return changing(request) { turn(stream) { roster.start($0) } }
+        case "start": return changing(request) { turn(stream) { start($0) } }
         case "stop": return changing(request) { turn(stream) { roster.stop($0) } }
         default: return nil
         }
@@ -79,6 +81,13 @@ extension RecorderAPI {
         case .unchanged: .json(.ok, Switched(worker, hasChanged: false))
         case .refused(let refusal): .refusing(refusal)
         }
+    }
+
+    /// What Twitch or the configuration wants is begun when there is room again; a person wants to know now.
+    private func start(_ worker: StreamWorker) -> Switching {
+        if let refusal = roster.refusal { return .refused(refusal) }
+        guard worker.phase != .off || hasRoom() else { return .refused(.noSpace) }
+        return roster.start(worker)
     }
 
     private struct Switched: Encodable {

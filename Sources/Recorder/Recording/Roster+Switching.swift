@@ -20,8 +20,6 @@ enum Switching: Equatable, Sendable {
 
 extension Roster {
     /// Switches a stream on.
-    ///
-    /// `refusal` says whether the disk has room.
     func start(_ worker: StreamWorker) -> Switching {
         if let refusal { return .refused(refusal) }
         switch worker.phase {

@@ -57,14 +57,18 @@ final class APIBench: Sendable {
         try waitFor("the end of all streams") { roster.workers.allSatisfy(\.hasEnded) }
     }
 
-    func api(eventSub: EventSubService? = nil) -> RecorderAPI {
+    func api(
+        token: String? = APIBench.token,
+        hasRoom: @escaping @Sendable () -> Bool = { true }
+    ) -> RecorderAPI {
         RecorderAPI(
             roster: roster,
             drain: drain,
             broadcaster: broadcaster,
             handshake: WebSocketHandshake(allowedOrigins: []),
-            token: BearerToken(Array(Self.token.utf8)),
-            eventSub: eventSub
+            token: token.flatMap { BearerToken(Array($0.utf8)) },
+            eventSub: nil,
+            hasRoom: hasRoom
         )
     }
 

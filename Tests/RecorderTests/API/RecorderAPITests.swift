@@ -153,20 +153,27 @@ struct RecorderAPITests {
     func noToken() throws {
         let bench = try APIBench([.silence("gate")])
         try bench.roster.open()
-        let api = RecorderAPI(
-            roster: bench.roster,
-            drain: bench.drain,
-            broadcaster: bench.broadcaster,
-            handshake: WebSocketHandshake(allowedOrigins: []),
-            token: nil,
-            eventSub: nil
-        )
+        let api = bench.api(token: nil)
         for path in ["/api/recording/start/gate", "/api/recording/stop/gate", "/api/drain"] {
             let response = try post(api, path)
             #expect(response.status == .forbidden)
             #expect(response.text.contains("bearer_token_file"))
         }
         #expect(bench.roster.workers[0].hasEnded)
+    }
+
+    @Test("a full disk refuses a start, but not that of a stream which is on")
+    func noRoom() throws {
+        let bench = try APIBench([.silence("gate"), .silence("yard")])
+        try bench.roster.open()
+        _ = try post(bench.api(), "/api/recording/start/yard")
+        let full = bench.api(hasRoom: { false })
+        let refused = try post(full, "/api/recording/start/gate")
+        #expect(refused.status == .insufficientStorage)
+        #expect(refused.field("Retry-After") == "60")
+        #expect(try post(full, "/api/recording/start/yard").status == .ok)
+        #expect(try post(full, "/api/recording/stop/yard").status == .accepted)
+        try bench.close()
     }
 
     @Test(
