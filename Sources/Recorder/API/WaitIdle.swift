@@ -3,53 +3,23 @@ import Posix
 
 /// `wait-idle URL`: waits until a recorder can be replaced without harm.
 struct WaitIdle: Equatable, Sendable {
-    /// The exit status: a script tells by it whether to go on.
-    enum Outcome: CInt {
-        case idle = 0
-        /// Recordings were still under way when the time was over.
-        case busy = 1
-        /// The recorder does not answer, or not as a recorder.
-        case unknown = 2
-    }
-
-    /// How long a recorder may be out of reach, such as while it starts.
-    private static let patience = Duration.seconds(10)
-
     let url: URL
     let timeout: Duration
     let interval: Duration
 
     /// Asks until the recorder is idle or the time is over; `say` is given a line for people when there is news.
-    func run(_ stop: StopSignal, say print: (String) -> Void) -> Outcome {
+    func run(_ stop: StopSignal, say: (String) -> Void) -> IdleWatch.Outcome {
         let deadline = BootTime.now().advanced(by: timeout)
-        var lost: BootTime?
-        var isEnding = false
+        var watch = IdleWatch()
         var said = ""
-        func say(_ line: String) {
-            if line != said { print(line) }
-            said = line
-        }
         while true {
-            let outcome: Outcome
-            switch ask(stop) {
-            case .success(let answer):
-                (lost, isEnding) = (nil, answer.state == "draining" || answer.state == "stopping")
-                say(answer.message)
-                outcome = answer.safeToUpdate ? .idle : .busy
-            case .failure(.http(status: 503)):
-                say("the recorder is starting")
-                (lost, outcome) = (nil, .busy)
-            case .failure(let error):
-                say("\(url.forLog): \(error)")
-                // It said that it would end, and has.
-                if isEnding, case .network = error { return .idle }
-                lost = lost ?? .now()
-                outcome = .unknown
-            }
-            if outcome == .idle { return .idle }
-            let end = lost.map { min($0.advanced(by: Self.patience), deadline) } ?? deadline
+            let outcome = watch.take(ask(stop), at: .now())
+            if watch.news != said { say(watch.news) }
+            said = watch.news
+            let end = min(deadline, watch.end ?? deadline)
+            if outcome == .idle || BootTime.now() >= end { return outcome }
             let next = min(BootTime.now().advanced(by: interval), end)
-            if BootTime.now() >= end || stop.wait(until: next) { return outcome }
+            if stop.wait(until: next) { return outcome }
         }
     }
 

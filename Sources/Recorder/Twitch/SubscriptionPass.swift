@@ -1,21 +1,26 @@
 import Posix
 
-/// One way through all that is to be asked of Twitch.
+/// The way through all that is to be asked of Twitch, taken again and again.
 struct SubscriptionPass {
     var helix: HelixClient
     let subscriber: TwitchSubscriber
     let stop: StopSignal
+    /// Only once: later somebody may have stopped a stream that is live on purpose.
+    private var hasStartedLive = false
+
+    init(helix: HelixClient, subscriber: TwitchSubscriber, stop: StopSignal) {
+        (self.helix, self.subscriber, self.stop) = (helix, subscriber, stop)
+    }
 
     private static let types = ["stream.online", "stream.offline"]
 
     /// Whether Twitch did all of it.
-    ///
-    /// Streams that are live are started only once: later somebody may have stopped them on purpose.
-    mutating func run(startingLive: Bool) -> Bool {
+    mutating func run() -> Bool {
         do throws(HelixError) {
             let workers = try identify()
             let isComplete = try subscribe(to: Set(workers.keys).sorted())
-            if startingLive { try startLive(workers) }
+            if !hasStartedLive { try startLive(workers) }
+            hasStartedLive = true
             return isComplete
         } catch {
             if error != .cancelled {
@@ -27,16 +32,8 @@ struct SubscriptionPass {
 
     /// The streams that Twitch switches, by the broadcaster's id.
     private mutating func identify() throws(HelixError) -> [String: [StreamWorker]] {
-        var workers: [String: [StreamWorker]] = [:]
-        var byLogin: [String: [StreamWorker]] = [:]
-        for worker in subscriber.roster.workers {
-            guard let broadcaster = worker.stream.broadcaster else { continue }
-            if let id = broadcaster.id {
-                workers[id, default: []].append(worker)
-            } else if let login = broadcaster.login {
-                byLogin[login, default: []].append(worker)
-            }
-        }
+        var workers = self.workers { $0.id }
+        var byLogin = self.workers { $0.id == nil ? $0.login : nil }
         struct User: Decodable {
             let id: String
             let login: String
@@ -52,6 +49,15 @@ struct SubscriptionPass {
         }
         for login in byLogin.keys.sorted() {
             subscriber.log(.error, "Twitch knows no such login", ["login": login])
+        }
+        return workers
+    }
+
+    private func workers(by key: (TwitchBroadcaster) -> String?) -> [String: [StreamWorker]] {
+        var workers: [String: [StreamWorker]] = [:]
+        for worker in subscriber.roster.workers {
+            guard let key = worker.stream.broadcaster.flatMap(key) else { continue }
+            workers[key, default: []].append(worker)
         }
         return workers
     }

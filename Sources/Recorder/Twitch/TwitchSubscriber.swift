@@ -14,11 +14,8 @@ struct TwitchSubscriber: Sendable {
 
     func run(until stop: StopSignal) {
         var pass = SubscriptionPass(helix: helix, subscriber: self, stop: stop)
-        var isFirst = true
         while !stop.isRequested {
-            let isDone = pass.run(startingLive: isFirst)
-            if isDone { isFirst = false }
-            let pause = Duration.seconds(isDone ? 3600 : 300)
+            let pause = Duration.seconds(pass.run() ? 3600 : 300)
             if stop.wait(until: BootTime.now().advanced(by: pause)) { return }
         }
     }

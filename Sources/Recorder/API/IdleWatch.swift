@@ -1,0 +1,45 @@
+import Posix
+
+/// What the answers of a recorder come to; pure.
+struct IdleWatch {
+    /// The exit status: a script tells by it whether to go on.
+    enum Outcome: CInt {
+        case idle = 0
+        /// Recordings are under way, or about to begin.
+        case busy = 1
+        /// The recorder does not answer, or not as a recorder.
+        case unknown = 2
+    }
+
+    /// How long a recorder may be out of reach.
+    private static let patience = Duration.seconds(10)
+
+    /// The latest, for people.
+    private(set) var news = ""
+    /// When there is no hope left that the recorder answers; `nil` as long as it does.
+    private(set) var end: BootTime?
+    /// Whether it said that it comes to its end.
+    private var isEnding = false
+
+    mutating func take(
+        _ answer: Result<RecordingsActive, FetchError>,
+        at now: BootTime
+    ) -> Outcome {
+        switch answer {
+        case .success(let answer):
+            (news, end) = (answer.message, nil)
+            isEnding = answer.state == "draining" || answer.state == "stopping"
+            return answer.safeToUpdate ? .idle : .busy
+        case .failure(.http(status: 503)):
+            (news, end) = ("the recorder is starting", nil)
+            return .busy
+        case .failure(.network) where isEnding:
+            news = "the recorder has ended"
+            return .idle
+        case .failure(let error):
+            news = "the recorder cannot be asked: \(error)"
+            end = end ?? now.advanced(by: Self.patience)
+            return .unknown
+        }
+    }
+}

@@ -1,0 +1,60 @@
+import Posix
+import Testing
+
+@testable import Recorder
+
+@Suite("The gate before an update")
+struct IdleWatchTests {
+    private static func answer(_ state: String, active: Int) -> Result<RecordingsActive, FetchError>
+    {
+        .success(
+            RecordingsActive(
+                hasActiveRecordings: active > 0,
+                activeCount: active,
+                safeToUpdate: active == 0,
+                activeStreams: [],
+                state: state,
+                timestamp: "",
+                message: "\(active)"
+            )
+        )
+    }
+
+    private static let refused = Result<RecordingsActive, FetchError>.failure(.network("refused"))
+
+    @Test(
+        "the last answer decides, together with what the recorder said before",
+        arguments: [
+            ([answer("recording", active: 0)], .idle), ([answer("recording", active: 2)], .busy),
+            ([answer("draining", active: 1)], .busy), ([answer("draining", active: 0)], .idle),
+            ([.failure(.http(status: 503))], .busy), ([.failure(.http(status: 404))], .unknown),
+            ([refused], .unknown), ([answer("recording", active: 1), refused], .unknown),
+            ([answer("draining", active: 1), refused], .idle),
+            ([answer("stopping", active: 1), refused], .idle),
+            ([answer("draining", active: 1), .failure(.timedOut)], .unknown),
+            ([answer("draining", active: 1), answer("recording", active: 1), refused], .unknown),
+        ] as [([Result<RecordingsActive, FetchError>], IdleWatch.Outcome)]
+    )
+    func outcome(
+        _ answers: [Result<RecordingsActive, FetchError>],
+        _ expected: IdleWatch.Outcome
+    ) {
+        var watch = IdleWatch()
+        var outcome = IdleWatch.Outcome.unknown
+        for answer in answers { outcome = watch.take(answer, at: .now()) }
+        #expect(outcome == expected)
+    }
+
+    @Test("hope ends ten seconds after the first failure in a row")
+    func patience() {
+        var watch = IdleWatch()
+        let start = BootTime(nanoseconds: 1_000_000_000_000)
+        _ = watch.take(Self.refused, at: start)
+        _ = watch.take(Self.refused, at: start.advanced(by: .seconds(4)))
+        #expect(watch.end == start.advanced(by: .seconds(10)))
+        _ = watch.take(Self.answer("recording", active: 1), at: start.advanced(by: .seconds(5)))
+        #expect(watch.end == nil)
+        _ = watch.take(.failure(.http(status: 503)), at: start.advanced(by: .seconds(6)))
+        #expect(watch.end == nil, "a recorder that starts answers")
+    }
+}
