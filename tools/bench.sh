@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures what publishing costs beside the same in C, then scraping beside nginx.
+# Measures what publishing costs beside the same in C, scraping beside nginx, and many command sources at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,3 +10,5 @@ trap 'rm -rf "$directory"' EXIT
 echo
 tools/build.sh
 bench/scrape.py
+echo
+bench/streams.py .build/bin/streamvault-recorder --directory /dev/shm

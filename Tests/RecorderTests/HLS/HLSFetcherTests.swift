@@ -57,6 +57,15 @@ struct HLSFetcherTests {
         #expect(await get(server.url("/a"), limits) == .failure(expected))
     }
 
+    @Test("a server that stalls is given up long before the time for a slow one is over")
+    func stalled() async throws {
+        let server = try HLSScriptedServer { _, _ in
+            .init(body: [1], announced: 10, holds: true)
+        }
+        let limits = Fetcher.Limits(bytes: 1000, timeout: .seconds(600), stall: .seconds(1))
+        #expect(await get(server.url("/a"), limits) == .failure(.timedOut))
+    }
+
     @Test("a body without Content-Length is cut off while it is received")
     func endless() async throws {
         let chunk = "8000\r\n" + String(repeating: "x", count: 0x8000) + "\r\n"
