@@ -43,7 +43,9 @@ struct RecorderAPI: Sendable {
     }
 
     private func beginDrain() -> Response {
-        if case .stopping = roster.current { return .refusing(.stopping(secondsLeft: 1)) }
+        if case .stopping = roster.current, let refusal = roster.refusal {
+            return .refusing(refusal)
+        }
         drain.begin()
         return .json(.accepted, Accepted(state: roster.current.name))
     }
@@ -85,9 +87,8 @@ extension RecorderAPI {
 
     /// What Twitch or the configuration wants is begun when there is room again; a person wants to know now.
     private func start(_ worker: StreamWorker) -> Switching {
-        if let refusal = roster.refusal { return .refused(refusal) }
-        guard worker.phase != .off || hasRoom() else { return .refused(.noSpace) }
-        return roster.start(worker)
+        let asksForRoom = roster.refusal == nil && worker.phase == .off
+        return asksForRoom && !hasRoom() ? .refused(.noSpace) : roster.start(worker)
     }
 
     private struct Switched: Encodable {

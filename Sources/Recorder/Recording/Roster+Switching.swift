@@ -36,11 +36,7 @@ extension Roster {
 
     /// Switches a stream off; also while draining, which it shortens.
     func stop(_ worker: StreamWorker) -> Switching {
-        switch current {
-        case .starting, .stopping:
-            if let refusal { return .refused(refusal) }
-        case .recording, .draining: break
-        }
+        if let refusal, refusal != .draining { return .refused(refusal) }
         switch worker.phase {
         case .off, .endingWhole(thenOn: false), .interrupted: return .unchanged
         case .on, .endingWhole(thenOn: true): break

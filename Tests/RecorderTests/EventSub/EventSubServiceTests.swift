@@ -178,6 +178,34 @@ struct EventSubServiceTests {
         try bench.close()
     }
 
+    @Test("as many as a thousand may wait; the next is put off, not lost")
+    func longQueue() throws {
+        // Nobody works it off.
+        let switchboard = EventSubSwitchboard(bench.roster, bench.metrics, bench.context.log) {
+            (_) throws(CatalogueError) in true
+        }
+        let secret = Secret(Array("s3cRe7".utf8))
+        let service = EventSubService(
+            EventSubWebhook(secret: secret),
+            switchboard,
+            bench.metrics,
+            bench.context.log
+        )
+        var delivery = Delivery.stream("stream.offline", id: "a")
+        delivery.signature = try eventSubSignature(
+            delivery.secret,
+            delivery.id + delivery.timestamp + delivery.body
+        )
+        let request = try delivery.request()
+        for _ in 0..<1000 { #expect(service.answer(request).status == .noContent) }
+        let late = service.answer(request)
+        #expect(late.status == .unavailable && late.field("Retry-After") == "10")
+        service.stop()
+        service.run()
+        #expect(try count("stream.offline", "unavailable") == 1)
+        #expect(try count("stream.offline", "stale") == 999)
+    }
+
     @Test("what is refused or malformed is answered in words, and only POST is taken")
     func answers() throws {
         let running = service()
