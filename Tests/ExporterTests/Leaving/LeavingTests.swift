@@ -72,6 +72,13 @@ struct LeavingTests {
                 }, Ending(reason: .collected, time: 622, collected: 1)
             ),
             (
+                Scene("a Prometheus that is restarted while the recorder stops") {
+                    $0.recorders = [stopping]
+                    $0.scrapers = [.init(every: 1, until: 596), .init(every: 1, from: 607.5)]
+                    $0.signals = [600]
+                }, Ending(reason: .collected, time: 610.5, collected: 1)
+            ),
+            (
                 Scene("two recorders: the last word of the last one") {
                     $0.recorders = [stopping, .init(stops: 605, ends: 630)]
                     $0.scrapers = [.init(every: 15, from: 7)]
