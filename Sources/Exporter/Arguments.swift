@@ -17,7 +17,7 @@ struct Arguments {
         program: "streamvault-exporter",
         summary:
             "serves what recorders publish into telemetry segments to Prometheus and to probes.",
-        operands: "[dump FILE]",
+        operands: "[dump FILE | healthcheck URL]",
         flags: [
             CommandLineFlag(
                 "telemetry-dir",
@@ -28,7 +28,8 @@ struct Arguments {
             CommandLineFlag(
                 "web.listen-address",
                 .list("ADDRESS"),
-                help: "Where to listen: :9847, 127.0.0.1:9847, [::1]:9847, unix:/path.",
+                help:
+                    "Where to listen: :9847, 127.0.0.1:9847, [::1]:9847, unix:/path (for owner and group).",
                 defaultText: ":9847"
             ),
             CommandLineFlag(
@@ -51,13 +52,20 @@ struct Arguments {
             CommandLineFlag(
                 "health.startup-grace",
                 .duration(.zero...(.seconds(86_400))),
-                help: "How long /health is well without any recorder, from the exporter's start.",
+                help:
+                    "How long /health and /livez are well without any recorder, from the exporter's start.",
                 defaultText: "60s"
             ),
             CommandLineFlag(
                 "health.fail-past-deadline",
                 .boolean,
-                help: "Fail /health when a shutdown is past its deadline."
+                help: "Fail /health and /livez when a shutdown is past its deadline."
+            ),
+            CommandLineFlag(
+                "timeout",
+                .duration(.milliseconds(1)...(.seconds(300))),
+                help: "How long healthcheck takes at most.",
+                defaultText: "3s"
             ),
             CommandLineFlag(
                 "linger.max",

@@ -3,7 +3,7 @@ import HTTP
 import Posix
 import StreamVaultTelemetry
 
-/// `streamvault-exporter`: serves telemetry segments, or prints one.
+/// `streamvault-exporter`: serves telemetry segments, prints one, or asks a server how it is.
 @main
 enum Main {
     static let version = "0.1.0"
@@ -27,6 +27,9 @@ enum Main {
         switch values.operands.count {
         case 0: try serve(try Arguments(values))
         case 2 where values.operands[0] == "dump": try dump(values.operands[1])
+        case 2 where values.operands[0] == "healthcheck":
+            let url = try HealthcheckURL(values.operands[1])
+            try Healthcheck(url: url, timeout: values.duration("timeout") ?? .seconds(3)).run()
         default: throw CommandLineError("unknown command, see --help")
         }
     }
@@ -59,8 +62,7 @@ enum Main {
         do throws(SystemError) {
             return try Server(on: addresses)
         } catch {
-            let all = addresses.map { "\($0)" }.joined(separator: ", ")
-            throw StartError(description: "web.listen-address \(all): \(error)")
+            throw StartError(description: "web.listen-address: \(error)")
         }
     }
 

@@ -1,25 +1,31 @@
-package import Glibc
+import Glibc
 
-/// Owns a socket that takes connections, and never blocks.
+/// Owns a socket that takes connections, and never blocks; the path of a local one goes with it.
 package struct ListeningSocket: ~Copyable, Sendable {
     private let descriptor: FileDescriptor
     /// Where it listens, with the port that the kernel chose if it was asked to.
     package let address: ListenAddress
+    private let path: LocalSocketPath?
 
-    /// Binds and listens; `mode` is that of a local socket's file, whatever the mask, and has no meaning for others.
+    /// Binds and listens; owner and group may connect to a local socket, and whom its directory lets in.
     ///
-    /// - Throws: `EADDRINUSE` also for a local socket on whose path somebody listens. A path that a dead server left
-    ///   behind is removed and taken.
-    package init(on address: ListenAddress, mode: mode_t? = nil) throws(SystemError) {
+    /// - Throws: the error names `address`. `EADDRINUSE` also for a local socket on whose path somebody listens. A path
+    ///   that a dead server left behind is removed and taken.
+    package init(on address: ListenAddress) throws(SystemError) {
         let descriptor = try Self.bound(to: address)
         try descriptor.makeNonblocking()
-        if case .unix(let path) = address, let mode {
-            try FileSystem.setMode(mode, of: path)  // Nobody can connect before it listens.
+        if case .unix(let path) = address {
+            try FileSystem.setMode(0o660, of: path)  // Nobody can connect before it listens.
         }
         try retrying("listen \(address)") { listen(descriptor.rawValue, SOMAXCONN) }
-        self.address = address.with(port: try descriptor.boundPort())
+        let port = try descriptor.boundPort()
+        path = try LocalSocketPath(boundBy: address)
+        self.address = address.with(port: port)
         self.descriptor = descriptor
     }
+
+    /// Before the descriptor is closed: as long as somebody listens, nobody else takes the path.
+    deinit { path?.remove() }
 
     /// To be polled for connections that wait.
     package var rawValue: CInt { descriptor.rawValue }
@@ -51,44 +57,29 @@ package struct ListeningSocket: ~Copyable, Sendable {
 extension ListeningSocket {
     private static func bound(to address: ListenAddress) throws(SystemError) -> FileDescriptor {
         switch address {
-        case .everywhere(let port): try everywhere(port)
-        case .internet(let ip, let port): try bound(to: SocketAddress(ip, port: port))
-        case .unix(let path): try local(path)
+        case .everywhere(let port): try everywhere(port, address)
+        case .internet(let ip, let port): try bound(to: SocketAddress(ip, port: port), address)
+        case .unix(let path): try LocalSocketPath.bind(path, for: address)
         }
     }
 
     /// Both families on one socket; IPv4 alone where the kernel has no IPv6.
-    private static func everywhere(_ port: UInt16) throws(SystemError) -> FileDescriptor {
+    private static func everywhere(
+        _ port: UInt16,
+        _ name: ListenAddress
+    ) throws(SystemError) -> FileDescriptor {
         do throws(SystemError) {
-            return try bound(to: SocketAddress(.v6(.zero), port: port), dualStack: true)
+            return try bound(to: SocketAddress(.v6(.zero), port: port), name, dualStack: true)
         } catch {
             guard error.code == EAFNOSUPPORT || error.code == EADDRNOTAVAIL else { throw error }
-            return try bound(to: SocketAddress(.v4(INADDR_ANY), port: port))
+            return try bound(to: SocketAddress(.v4(INADDR_ANY), port: port), name)
         }
     }
 
-    private static func local(_ path: String) throws(SystemError) -> FileDescriptor {
-        let address = SocketAddress(unixPath: path)
-        do throws(SystemError) {
-            return try bound(to: address)
-        } catch {
-            guard error.code == EADDRINUSE, isStale(path, address) else { throw error }
-            try FileSystem.unlink(path)
-            return try bound(to: address)
-        }
-    }
-
-    /// Whether `path` is a socket on which nobody listens; a file of another kind is never ours to remove.
-    private static func isStale(_ path: String, _ address: SocketAddress) -> Bool {
-        guard let status = try? FileSystem.status(of: path), status.st_mode & S_IFMT == S_IFSOCK,
-            let probe = try? FileDescriptor.streamSocket(AF_UNIX)
-        else { return false }
-        let result = unsafe address.withPointer { unsafe connect(probe.rawValue, $0, $1) }
-        return result == -1 && errno == ECONNREFUSED
-    }
-
-    private static func bound(
+    /// `name` is for the error.
+    static func bound(
         to address: SocketAddress,
+        _ name: ListenAddress,
         dualStack: Bool = false
     ) throws(SystemError) -> FileDescriptor {
         let descriptor = try FileDescriptor.streamSocket(address.family)
@@ -96,7 +87,7 @@ extension ListeningSocket {
         if address.family == AF_INET6 {
             try descriptor.setOption(CInt(IPPROTO_IPV6), IPV6_V6ONLY, to: dualStack ? 0 : 1)
         }
-        try retrying("bind") {
+        try retrying("bind \(name)") {
             unsafe address.withPointer { unsafe bind(descriptor.rawValue, $0, $1) }
         }
         return descriptor

@@ -47,7 +47,7 @@ extension Recorder {
                 throw StartError(description: "web.listen-address: \(error)")
             }
         }
-        return try StartError.wrapping("web.listen-address \(texts.joined(separator: ", ")): ") {
+        return try StartError.wrapping("web.listen-address: ") {
             () throws(SystemError) in try Server(on: addresses, limits: APIServer.limits)
         }
     }

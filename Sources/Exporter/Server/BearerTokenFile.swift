@@ -74,9 +74,9 @@ struct BearerTokenFile {
                 return (token, version.isSettled ? version : nil)
             }
         } catch {
-            throw StartError(description: "\(path): \(error.reason)")
+            throw StartError(description: "web.bearer-token-file \(path): \(error.reason)")
         }
         let rule = "1 to \(BearerToken.longest) visible ASCII characters"
-        throw StartError(description: "\(path): a token is \(rule)")
+        throw StartError(description: "web.bearer-token-file \(path): a token is \(rule)")
     }
 }

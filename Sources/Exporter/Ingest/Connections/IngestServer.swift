@@ -6,7 +6,6 @@ final class IngestServer {
     private static let shortagePause = Duration.milliseconds(200)
 
     let metrics = IngestMetrics()
-    private let path: String
     private let listener: ListeningSocket
     private let directory: IngestDirectory
     private let log: Log?
@@ -29,14 +28,12 @@ final class IngestServer {
         _ log: Log?,
         turnTime: Duration = .milliseconds(2)
     ) throws(SystemError) {
-        listener = try ListeningSocket(on: .unix(path: path), mode: 0o660)
-        (self.path, self.directory, self.log, self.turnTime) = (path, directory, log, turnTime)
+        listener = try ListeningSocket(on: .unix(path: path))
+        (self.directory, self.log, self.turnTime) = (directory, log, turnTime)
         for name in directory.waiting {
             log?(.info, "Waiting for a process to resume", ["recorder": name])
         }
     }
-
-    deinit { try? FileSystem.unlink(path) }
 
     /// To be polled for reading.
     var descriptors: [CInt] {
