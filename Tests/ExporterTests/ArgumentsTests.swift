@@ -14,7 +14,8 @@ struct ArgumentsTests {
             ("//metrics", "empty segment"), ("/a//b", "empty segment"), ("/a/", "empty segment"),
             ("/a/../b", "dots"), ("/.", "dots"), ("/health", "is one of /health"),
             ("/readyz", "is one of /readyz"), ("/livez/metrics", "is one of /livez"),
-            ("/shutdowns", "is one of /shutdowns"), ("/-/ready", "is one of /-/ready"),
+            ("/shutdowns", "is one of /shutdowns"), ("/", "is one of /"),
+            ("/-/ready", "is one of /-/ready"),
             ("/" + String(repeating: "x", count: 1024), "longer"),
         ] as [(String, String?)]
     )

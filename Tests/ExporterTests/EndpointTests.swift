@@ -36,7 +36,7 @@ struct EndpointTests {
         let counters = try Self.requestCounters(&served)
         let expected = [
             "/health": live, "/livez": live, "/readyz": ready, "/startupz": started,
-            "/-/healthy": 200, "/-/ready": 200, "/metrics": 200, "/shutdowns": 200,
+            "/-/healthy": 200, "/-/ready": 200, "/metrics": 200, "/shutdowns": 200, "/": 200,
         ]
         for (path, status) in expected {
             let response = try served.ask(path)

@@ -31,7 +31,7 @@ package final class StagedRun {
         wall = WallTime(nanoseconds: WallTime.now().nanoseconds - ended.wholeNanoseconds)
         var identity = Identity(starting: name, version, heartbeatInterval: .seconds(1))
         identity.startedBoot = boot.before(age)
-        identity.startedWall = wall.before(age)
+        identity.startedWall = wall.before(boot.since(identity.startedBoot))
         let plan = RunPlan(
             identity: identity,
             layout: SegmentLayout(SegmentCapacity()),
@@ -61,8 +61,9 @@ package final class StagedRun {
         board.writer.store(boot.before(ago).nanoseconds, word: SegmentWord.heartbeat)
     }
 
-    /// Says that it lives, now.
+    /// Says that it lives, now, unless it has said goodbye.
     package func liveOn() {
+        guard board.lifecycle.state != .stopped else { return }
         board.writer.store(BootTime.now().nanoseconds, word: SegmentWord.heartbeat)
     }
 
@@ -85,7 +86,7 @@ package final class StagedRun {
             container: "ts",
             state: .recording,
             startedBoot: boot.before(age),
-            startedWall: wall.before(age)
+            startedWall: wall.before(boot.since(boot.before(age)))
         )
         let slot = board.open(recording)
         openRecordings[id] = slot
@@ -137,6 +138,7 @@ package final class StagedRun {
             lifecycle.endedBoot = lifecycle.phases.map(\.ended).max() ?? lifecycle.requestedBoot
             lifecycle.endedWall = identity.wall(lifecycle.endedBoot)
         }
+        board.writer.store(board.lifecycle.endedBoot.nanoseconds, word: SegmentWord.heartbeat)
     }
 }
 

@@ -42,7 +42,7 @@ extension ExporterService {
     }
 
     mutating func health() -> Response {
-        let report = healthReport()
+        let report = healthReport(of: look())
         return Response(
             Status(report.httpStatus),
             contentType: "application/health+json",
@@ -52,7 +52,7 @@ extension ExporterService {
 
     /// The answer to a probe, or to one of its checks, as in `/livez/recorder/cam-1`.
     mutating func probe(_ probe: Probe, _ request: Request) -> Response {
-        let report = healthReport()
+        let report = healthReport(of: look())
         let below = request.path.dropFirst(probe.path.count)
         guard !below.isEmpty else { return ProbeAnswer(probe, report, request).response }
         return ProbeAnswer(probe, report, check: String(below.dropFirst())).response
@@ -70,7 +70,7 @@ extension ExporterService {
         return Response(contentType: "application/json", body: document.bytes())
     }
 
-    private mutating func healthReport() -> HealthReport {
-        HealthReport(look(), uptime: BootTime.now().since(startedAt), policy)
+    func healthReport(of recorders: [KnownRecorder]) -> HealthReport {
+        HealthReport(recorders, uptime: BootTime.now().since(startedAt), policy)
     }
 }

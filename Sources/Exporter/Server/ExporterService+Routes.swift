@@ -11,6 +11,7 @@ extension ExporterService {
         Route("/-/ready", .everyone) { _, _ in .text(.ok, "ok") },
         Route("/-/terminating", .everyone) { service, _ in service.terminating() },
         Route("/shutdowns", .tokenHolders) { service, _ in service.shutdowns() },
+        Route("/", .tokenHolders) { $0.page($1) },
     ]
 
     private static let probeFailures = [Status.notFound, .unavailable]

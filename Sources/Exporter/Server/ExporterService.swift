@@ -5,6 +5,7 @@ import Posix
 struct ExporterService {
     let policy: HealthPolicy
     let startedAt: BootTime
+    let pageFacts: StatusPage.Facts
     /// What it awaits before it may leave.
     var leaving: Leaving
     var heads = ScrapeHeadReader()
@@ -19,6 +20,12 @@ struct ExporterService {
 
     init(_ arguments: Arguments, version: String, _ log: Log) throws(StartError) {
         startedAt = .now()
+        pageFacts = StatusPage.Facts(
+            version: version,
+            directory: arguments.telemetryDirectory,
+            metricsPath: arguments.metricsPath.text,
+            started: .now()
+        )
         leaving = Leaving(arguments.linger, startedAt: startedAt)
         policy = arguments.policy
         openMetricsPage = MetricsPage(.openMetrics(created: arguments.showsCreated))

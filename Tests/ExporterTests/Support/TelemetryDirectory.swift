@@ -24,6 +24,17 @@ final class TelemetryDirectory {
     }
 }
 
+/// A file beside these tests.
+func testFile(_ path: String) -> String {
+    let support = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    return support.deletingLastPathComponent().path + "/" + path
+}
+
+/// The Python of the project's own environment, with the packages of `tools/requirements.txt`.
+///
+/// Not standardized: Foundation would follow its link to the system's Python, which has other packages.
+let projectPython = testFile("../../.venv/bin/python")
+
 /// Runs a program on `input`; its exit status and what it wrote.
 func run(_ program: String, _ arguments: [String], input: [UInt8]) throws -> (
     status: Int32, output: String
