@@ -248,7 +248,7 @@ struct IngestTests {
         let ended = try bench.run("streamvault-exporter", flags + ["--ingest.socket", socket])
         #expect(ended.status == 1)
         #expect(
-            ended.output.contains("ingest.socket \(socket): bind: Address already in use"),
+            ended.output.contains("ingest.socket: bind unix:\(socket): Address already in use"),
             "\(ended.output)"
         )
         _ = try exporter.program.stop()

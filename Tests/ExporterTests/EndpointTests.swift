@@ -1,3 +1,4 @@
+import Foundation
 import HTTP
 import Posix
 import TelemetryStage
@@ -100,5 +101,39 @@ struct EndpointTests {
         let series = "\nstreamvault_exporter_http_requests_total\(labels)"
         #expect(before.contains("\(series) 0\n"), "a counter that is born at 1 has never increased")
         #expect(try served.ask("/metrics").text.contains("\(series) 1\n"))
+    }
+
+    @Test("/shutdowns tells how each phase went, also the one that death cut short")
+    func shutdowns() throws {
+        let runs = try Scene.killed.set(in: files.path)
+        var served = try Served(files.path)
+        struct Document: Decodable {
+            struct Recorder: Decodable { let shutdowns: [Run] }
+            struct Run: Decodable {
+                let outcome: String
+                let graceUsedRatio: Double?
+                let abandonedRecordings: Int
+                let phases: [Phase]
+            }
+            struct Phase: Decodable {
+                let phase: String
+                let outcome: String?
+                let startSeconds, durationSeconds, budgetSeconds: Double
+            }
+            let recorders: [Recorder]
+        }
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let document = try decoder.decode(Document.self, from: Data(served.ask("/shutdowns").body))
+        let past = document.recorders[0].shutdowns
+        #expect(past.map(\.outcome) == ["clean", "crashed", "degraded", "killed", "killed"])
+        #expect(past[1].phases.isEmpty && past[1].graceUsedRatio == nil)
+        #expect(past[2].phases.map(\.outcome) == ["ok", "timeout", "ok", "error", "timeout", "ok"])
+        let last = past[4]
+        #expect(last.phases.map(\.outcome).prefix(3) == ["ok", "killed", nil])
+        #expect(last.phases[1].durationSeconds.rounded() == 60)
+        #expect(last.phases[1].budgetSeconds == 30)
+        #expect(last.graceUsedRatio?.rounded() == 1 && last.abandonedRecordings == 2)
+        withExtendedLifetime(runs) {}
     }
 }

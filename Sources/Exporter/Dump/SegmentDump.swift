@@ -120,7 +120,21 @@ extension PastRun {
             ("fatal_phase", .optional(fatalPhase?.name, JSONText.text)),
             ("abandoned_recordings", .unsigned(UInt64(abandoned))),
             ("shutdown_duration_seconds", .seconds(shutdownDuration)),
+            ("grace_used_ratio", lifecycle.gracePeriod > 0 ? .number(graceUsed) : .null),
+            ("phases", .array(ShutdownStory(self)?.steps.map(\.json) ?? [])),
             ("lifecycle", lifecycle.json(wall: wall)),
+        ])
+    }
+}
+
+extension ShutdownStory.Step {
+    /// As it went: also the phase that death cut short has an outcome and a duration.
+    fileprivate var json: JSONText {
+        .object([
+            ("phase", .text(name)), ("outcome", hasBegun ? .text(state.rawValue) : .null),
+            ("start_seconds", .number(start.inSeconds)),
+            ("duration_seconds", .number(duration.inSeconds)),
+            ("budget_seconds", .number(budget.inSeconds)),
         ])
     }
 }

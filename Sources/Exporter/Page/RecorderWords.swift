@@ -14,7 +14,7 @@ struct RecorderWords {
     /// Media that is this late is worth a word; segments of live streams last up to ten seconds.
     static let stall = Duration.seconds(30)
 
-    /// - Parameter now: for what was long ago, perhaps in another boot.
+    /// `now` is for what was long ago, perhaps in another boot.
     init(_ known: KnownRecorder, now: WallTime) {
         if let failure = known.failure {
             let rest = known.snapshot == nil ? "" : " What follows is what was read last."

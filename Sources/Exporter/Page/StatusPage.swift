@@ -23,9 +23,7 @@ struct StatusPage {
     /// Past runs of all recorders together, which is what bounds the size of the page.
     private static let mostRuns = 128
 
-    /// Each response has a nonce of its own.
-    ///
-    /// - Parameter isUpdate: whether a page that is open already fetches what has changed in it.
+    /// With a nonce of its own; `isUpdate` when a page that is open already fetches what has changed in it.
     func response(isUpdate: Bool, now: WallTime = .now()) -> Response {
         let nonce = Self.nonce()
         let policy = [

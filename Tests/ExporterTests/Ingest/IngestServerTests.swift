@@ -240,7 +240,7 @@ struct IngestServerTests {
             resumeGrace: .zero,
             now: .now()
         )
-        #expect(throws: SystemError(call: "bind", code: EADDRINUSE)) {
+        #expect(throws: SystemError(call: "bind unix:\(path)", code: EADDRINUSE)) {
             _ = try IngestServer(path: path, directory, nil)
         }
         ingest = nil

@@ -20,7 +20,7 @@ extension IngestServer {
         do throws(SystemError) {
             return try IngestServer(path: path, directory, log)
         } catch {
-            throw StartError(description: "ingest.socket \(path): \(error)")
+            throw StartError(description: "ingest.socket: \(error)")
         }
     }
 }
