@@ -109,13 +109,18 @@ struct MetricsPageTests {
 
     @Test("a page that is patched is the page that is made anew", .timeLimit(.minutes(1)))
     func patching() {
-        let wait = waits([1_000_000, 500_000_000])
+        let wait = waits(
+            [1_000_000, 500_000_000],
+            ExponentialBuckets(schema: 1, lowest: -4, highest: 2)
+        )
         let families = [
             wait, MetricFamily(name: "b_total", help: "B.", kind: .counter),
             MetricFamily(name: "a", help: "A.", kind: .gauge, encoding: .double),
         ]
-        let first = source(families, [], [0, 0, 0, 0, 0, 0])
+        let wordCount = families.reduce(0) { $0 + $1.wordsPerSeries }
+        let first = source(families, [], [UInt64](repeating: 0, count: wordCount))
         var (words, patched) = (first.words, MetricsPage(.prometheus))
+        var protobuf = ProtobufPage()
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<2000 {
             let changed = Int.random(in: words.indices, using: &generator)
@@ -129,6 +134,8 @@ struct MetricsPageTests {
             )
             var anew = MetricsPage(.prometheus)
             #expect(patched.render([now]) == anew.render([now]))
+            var messagesAnew = ProtobufPage()
+            #expect(protobuf.render([now]) == messagesAnew.render([now]))
         }
     }
 

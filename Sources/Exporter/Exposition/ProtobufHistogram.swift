@@ -59,17 +59,16 @@ struct ProtobufHistogram {
 
     /// Of `Histogram`, `Bucket` and `BucketSpan`.
     private enum Field {
-        static let (count, sum, bucket, created): (UInt64, UInt64, UInt64, UInt64) = (1, 2, 3, 15)
-        static let (schema, zeroThreshold, zeroCount): (UInt64, UInt64, UInt64) = (5, 6, 7)
-        static let (span, deltas): (UInt64, UInt64) = (12, 13)
-        static let (bucketCount, bucketBound): (UInt64, UInt64) = (1, 2)
-        static let (spanOffset, spanLength): (UInt64, UInt64) = (1, 2)
+        static let (count, sum, bucket, created) = (1, 2, 3, 15)
+        static let (schema, zeroThreshold, zeroCount, span, deltas) = (5, 6, 7, 12, 13)
+        static let (bucketCount, bucketBound) = (1, 2)
+        static let (spanOffset, spanLength) = (1, 2)
     }
 }
 
 extension ProtobufWriter {
     /// A `google.protobuf.Timestamp`; nothing where the time is not known.
-    mutating func created(_ time: WallTime, field: UInt64) {
+    mutating func created(_ time: WallTime, field: Int) {
         guard time.nanoseconds > 0 else { return }
         let (seconds, nanos) = time.nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
         message(field: field) {

@@ -1,22 +1,20 @@
 import Posix
 import StreamVaultTelemetry
 
-/// Renders pages of metrics as messages, keeping all but the values for as long as the same series are declared.
+/// Renders pages of metrics as messages, each kept until one of its values changes.
 ///
 /// Source: `io/prometheus/client/metrics.proto` of prometheus/client_model.
 struct ProtobufPage {
     private var families: [ProtobufFamily] = []
     private var planned = PlannedSources()
-    private var writer = ProtobufWriter()
 
     /// The whole page: rendered before any of it is sent, since one bad byte costs the whole scrape.
     mutating func render(_ sources: [MetricSource]) -> [UInt8] {
         if planned.areNew(sources) {
             families = FamilyGroup.sorted(sources).map { ProtobufFamily($0, sources) }
         }
-        writer.removeAll()
-        for family in families { family.write(sources, to: &writer) }
-        return writer.bytes
+        for index in families.indices { families[index].show(sources) }
+        return families.reduce(into: []) { $0 += $1.bytes }
     }
 }
 
@@ -34,6 +32,10 @@ struct ProtobufFamily {
     private let head: [UInt8]
     private let series: [Series]
     private let histogram: ProtobufHistogram?
+    /// The words that were written, series by series.
+    private var shown: [UInt64] = []
+    /// The message, after its length.
+    private(set) var bytes: [UInt8] = []
 
     init(_ group: FamilyGroup, _ sources: [MetricSource]) {
         family = group.family
@@ -50,7 +52,17 @@ struct ProtobufFamily {
         }
     }
 
-    func write(_ sources: [MetricSource], to writer: inout ProtobufWriter) {
+    /// Brings the message up to date.
+    mutating func show(_ sources: [MetricSource]) {
+        let size = family.wordsPerSeries
+        let words = series.flatMap { sources[$0.source].words[$0.word..<$0.word + size] }
+        guard words != shown else { return }
+        shown = words
+        bytes = message(sources)
+    }
+
+    private func message(_ sources: [MetricSource]) -> [UInt8] {
+        var writer = ProtobufWriter()
         writer.delimited { message in
             message.raw(head)
             for one in series {
@@ -60,6 +72,7 @@ struct ProtobufFamily {
                 }
             }
         }
+        return writer.bytes
     }
 
     private func write(_ one: Series, _ words: [UInt64], to metric: inout ProtobufWriter) {
@@ -79,12 +92,10 @@ struct ProtobufFamily {
 extension ProtobufFamily {
     /// Of `MetricFamily`, `Metric`, `LabelPair`, `Gauge` and `Counter`.
     private enum Field {
-        static let (name, help, type, metric, unit): (UInt64, UInt64, UInt64, UInt64, UInt64) =
-            (1, 2, 3, 4, 5)
-        static let (label, gauge, counter, histogram): (UInt64, UInt64, UInt64, UInt64) =
-            (1, 2, 3, 7)
-        static let (labelName, labelValue): (UInt64, UInt64) = (1, 2)
-        static let (value, counterCreated): (UInt64, UInt64) = (1, 3)
+        static let (name, help, type, metric, unit) = (1, 2, 3, 4, 5)
+        static let (label, gauge, counter, histogram) = (1, 2, 3, 7)
+        static let (labelName, labelValue) = (1, 2)
+        static let (value, counterCreated) = (1, 3)
     }
 
     private static func head(of family: MetricFamily) -> [UInt8] {

@@ -9,40 +9,36 @@ struct ProtobufWriter {
         case length = 2
     }
 
-    mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
-    }
-
-    mutating func unsigned(_ value: UInt64, field: UInt64) {
+    mutating func unsigned(_ value: UInt64, field: Int) {
         tag(field, .varint)
         varint(value)
     }
 
     /// A `sint32` or `sint64`.
-    mutating func signed(_ value: Int64, field: UInt64) {
+    mutating func signed(_ value: Int64, field: Int) {
         tag(field, .varint)
         zigzag(value)
     }
 
-    mutating func double(_ value: Double, field: UInt64) {
+    mutating func double(_ value: Double, field: Int) {
         tag(field, .fixed64)
         for byte in 0..<8 {
             bytes.append(UInt8(truncatingIfNeeded: value.bitPattern >> (byte * 8)))
         }
     }
 
-    mutating func text(_ value: String, field: UInt64) {
+    mutating func text(_ value: String, field: Int) {
         tag(field, .length)
         varint(UInt64(value.utf8.count))
         bytes += value.utf8
     }
 
     /// A packed `repeated sint64`.
-    mutating func packed(_ values: [Int64], field: UInt64) {
+    mutating func packed(_ values: [Int64], field: Int) {
         message(field: field) { for value in values { $0.zigzag(value) } }
     }
 
-    mutating func message(field: UInt64, _ content: (inout ProtobufWriter) -> Void) {
+    mutating func message(field: Int, _ content: (inout ProtobufWriter) -> Void) {
         tag(field, .length)
         delimited(content)
     }
@@ -64,8 +60,8 @@ struct ProtobufWriter {
         bytes += fields
     }
 
-    private mutating func tag(_ field: UInt64, _ type: WireType) {
-        varint(field << 3 | type.rawValue)
+    private mutating func tag(_ field: Int, _ type: WireType) {
+        varint(UInt64(field) << 3 | type.rawValue)
     }
 
     /// Small numbers of either sign become small unsigned ones.
