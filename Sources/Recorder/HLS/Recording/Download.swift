@@ -38,8 +38,9 @@ struct Download {
         }
     }
 
-    /// Says that what arrived was of no use; whether it is fetched once more.
+    /// Says that what arrived was of no use; whether it is fetched once more, or still on its way.
     mutating func rejected(at now: BootTime) -> Bool {
+        guard case .arrived = state else { return true }
         guard tries < settings.tries else { return false }
         again(at: now)
         return true

@@ -46,7 +46,7 @@ struct SegmentQueue {
         var index = 0
         while index < segments.count, index < begun || mayBegin {
             begun = max(begun, index + 1)
-            for request in requests(for: segments[segments.startIndex + index]) {
+            for request in settings.requests(for: segments[segments.startIndex + index]) {
                 let download = downloads[request] ?? Download(settings.download)
                 downloads[request] = download
                 if let due = download.dueTime, due <= now { return request }
@@ -81,7 +81,8 @@ struct SegmentQueue {
     mutating func outcome(at now: BootTime) -> Outcome? {
         guard let segment = segments.first else { return nil }
         do throws(SegmentError) {
-            return try assemble(segment).map { .media($0) }
+            let assembly = SegmentAssembly(settings: settings, downloads: downloads)
+            return try assembly.unit(of: segment).map { .media($0) }
         } catch {
             return isTriedAgain(segment, after: error, at: now) ? nil : .missed(error)
         }
@@ -91,9 +92,9 @@ struct SegmentQueue {
     mutating func removeFirst() {
         guard let gone = segments.popFirst() else { return }
         begun -= 1
-        let media = request(for: gone)
-        let used = Set(requests(for: gone))
-        let needed = Set(segments.prefix(begun).flatMap(requests))
+        let media = settings.request(for: gone)
+        let used = Set(settings.requests(for: gone))
+        let needed = Set(segments.prefix(begun).flatMap(settings.requests))
         downloads = downloads.filter { request, download in
             // What has failed for one segment gets new tries for the next.
             if used.contains(request), download.hasFailed { return false }
@@ -109,67 +110,6 @@ struct SegmentQueue {
 }
 
 extension SegmentQueue {
-    /// All that a segment needs, the segment itself at last.
-    private func requests(for segment: MediaSegment) -> [FetchRequest] {
-        let keys = [segment.map?.key, segment.key].compactMap { $0.map(request) }
-        return keys + [segment.map.map(request)].compactMap(\.self) + [request(for: segment)]
-    }
-
-    private func request(for segment: MediaSegment) -> FetchRequest {
-        FetchRequest(url: segment.url, range: segment.range, limits: settings.segment)
-    }
-
-    private func request(for map: InitializationSection) -> FetchRequest {
-        FetchRequest(url: map.url, range: map.range, limits: settings.map)
-    }
-
-    private func request(for key: SegmentKey) -> FetchRequest {
-        FetchRequest(url: key.url, range: nil, limits: settings.key)
-    }
-
-    /// The segment, decrypted and found whole; `nil` while something of it is on its way.
-    private func assemble(_ segment: MediaSegment) throws(SegmentError) -> MediaUnit? {
-        var header: [UInt8]?
-        if let map = segment.map {
-            guard let bytes = try bytes(of: request(for: map), SegmentError.map),
-                let clear = try decrypted(bytes, with: map.key, number: 0)
-            else { return nil }
-            header = clear
-        }
-        guard let bytes = try bytes(of: request(for: segment), SegmentError.fetch),
-            let clear = try decrypted(bytes, with: segment.key, number: segment.sequence)
-        else { return nil }
-        return try MediaUnit(header: header, media: clear)
-    }
-
-    private func decrypted(
-        _ bytes: [UInt8],
-        with key: SegmentKey?,
-        number: UInt64
-    ) throws(SegmentError) -> [UInt8]? {
-        guard let key else { return bytes }
-        guard let secret = try self.bytes(of: request(for: key), SegmentError.key) else {
-            return nil
-        }
-        guard secret.count == SegmentKey.byteCount else { throw .keySize(bytes: secret.count) }
-        let vector = key.initializationVector(for: number)
-        guard let clear = AES128.decrypt(bytes, key: secret, initializationVector: vector) else {
-            throw .decryption
-        }
-        return clear
-    }
-
-    private func bytes(
-        of request: FetchRequest,
-        _ wrap: (FetchError) -> SegmentError
-    ) throws(SegmentError) -> [UInt8]? {
-        do throws(FetchError) {
-            return try downloads[request]?.bytes()
-        } catch {
-            throw wrap(error)
-        }
-    }
-
     /// Fetches again what arrived and was of no use: an error page with status 200, or a key that was replaced.
     private mutating func isTriedAgain(
         _ segment: MediaSegment,
@@ -179,8 +119,8 @@ extension SegmentQueue {
         let suspects: [FetchRequest]
         switch error {
         case .fetch, .key, .map: return false
-        case .notTransportStream, .notFragments: suspects = [request(for: segment)]
-        case .notHeader, .keySize, .decryption: suspects = requests(for: segment)
+        case .notTransportStream, .notFragments: suspects = [settings.request(for: segment)]
+        case .notHeader, .keySize, .decryption: suspects = settings.requests(for: segment)
         }
         return suspects.reduce(true) { isTried, request in
             (downloads[request]?.rejected(at: now) ?? false) && isTried
