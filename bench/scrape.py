@@ -3,9 +3,9 @@
 
 usage: bench/scrape.py [EXPORTER]
 
-The two take turns, so what slows the machine slows both; shown are medians, and the median of the ratios. nginx has one
-worker, no access log, sendfile, and its defaults else. CPU is what the kernel charges the process, per request. ROUNDS and
-SCRAPES in the environment say how often.
+The two take turns, so what slows the machine slows both; shown are medians, and their ratio. nginx has one worker, no access
+log, sendfile, and its defaults else. CPU is what the kernel charges the process, per request. ROUNDS and SCRAPES in the
+environment say how often. On a machine that does something else, too: chrt -f 10 bench/scrape.py
 """
 
 import contextlib
@@ -53,8 +53,8 @@ class Table:
         print(f"{'':38}{'exporter':>11}{'nginx':>11}{'ratio':>8}  bar")
 
     def ratio(self, name, pairs, least=None, most=None):
-        figure = median(ours / theirs for ours, theirs in pairs)
         ours, theirs = (median(side) for side in zip(*pairs))
+        figure = ours / theirs
         print(f"  {name:36}{ours:11.1f}{theirs:11.1f}{figure:8.2f}  {self.verdict(figure, least, most)}", flush=True)
 
     def value(self, name, figure, most=None):
