@@ -17,8 +17,8 @@ struct PagePlan {
 
     /// Steps in a row, and the words in a row that they show: while none of these has changed, no number has.
     struct Stretch {
-        var steps: Range<Int>
-        var words: Range<Int>
+        let steps: Range<Int>
+        let words: Range<Int>
     }
 
     /// How a value is made of cells.
@@ -64,17 +64,13 @@ struct PagePlan {
         of family: MetricFamily
     ) {
         let words = member.series.word..<member.series.word + family.wordsPerSeries
-        let all = stretches[member.source]
-        if let last = all.last, last.words.upperBound == words.lowerBound,
-            last.steps.upperBound == steps.lowerBound
-        {
-            stretches[member.source][all.count - 1] = Stretch(
-                steps: last.steps.lowerBound..<steps.upperBound,
-                words: last.words.lowerBound..<words.upperBound
-            )
-        } else {
-            stretches[member.source].append(Stretch(steps: steps, words: words))
-        }
+        guard let last = stretches[member.source].last,
+            last.words.upperBound == words.lowerBound, last.steps.upperBound == steps.lowerBound
+        else { return stretches[member.source].append(Stretch(steps: steps, words: words)) }
+        stretches[member.source][stretches[member.source].count - 1] = Stretch(
+            steps: last.steps.lowerBound..<steps.upperBound,
+            words: last.words.lowerBound..<words.upperBound
+        )
     }
 
     private mutating func append(

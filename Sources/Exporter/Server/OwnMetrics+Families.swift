@@ -9,7 +9,7 @@ extension MetricFamily {
     )
     static let httpRequests = MetricFamily(
         name: "streamvault_exporter_http_requests_total",
-        help: "Requests answered by the exporter.",
+        help: "Requests answered; those of the handler rejected broke a rule of HTTP or a limit.",
         kind: .counter,
         labels: ["handler", "code"]
     )
