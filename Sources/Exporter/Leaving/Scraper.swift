@@ -6,8 +6,8 @@ struct Scraper {
     static let memory = Duration.seconds(300)
     /// What an answer may be late.
     private static let slack = Duration.seconds(2)
-    /// Between the first scrape by a new connection and the end of the old one.
-    private static let overlap = Duration.seconds(1)
+    /// Between the first scrape by a new connection and the end of the old one, which had come before it.
+    private static let overlap = Duration.milliseconds(100)
 
     let number: UInt32
     let kind: ScraperKind
