@@ -95,7 +95,7 @@ enum PageStyle {
         .name { margin-right: 0.6rem; font-weight: 600; }
         .shutdowns th:first-child { width: 12.5rem; }
         .shutdowns .number { width: 7.5rem; }
-        .shutdowns .bar { margin-top: 0.35rem; }
+        .shutdowns .bar { margin: 0.35rem 0 0.25rem; }
         .shutdown { margin: 1.75rem 0 0; }
         .clock { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 0.6rem; margin: 0 0 0.6rem; color: var(--soft); }
         .clock strong { color: var(--ink); font-size: 2.25rem; line-height: 1.15; font-weight: 600; letter-spacing: -0.02em; }
@@ -136,6 +136,7 @@ enum PageStyle {
           .recordings .number { width: 4.6rem; }
           .shutdowns th:first-child { width: 7.2rem; }
           .shutdowns .number { width: 4.8rem; }
+          .shutdowns time { white-space: normal; }
           .phases .number { width: 4.2rem; }
           .phases th:first-child { width: 36%; }
         }
