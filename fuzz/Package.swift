@@ -49,6 +49,7 @@ let package = Package(
         fuzzer("Request", ["HTTP"]),
         fuzzer("Accept", ["Exporter"]),
         fuzzer("Segment", ["Exporter", "StreamVaultTelemetry"]),
+        fuzzer("Ingest", ["Exporter", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Playlist", ["Playlists", "Posix"]),
         .executableTarget(
             name: "RequestReader",

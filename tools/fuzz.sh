@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 seconds=${1:-60}
 shift || true
-[[ $# -gt 0 ]] || set -- Request Accept Segment Playlist
+[[ $# -gt 0 ]] || set -- Request Accept Segment Ingest Playlist
 
 build=.build/fuzz
 

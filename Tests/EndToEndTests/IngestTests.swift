@@ -26,7 +26,7 @@ struct IngestTests {
     private func startShell(failing: Bool = false) throws -> Program {
         let command = failing ? "exit 3" : "while [ ! -e \"$1\".go ]; do sleep 0.05; done"
         let script = """
-            exec "$1" "$2" "$3" sh -c '\(command)' sh < <(while echo media; do sleep 0.05; done)
+            exec "$1" "$2" "$3" sh -c '\(command)' sh < <(while echo media; do sleep 0.05; done 2>/dev/null)
             """
         return try bench.start(
             "bash",

@@ -1,0 +1,49 @@
+import Posix
+
+@testable import Exporter
+@testable import StreamVaultTelemetry
+
+/// Reads lines of the ingest socket from any bytes: twice, at once and in pieces, with the same answers.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzIngest(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+    let bytes = Array(UnsafeBufferPointer(start: start, count: count))
+    let whole = answers(to: [bytes])
+    // Where to cut is taken from the bytes themselves, so that a finding is one file.
+    let cuts = bytes.prefix(3).map { Int($0) % (bytes.count + 1) }.sorted()
+    let pieces = zip([0] + cuts, cuts + [bytes.count]).map { Array(bytes[$0..<$1]) }
+    precondition(answers(to: pieces) == whole, "the answers depend on the pieces")
+    return 0
+}
+
+private func answers(to pieces: [[UInt8]]) -> [[UInt8]?] {
+    var session = IngestSession { (hello) throws(IngestRefusal) in try run(hello) }
+    var buffer = LineBuffer()
+    var answers: [[UInt8]?] = []
+    func read(_ line: LineBuffer.Line) {
+        answers.append(session.reply(session.take(line, of: buffer.bytes)))
+    }
+    for piece in pieces {
+        buffer.append(piece[...])
+        while let line = buffer.next() { read(line) }
+        buffer.compact()
+    }
+    if let line = buffer.last() { read(line) }
+    return answers
+}
+
+/// A run in private memory, small enough to be made for every input, and full soon.
+private func run(_ hello: IngestHello) throws(IngestRefusal) -> IngestRun {
+    var capacity = SegmentCapacity()
+    (capacity.series, capacity.words, capacity.recordings) = (128, 1024, 2)
+    do throws(PublisherError) {
+        let publisher = try Publisher(
+            Identity(starting: hello.name, hello.version, heartbeatInterval: .seconds(1)),
+            directory: "/nowhere",
+            phases: hello.phases,
+            capacity: capacity
+        )
+        return IngestRun(publisher, name: hello.name, isResumed: false)
+    } catch {
+        throw IngestRefusal(.message, "\(error)")
+    }
+}
