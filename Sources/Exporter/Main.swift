@@ -73,8 +73,3 @@ enum Main {
         exit(status)
     }
 }
-
-/// Why a command cannot be carried out, in one line.
-struct StartError: Error, CustomStringConvertible {
-    let description: String
-}

@@ -3,11 +3,11 @@ import Testing
 
 @testable import Exporter
 
-@Suite("The ingest socket's protocol, any bytes", .timeLimit(.minutes(5)))
+@Suite("The ingest socket's protocol, any bytes", .timeLimit(.minutes(10)))
 struct IngestFuzzTests {
     /// `INGEST_FUZZ_ROUNDS`: millions need a release build.
     private static let rounds =
-        ProcessInfo.processInfo.environment["INGEST_FUZZ_ROUNDS"].flatMap(Int.init) ?? 50_000
+        ProcessInfo.processInfo.environment["INGEST_FUZZ_ROUNDS"].flatMap(Int.init) ?? 25_000
 
     static let lines = [
         IngestBench.hello.replacing("\n", with: " "),

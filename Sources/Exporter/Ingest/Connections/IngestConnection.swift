@@ -96,6 +96,8 @@ final class IngestConnection {
         name = run.name
         let fields: KeyValuePairs = ["recorder": run.name, "resumed": "\(run.isResumed)"]
         log?(.info, "Ingest started", fields)
+        guard let trouble = run.trouble else { return }
+        log?(.warn, "Telemetry is incomplete", ["recorder": run.name, "error": trouble])
     }
 
     /// Only the first mistake goes to the log: who makes one makes many.

@@ -88,7 +88,10 @@ final class IngestServer {
         if let pausedUntil, pausedUntil > now { return }
         pausedUntil = nil
         do throws(SystemError) {
-            while let socket = try listener.accept() { take(socket) }
+            for _ in 0..<Self.mostConnections {
+                guard let socket = try listener.accept() else { return }
+                take(socket)
+            }
         } catch {
             guard error.isShortage else { throw error }
             if !evictOldest() { pausedUntil = now.advanced(by: Self.shortagePause) }

@@ -7,26 +7,23 @@ final class IngestRun {
     /// Whether the run goes on that was there before the exporter was restarted.
     let isResumed: Bool
     private let publisher: Publisher
-    private var families: [String: DeclaredFamily] = [:]
+    private var metrics: PublishedMetrics
     private var recordings: [UInt64: RecordingPublisher]
-
-    private struct DeclaredFamily {
-        let family: MetricFamily
-        var series: [[String]: Instrument] = [:]
-    }
 
     /// Takes over a publisher, and ends it when the run ends: by `goodbye`, or by the end of the connection.
     init(_ publisher: Publisher, name: String, isResumed: Bool) {
         (self.publisher, self.name, self.isResumed) = (publisher, name, isResumed)
+        metrics = PublishedMetrics(publisher)
         recordings = publisher.openRecordings
     }
 
     deinit {
-        families = [:]
-        recordings = [:]
-        // No handle is left; the lock goes with the publisher.
+        // The handles in the metrics and recordings are not used again; the lock goes with the publisher.
         unsafe publisher.releaseMemory()
     }
+
+    /// What is wrong although it is published, in one line.
+    var trouble: String? { publisher.trouble }
 
     /// Says that the process lives.
     func heartbeat() { publisher.heartbeat() }
@@ -36,11 +33,11 @@ final class IngestRun {
         switch message {
         case .hello: throw IngestRefusal(.order, "hello has been said")
         case .state(let state): try enter(state)
-        case .declare(let declaration): try declare(declaration)
-        case .retire(let series): try retire(series)
-        case .add(let series, let number): try add(number, to: series)
-        case .set(let series, let number): try set(series, to: number)
-        case .observe(let series, let number): try observe(number, in: series)
+        case .declare(let declaration): try metrics.declare(declaration)
+        case .retire(let series): try metrics.retire(series)
+        case .add(let series, let number): try metrics.add(number, to: series)
+        case .set(let series, let number): try metrics.set(series, to: number)
+        case .observe(let series, let number): try metrics.observe(number, in: series)
         case .recordingStarted(let recording): try start(recording)
         case .recordingProgress(let id, let bytes): try note(bytes, of: id)
         case .recordingFinalizing(let id): try recording(id).finalizing()
@@ -55,104 +52,6 @@ final class IngestRun {
         case .goodbye(let exitStatus, let outcome):
             publisher.goodbye(outcome, exitStatus: exitStatus)
         }
-    }
-}
-
-extension IngestRun {
-    private func declare(_ declaration: IngestDeclaration) throws(IngestRefusal) {
-        let family = declaration.family
-        if let known = families[family.name] {
-            guard known.family.hasShape(of: family) else {
-                throw IngestRefusal(.message, "\"\(family.name)\" was declared otherwise")
-            }
-        } else {
-            guard publisher.declare(family) else { throw Self.full }
-            families[family.name] = DeclaredFamily(family: family)
-        }
-        for labels in declaration.series {
-            _ = try instrument(IngestSeries(name: family.name, labels: labels))
-        }
-    }
-
-    private func retire(_ series: IngestSeries) throws(IngestRefusal) {
-        let values = try values(of: series, in: try family(series.name))
-        publisher.retire(series.name, values)
-        families[series.name]?.series[values] = nil
-    }
-
-    private func add(_ number: JSONNumber, to series: IngestSeries) throws(IngestRefusal) {
-        guard case .counter(let counter) = try instrument(series) else {
-            throw Self.wrongKind(series, "counter")
-        }
-        counter.add(try amount(number, series))
-    }
-
-    private func set(_ series: IngestSeries, to number: JSONNumber) throws(IngestRefusal) {
-        guard case .gauge(let gauge) = try instrument(series) else {
-            throw Self.wrongKind(series, "gauge")
-        }
-        guard let value = number.double else {
-            throw IngestRefusal(.message, "\"value\" is too large")
-        }
-        gauge.set(value)
-    }
-
-    private func observe(_ number: JSONNumber, in series: IngestSeries) throws(IngestRefusal) {
-        guard case .histogram(let histogram) = try instrument(series) else {
-            throw Self.wrongKind(series, "histogram")
-        }
-        histogram.observe(try amount(number, series))
-    }
-
-    /// An amount in the cells' unit.
-    private func amount(
-        _ number: JSONNumber,
-        _ series: IngestSeries
-    ) throws(IngestRefusal) -> UInt64 {
-        if try family(series.name).family.isInSeconds {
-            if let nanoseconds = number.nanoseconds { return nanoseconds }
-            throw IngestRefusal(.message, "\"value\" must be a number of seconds, from 0 on")
-        }
-        if let whole = number.whole { return whole }
-        throw IngestRefusal(.message, "\"value\" must be a whole number, from 0 on")
-    }
-
-    private func instrument(_ series: IngestSeries) throws(IngestRefusal) -> Instrument {
-        let family = try family(series.name)
-        let values = try values(of: series, in: family)
-        if let known = family.series[values] { return known }
-        guard MetricFamily.holds(values) else {
-            throw IngestRefusal(.message, "\"labels\" take more than 144 bytes")
-        }
-        guard let made = publisher.instrument(family.family, values) else { throw Self.full }
-        families[series.name]?.series[values] = made
-        return made
-    }
-
-    private func family(_ name: String) throws(IngestRefusal) -> DeclaredFamily {
-        if let family = families[name] { return family }
-        throw IngestRefusal(.order, "\"\(name)\" was not declared")
-    }
-
-    private func values(
-        of series: IngestSeries,
-        in family: DeclaredFamily
-    ) throws(IngestRefusal) -> [String] {
-        let values = family.family.labels.compactMap { series.labels[$0] }
-        guard values.count == family.family.labels.count, values.count == series.labels.count
-        else {
-            let labels = family.family.labels.joined(separator: ", ")
-            throw IngestRefusal(.message, "\"labels\" of \"\(series.name)\" are: \(labels)")
-        }
-        return values
-    }
-
-    private static func wrongKind(_ series: IngestSeries, _ kind: String) -> IngestRefusal {
-        IngestRefusal(.message, "\"\(series.name)\" is no \(kind)")
-    }
-
-    private static var full: IngestRefusal {
-        IngestRefusal(.room, "the segment has no room for it, or an earlier metric of its name")
     }
 }
 
