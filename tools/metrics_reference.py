@@ -29,7 +29,7 @@ def families():
         stage = Stage(folder, pods=1)
         try:
             pod = stage.pods[0]
-            pod.start_exporter()
+            pod.start_exporter("--ingest.socket", f"{folder}/ingest.sock")
             pod.start_recorder()
             wait_for("a recording", 30, lambda: "streamvault_recording_written_bytes" in pod.page())
             text = fetch_as(f"http://{pod.address}/metrics", OPEN_METRICS)

@@ -66,10 +66,10 @@ class Pod:
             "--telemetry-dir", str(self.telemetry),
         )
 
-    def start_exporter(self):
+    def start_exporter(self, *flags):
         return self.stage.start(
             "exporter", program("exporter"), "--telemetry-dir", str(self.telemetry),
-            "--web.listen-address", self.address,
+            "--web.listen-address", self.address, *flags,
         )
 
     def page(self):

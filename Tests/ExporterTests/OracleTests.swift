@@ -100,7 +100,8 @@ struct OracleTests {
     private func sources(_ directory: inout RecorderDirectory) -> [MetricSource] {
         var own = OwnMetrics(version: "1.0", statuses: [("/metrics", [.ok]), ("/health", [.ok])])
         own.count(handler: "other", status: .notFound)
-        return directory.look().map { MetricSource($0) } + [own.source(now: .now())]
+        return directory.look().map { MetricSource($0) }
+            + [own.source(now: .now()), IngestMetrics().source]
     }
 }
 

@@ -14,8 +14,12 @@ struct SegmentDump {
             ("boot_id", .text(hexadecimal(identity.bootID.bytes))),
             ("started", .seconds(identity.startedWall.nanoseconds)),
             ("heartbeat", .seconds(identity.wall(snapshot.heartbeat).nanoseconds)),
-            ("heartbeat_interval_seconds", .seconds(identity.heartbeatInterval)),
+            (
+                "heartbeat_interval_seconds",
+                identity.promisesHeartbeats ? .seconds(identity.heartbeatInterval) : .null
+            ),
             ("owned", .bool(snapshot.isOwned)),
+            ("relayed", .bool(identity.isRelayed)),
             ("verdict", .text(snapshot.verdict.text)),
             ("lifecycle", snapshot.contents.lifecycle.json(wall: identity.wall)),
             ("recordings", .array(snapshot.contents.recordings.map(\.json))),

@@ -12,11 +12,13 @@ package struct Identity: Hashable, Sendable {
     package var bootID: BootID
     package var startedBoot: BootTime
     package var startedWall: WallTime
-    /// Nanoseconds between two heartbeats, as promised.
+    /// Nanoseconds between two heartbeats, as promised; the largest number where none are.
     package var heartbeatInterval: UInt64
     /// Whether an exporter holds the lock for the process, which speaks to its ingest socket: the exporter's death is not
     /// the process's.
     package var isRelayed = false
+
+    package var promisesHeartbeats: Bool { heartbeatInterval < .max }
 
     /// The wall clock's time at a stamp of this run; the same for the same stamp, however the clock is set meanwhile.
     package func wall(_ time: BootTime) -> WallTime {

@@ -248,6 +248,81 @@ struct IngestSessionTests {
         #expect(try next.snapshot().contents.history.map(\.end) == [.crashed])
     }
 
+    @Test("the same run goes on after its exporter: counts, recordings, phases, and no crash")
+    func resumed() throws {
+        let declared = [
+            #"{"type":"declare","metric":"counter","name":"a_total","help":"A.","labels":["x"]}"#,
+            #"{"type":"declare","metric":"gauge","name":"g","help":"G."}"#,
+            #"{"type":"declare","metric":"histogram","name":"d_seconds","help":"D.","unit":"seconds","bounds":[1]}"#,
+        ]
+        bench.hello()
+        for line in declared { bench.say(line) }
+        bench.say(#"{"type":"add","name":"a_total","labels":{"x":"gone"},"value":9}"#)
+        bench.say(#"{"type":"add","name":"a_total","labels":{"x":"1"},"value":5}"#)
+        bench.say(#"{"type":"add","name":"a_total","labels":{"x":"late"},"value":9}"#)
+        bench.say(#"{"type":"retire","name":"a_total","labels":{"x":"gone"}}"#)
+        bench.say(#"{"type":"retire","name":"a_total","labels":{"x":"late"}}"#)
+        bench.say(#"{"type":"set","name":"g","value":2.5}"#)
+        bench.say(#"{"type":"observe","name":"d_seconds","value":0.5}"#)
+        bench.say(#"{"type":"recording_started","id":7,"stream":"gate"}"#)
+        bench.say(#"{"type":"recording_progress","id":7,"bytes":100}"#)
+        bench.say(#"{"type":"recording_started","id":8,"stream":"yard"}"#)
+        bench.say(#"{"type":"recording_ended","id":8,"result":"completed"}"#)
+        bench.say(#"{"type":"shutdown_begin","signal":15}"#)
+        let first = try bench.snapshot().contents.identity
+        bench.hangUp()
+
+        let next = try IngestBench(bench.files)
+        #expect(next.say(IngestBench.hello) == nil)
+        #expect(next.session.run?.isResumed == true)
+        #expect(try next.snapshot().contents.identity == first)
+        for line in declared { #expect(next.say(line) == nil) }
+        for label in ["gone", "1", "new"] {
+            #expect(
+                next.say(#"{"type":"add","name":"a_total","labels":{"x":"\#(label)"},"value":1}"#)
+                    == nil
+            )
+        }
+        #expect(try next.cells("a_total", ["1"]) == [6])
+        #expect(try next.cells("a_total", ["new"]) == [1])
+        #expect(try next.cells("a_total", ["gone"]) == [1], "retired for good, and begun anew")
+        #expect(try next.cells("a_total", ["late"]) == nil)
+        #expect(try next.cells("g") == [(2.5).bitPattern])
+        next.say(#"{"type":"observe","name":"d_seconds","value":2}"#)
+        #expect(try next.histogram("d_seconds") == [2_500_000_000, 1, 1])
+        #expect(next.say(#"{"type":"recording_progress","id":7,"bytes":150}"#) == nil)
+        #expect(try next.cells("streamvault_recording_written_bytes", ["gate"]) == [150])
+        #expect(next.say(#"{"type":"recording_ended","id":7,"result":"interrupted"}"#) == nil)
+        #expect(try next.snapshot().contents.ended == [1, 1, 0])
+        #expect(next.say(#"{"type":"phase_begin","phase":"close"}"#) == nil)
+        #expect(next.say(#"{"type":"goodbye"}"#) == nil)
+        let last = try next.snapshot()
+        #expect(last.verdict == .ended(.clean))
+        #expect(last.contents.history.isEmpty)
+        #expect(try next.cells("streamvault_crashes_total") == [0])
+        #expect(try next.cells("streamvault_recorder_runs_total") == [1])
+    }
+
+    @Test("a line that is refused leaves nothing behind")
+    func noTrace() throws {
+        bench.hello()
+        bench.say(
+            #"{"type":"declare","metric":"counter","name":"a_total","help":"A.","labels":["x"]}"#
+        )
+        let lines = [
+            #"{"type":"add","name":"a_total","labels":{"x":"1"},"value":-1}"#,
+            #"{"type":"set","name":"a_total","labels":{"x":"1"},"value":1}"#,
+            #"{"type":"add","name":"a_total","labels":{"x":"1"},"value":1,"more":1}"#,
+            #"{"type":"declare","metric":"counter","name":"b_total","help":"","labels":["x"],"series":[{"x":"1"},{}]}"#,
+        ]
+        for line in lines { #expect(bench.say(line)?.hasPrefix("message: ") == true) }
+        #expect(try bench.cells("a_total", ["1"]) == nil)
+        #expect(try bench.cells("b_total", ["1"]) == nil)
+        #expect(
+            bench.say(#"{"type":"declare","metric":"gauge","name":"b_total","help":""}"#) == nil
+        )
+    }
+
     @Test("a name that is taken is refused, and free again after the end")
     func nameTaken() throws {
         bench.hello()
