@@ -26,9 +26,6 @@ public final class RecordingPublisher: Sendable {
     /// What has been written so far.
     package var bytesWritten: UInt64 { bytes.load() }
 
-    /// Whether the segment had a place for it.
-    package var isShown: Bool { slot != nil }
-
     /// Says that nothing more will be written, and the file is being finalized.
     public func finalizing() {
         guard let slot else { return }

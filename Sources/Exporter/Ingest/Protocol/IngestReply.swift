@@ -4,9 +4,8 @@ extension IngestSession {
         let line = ("line", JSONText.integer(Int64(lineNumber)))
         switch answer {
         case .nothing: return nil
-        case .done(isHello: false, _):
-            return JSONText.object([line, ("ok", true)]).bytes()
-        case .done(isHello: true, let isResumed):
+        case .done: return JSONText.object([line, ("ok", true)]).bytes()
+        case .greeted(let isResumed):
             return JSONText.object([line, ("ok", true), ("resumed", .bool(isResumed))]).bytes()
         case .refused(let refusal):
             let members: [(String, JSONText)] = [

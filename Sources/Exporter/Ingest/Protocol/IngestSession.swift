@@ -21,8 +21,9 @@ struct IngestSession {
     /// What there is to say about a line.
     enum Answer {
         case nothing
-        /// It took effect, as was asked to be told.
-        case done(isHello: Bool, isResumed: Bool)
+        /// It took effect, and its sender wants to know; `hello`, whether the run was there before.
+        case done
+        case greeted(isResumed: Bool)
         case refused(IngestRefusal)
     }
 
@@ -57,8 +58,8 @@ struct IngestSession {
     private mutating func perform(_ request: IngestRequest) throws(IngestRefusal) -> Answer {
         try perform(request.message)
         guard request.wantsAnswer else { return .nothing }
-        guard case .hello = request.message else { return .done(isHello: false, isResumed: false) }
-        return .done(isHello: true, isResumed: run?.isResumed == true)
+        guard case .hello = request.message, let run else { return .done }
+        return .greeted(isResumed: run.isResumed)
     }
 
     private mutating func perform(_ message: IngestMessage) throws(IngestRefusal) {

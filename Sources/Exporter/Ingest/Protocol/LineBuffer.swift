@@ -15,9 +15,6 @@ struct LineBuffer {
     private var (start, scanned) = (0, 0)
     private var isSkipping = false
 
-    /// Bytes of a line that has not arrived in whole.
-    var isEmpty: Bool { start == bytes.count }
-
     mutating func append(_ received: ArraySlice<UInt8>) {
         bytes.append(contentsOf: received)
     }
