@@ -7,7 +7,7 @@ import Testing
 struct IngestFuzzTests {
     /// `INGEST_FUZZ_ROUNDS`: millions need a release build.
     private static let rounds =
-        ProcessInfo.processInfo.environment["INGEST_FUZZ_ROUNDS"].flatMap(Int.init) ?? 25_000
+        ProcessInfo.processInfo.environment["INGEST_FUZZ_ROUNDS"].flatMap(Int.init) ?? 10_000
 
     static let lines = [
         IngestBench.hello.replacing("\n", with: " "),
