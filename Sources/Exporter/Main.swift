@@ -6,14 +6,12 @@ import StreamVaultTelemetry
 /// `streamvault-exporter`: serves telemetry segments, prints one, or asks a server how it is.
 @main
 enum Main {
-    static let version = "0.1.0"
-
     static func main() {
         do {
             let words = Array(CommandLine.arguments.dropFirst())
             switch try Arguments.table.parse(words, environment: processEnvironment()) {
             case .help(let text): print(text, terminator: "")
-            case .version: print("streamvault-exporter \(version)")
+            case .version: print("streamvault-exporter \(exporterVersion)")
             case .run(let values): try run(values)
             }
         } catch let error as CommandLineError {
@@ -49,7 +47,7 @@ enum Main {
         var signals = try Signals([SIGTERM, SIGINT])
         var server = try listen(on: arguments.listenAddresses)
         let log = Log()
-        var service = try ExporterService(arguments, version: version, log)
+        var service = try ExporterService(arguments, version: exporterVersion, log)
         service.ingest = try IngestServer.start(arguments, log)
         let listening = server.addresses.map { "\($0)" }.joined(separator: ",")
         let directory = arguments.telemetryDirectory

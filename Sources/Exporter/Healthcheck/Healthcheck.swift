@@ -35,7 +35,7 @@ struct Healthcheck {
     private func send(over socket: borrowing Socket) {
         let lines = [
             "GET \(url.target) HTTP/1.1", "Host: \(url.host)",
-            "User-Agent: streamvault-exporter/\(Main.version)", "Connection: close", "", "",
+            "User-Agent: streamvault-exporter/\(exporterVersion)", "Connection: close", "", "",
         ]
         _ = socket.send(Array(lines.joined(separator: "\r\n").utf8).span)
     }
