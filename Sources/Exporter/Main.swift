@@ -26,8 +26,12 @@ enum Main {
         case 0: try serve(try Arguments(values))
         case 2 where values.operands[0] == "dump": try dump(values.operands[1])
         case 2 where values.operands[0] == "healthcheck":
-            let url = try HealthcheckURL(values.operands[1])
-            try Healthcheck(url: url, timeout: values.duration("timeout") ?? .seconds(3)).run()
+            let check = Healthcheck(
+                try HealthcheckURL(values.operands[1]),
+                timeout: values.duration("timeout") ?? Healthcheck.defaultTimeout,
+                agent: "streamvault-exporter/\(exporterVersion)"
+            )
+            try check.run()
         default: throw CommandLineError("unknown command, see --help")
         }
     }

@@ -1,4 +1,5 @@
 import Foundation
+import HTTP
 import Posix
 
 /// `streamvault-recorder`: reads what it is to do, records, and ends as it was told.
@@ -15,6 +16,7 @@ enum Main {
             case .version: print("streamvault-recorder \(version)")
             case .run(let arguments): try run(arguments, environment)
             case .waitIdle(let wait): try run(wait)
+            case .healthcheck(let check): try check.run()
             }
         } catch let error as CommandLineError {
             leave(64, error)

@@ -43,6 +43,12 @@ struct UpdatingTests {
         return try bench.run("streamvault-recorder", ["wait-idle", url] + flags).status
     }
 
+    /// As the image asks for its own health.
+    private func healthcheck(_ recorder: Recorder) throws -> (status: Int32, output: String) {
+        let url = "http://127.0.0.1:\(recorder.port)/health"
+        return try bench.run("streamvault-recorder", ["healthcheck", url])
+    }
+
     @Test(
         "SIGUSR1: the recording goes on until its stream ends, then exit 0 through all phases",
         .timeLimit(.minutes(2))
@@ -105,8 +111,12 @@ struct UpdatingTests {
         #expect(try post(recorder, "/api/recording/stop/live", token: "wrong").status == 401)
         #expect(try post(recorder, "/api/recording/stop/live", token: "a-token").status == 202)
         #expect(try waitIdle(recorder, "60s") == 0)
+        #expect(try healthcheck(recorder).status == 0)
         #expect(try recorder.program.stop() == 0)
         #expect(try waitIdle(recorder, "0s") == 2)
+        let gone = try healthcheck(recorder)
+        #expect(gone.status == 1)
+        #expect(gone.output.contains("Connection refused"), "\(gone.output)")
 
         let notOne = "http://127.0.0.1:\(exporter.port)/"
         let other = try bench.run("streamvault-recorder", ["wait-idle", notOne, "--timeout", "0s"])

@@ -1,3 +1,4 @@
+import HTTP
 import Posix
 
 /// What the command line and the environment say; each setting but `configPath` overrides the file's.
@@ -22,6 +23,8 @@ struct Arguments: Equatable, Sendable {
         case run(Arguments)
         /// To wait until another recorder is idle.
         case waitIdle(WaitIdle)
+        /// To ask a server once whether it is well.
+        case healthcheck(Healthcheck)
     }
 
     /// Reads the arguments, without the program's name, and the `STREAMVAULT_…` variables.
@@ -32,6 +35,10 @@ struct Arguments: Equatable, Sendable {
         if arguments.first == WaitIdleArguments.command {
             let rest = Array(arguments.dropFirst())
             return try WaitIdleArguments.parse(rest, environment: environment)
+        }
+        if arguments.first == HealthcheckArguments.command {
+            let rest = Array(arguments.dropFirst())
+            return try HealthcheckArguments.parse(rest, environment: environment)
         }
         return switch try table.parse(arguments, environment: environment) {
         case .help(let text): .help(text)
@@ -45,7 +52,8 @@ struct Arguments: Equatable, Sendable {
         summary: """
             records live streams, and ends every recording whole when it is stopped.
 
-            streamvault-recorder wait-idle URL waits until a recorder can be replaced; it has a --help of its own.
+            streamvault-recorder wait-idle URL waits until a recorder can be replaced, streamvault-recorder healthcheck URL
+            asks once whether a server is well; each has a --help of its own.
             """,
         flags: [
             CommandLineFlag(

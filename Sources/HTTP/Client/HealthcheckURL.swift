@@ -1,18 +1,18 @@
-import Posix
+package import Posix
 
 /// What `healthcheck` asks: `http://HOST[:PORT]/PATH`, or `unix:/SOCKET:/PATH`.
 ///
 /// A host is a number or `localhost`: a static binary has no resolver, and a container's own check needs none.
-struct HealthcheckURL: CustomStringConvertible {
-    let description: String
+package struct HealthcheckURL: Equatable, Sendable, CustomStringConvertible {
+    package let description: String
     /// Where to connect to, in the order in which it is tried.
-    let addresses: [ListenAddress]
+    package let addresses: [ListenAddress]
     /// The Host field.
-    let host: String
+    package let host: String
     /// Path and query.
-    let target: String
+    package let target: String
 
-    init(_ text: String) throws(CommandLineError) {
+    package init(_ text: String) throws(CommandLineError) {
         description = text
         // Neither a space nor a line break may get into the request.
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }), text.utf8.count <= 2048 else {

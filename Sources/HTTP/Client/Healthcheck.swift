@@ -1,16 +1,24 @@
 import Posix
 
 /// Asks a server once whether it is well, for `HEALTHCHECK` in an image that has no curl.
-struct Healthcheck {
-    let url: HealthcheckURL
+package struct Healthcheck: Equatable, Sendable {
+    package static let defaultTimeout = Duration.seconds(3)
+
+    package let url: HealthcheckURL
     /// For all of it.
-    let timeout: Duration
+    package let timeout: Duration
+    /// The User-Agent.
+    let agent: String
 
     /// The status line is all that is looked at.
     private static let mostBytes = 1024
 
+    package init(_ url: HealthcheckURL, timeout: Duration, agent: String) {
+        (self.url, self.timeout, self.agent) = (url, timeout, agent)
+    }
+
     /// - Throws: why the server is not well: no answer in time, or a status that is not from 200 to 399.
-    func run() throws(StartError) {
+    package func run() throws(Unhealthy) {
         let deadline = BootTime.now().advanced(by: timeout)
         let socket = try connect(until: deadline)
         send(over: socket)
@@ -19,7 +27,7 @@ struct Healthcheck {
         guard (200...399).contains(status) else { throw trouble("\(status)") }
     }
 
-    private func connect(until deadline: BootTime) throws(StartError) -> Socket {
+    private func connect(until deadline: BootTime) throws(Unhealthy) -> Socket {
         var failures: [String] = []
         for address in url.addresses {
             do throws(SystemError) {
@@ -35,7 +43,7 @@ struct Healthcheck {
     private func send(over socket: borrowing Socket) {
         let lines = [
             "GET \(url.target) HTTP/1.1", "Host: \(url.host)",
-            "User-Agent: streamvault-exporter/\(exporterVersion)", "Connection: close", "", "",
+            "User-Agent: \(agent)", "Connection: close", "", "",
         ]
         _ = socket.send(Array(lines.joined(separator: "\r\n").utf8).span)
     }
@@ -43,7 +51,7 @@ struct Healthcheck {
     private func statusLine(
         from socket: borrowing Socket,
         until deadline: BootTime
-    ) throws(StartError) -> [UInt8] {
+    ) throws(Unhealthy) -> [UInt8] {
         var received: [UInt8] = []
         var room = [UInt8](repeating: 0, count: Self.mostBytes)
         while true {
@@ -64,7 +72,7 @@ struct Healthcheck {
     private func waitForBytes(
         from socket: borrowing Socket,
         until deadline: BootTime
-    ) throws(StartError) {
+    ) throws(Unhealthy) {
         var set = PollSet()
         set.append(socket.rawValue, for: .reading)
         repeat {
@@ -86,7 +94,12 @@ struct Healthcheck {
         return Int(parts[1])
     }
 
-    private func trouble(_ reason: String) -> StartError {
-        StartError(description: "\(url): \(reason)")
+    private func trouble(_ reason: String) -> Unhealthy {
+        Unhealthy(description: "\(url): \(reason)")
     }
+}
+
+/// Why a server is not well, with its URL.
+package struct Unhealthy: Error, CustomStringConvertible {
+    package let description: String
 }
