@@ -52,9 +52,10 @@ struct HLSTests {
         for (stream, (files, expected)) in zip(Self.cases, zip(written, expected)) {
             for (file, bytes) in zip(files, expected) {
                 #expect(file.hasSuffix(stream.suffix))
-                let isSame = try Data(contentsOf: URL(fileURLWithPath: file)) == bytes
+                let written = try Data(contentsOf: URL(fileURLWithPath: file))
+                let isSame = stream.suffix == ".ts" ? unmarked(written) == bytes : written == bytes
                 #expect(isSame, "\(stream.name): \(file)")
-                try checkDecodes(file, hasGaps: stream.faults == "gaps")
+                try checkDecodes(file)
             }
         }
         let missed = #"streamvault_media_segments_total{recorder="cam",result="missed"}"#
@@ -74,13 +75,20 @@ struct HLSTests {
         }
     }
 
-    /// Where segments of a transport stream are missing its packets do not count on, which `-xerror` takes for damage.
-    private func checkDecodes(_ file: String, hasGaps: Bool) throws {
-        let strict = hasGaps ? [] : ["-xerror"]
-        let decoded = try bench.run(
-            "ffmpeg",
-            ["-v", "error", "-nostdin"] + strict + ["-i", file, "-f", "null", "-"]
+    /// Without the packets that only say that something is missing before them.
+    private func unmarked(_ stream: Data) -> Data {
+        let packets = stride(from: 0, to: stream.count, by: 188).map { stream[$0..<$0 + 188] }
+        return Data(
+            packets.filter { packet in
+                let bytes = Array(packet.prefix(6))
+                return bytes[3] & 0x30 != 0x20 || bytes[5] & 0x80 == 0
+            }.joined()
         )
+    }
+
+    private func checkDecodes(_ file: String) throws {
+        let options = ["-v", "error", "-xerror", "-nostdin", "-i", file, "-f", "null", "-"]
+        let decoded = try bench.run("ffmpeg", options)
         #expect(decoded.status == 0 && decoded.output.isEmpty, "\(file): \(decoded.output)")
         let stamps = try bench.run(
             "ffprobe",

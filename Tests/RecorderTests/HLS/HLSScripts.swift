@@ -46,7 +46,14 @@ func media(_ path: String) -> HLSScriptedServer.Reply {
 extension Collected {
     /// The letters of the segments, each of two packets.
     var names: String {
-        let letters = stride(from: 0, to: bytes.count, by: 376).map { bytes[$0 + 1] }
+        let packets = stride(from: 0, to: bytes.count, by: 188).map { Array(bytes[$0..<$0 + 188]) }
+        let media = packets.filter { !isMarker($0) }
+        let letters = stride(from: 0, to: media.count, by: 2).map { media[$0][1] }
         return String(decoding: letters, as: UTF8.self)
     }
+}
+
+/// Whether a packet only says that something is missing before it.
+func isMarker(_ packet: [UInt8]) -> Bool {
+    packet[3] & 0x30 == 0x20 && packet[5] & 0x80 != 0
 }

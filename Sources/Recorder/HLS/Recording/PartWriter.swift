@@ -5,6 +5,8 @@ struct PartWriter {
     private let sink: any MediaSink
     /// What the part under way began with; `nil` before the first.
     private var current: (container: MediaContainer, header: [UInt8]?)?
+    /// The number of the latest segment that was written.
+    private var latest: UInt64?
     /// Whether a break has come since the latest segment that was written.
     private var isBroken = false
 
@@ -22,8 +24,17 @@ struct PartWriter {
         let isSame = current.map { $0.container == unit.container && $0.header == unit.header }
         if isBroken || segment.isDiscontinuous || isSame != true {
             try begin(unit)
+        } else if latest.map({ segment.sequence != $0 + 1 }) ?? false {
+            try markGap(before: unit)
         }
         try sink.append(unit.media.span)
+        latest = segment.sequence
+    }
+
+    /// Fragments carry their times, and need no mark.
+    private func markGap(before unit: MediaUnit) throws(SystemError) {
+        guard unit.container == .mpegTS else { return }
+        try sink.append(TransportStream.discontinuityMarkers(before: unit.media).span)
     }
 
     private mutating func begin(_ unit: MediaUnit) throws(SystemError) {
