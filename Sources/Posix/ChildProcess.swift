@@ -43,6 +43,11 @@ package struct ChildProcess: ~Copyable {
         _ = kill(-identifier, signal)
     }
 
+    /// Lets everything else run first, and so read and write first, with `setpriority(2)`: also what it will start.
+    package borrowing func lowerPriority() {
+        _ = setpriority(__priority_which_t(PRIO_PGRP.rawValue), id_t(identifier), 19)
+    }
+
     /// Whether the program has ended; leaves it unreaped, so that its group can still be signalled.
     package borrowing func hasExited() -> Bool {
         guard status == nil else { return true }

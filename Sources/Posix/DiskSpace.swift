@@ -6,6 +6,10 @@ package struct DiskSpace: Equatable, Sendable {
     package let freeBytes: UInt64
     package let sizeBytes: UInt64
 
+    package init(freeBytes: UInt64, sizeBytes: UInt64) {
+        (self.freeBytes, self.sizeBytes) = (freeBytes, sizeBytes)
+    }
+
     /// Asks the file system of `path`, with `statvfs(3)`.
     package init(at path: String) throws(SystemError) {
         var facts = statvfs()

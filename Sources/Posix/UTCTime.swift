@@ -1,12 +1,33 @@
 import Glibc
 
 /// A moment of the calendar in UTC, to the second.
-package struct UTCTime: Equatable, Sendable {
+package struct UTCTime: Comparable, Sendable {
+    /// Since 1970.
     package let seconds: Int
+
+    package init(seconds: Int) {
+        self.seconds = seconds
+    }
 
     package init(_ time: WallTime) {
         seconds = Int(time.nanoseconds / 1_000_000_000)
     }
+
+    /// Reads `2026-11-23T10:45:00Z`; `nil` for any other form, and for a day that no calendar has.
+    package init?(iso8601 text: String) {
+        let numbers = text.split { "-T:Z".contains($0) }.compactMap { CInt($0) }
+        guard numbers.count == 6 else { return nil }
+        var fields = unsafe tm()
+        unsafe (fields.tm_year, fields.tm_mon) = (numbers[0] &- 1900, numbers[1] &- 1)
+        unsafe (fields.tm_mday, fields.tm_hour) = (numbers[2], numbers[3])
+        unsafe (fields.tm_min, fields.tm_sec) = (numbers[4], numbers[5])
+        seconds = unsafe timegm(&fields)
+        guard iso8601 == text else { return nil }
+    }
+
+    package static func < (left: UTCTime, right: UTCTime) -> Bool { left.seconds < right.seconds }
+
+    package func advanced(by seconds: Int) -> UTCTime { UTCTime(seconds: self.seconds + seconds) }
 
     /// As in a catalogue or an API: `2026-11-23T10:45:00Z`.
     package var iso8601: String { iso8601WithoutZone + "Z" }

@@ -72,12 +72,19 @@ extension Recorder {
         }
     }
 
+    /// Opens the catalogue, or what stands in for it.
     static func openCatalogue(
         _ path: String,
-        _ metrics: RecorderMetrics
+        _ metrics: RecorderMetrics,
+        _ log: Log
     ) throws(StartError) -> Catalogue {
         do throws(CatalogueError) {
-            return try Catalogue(path: path) { metrics.count($0) }
+            let opened = try Catalogue.openOrReplace(path: path) { metrics.count($0) }
+            metrics.show(opened.trouble)
+            if let trouble = opened.trouble {
+                log(.error, "Catalogue not usable", ["path": path, "trouble": "\(trouble)"])
+            }
+            return opened.catalogue
         } catch {
             throw StartError(description: "catalogue \(path): \(error)")
         }

@@ -12,6 +12,7 @@ struct Recorder: ~Copyable {
     private let broadcaster: Broadcaster
     private let broadcasting: RunningService
     private let twitch: Twitch?
+    private var housekeeping: Housekeeping
     private var loop: MainLoop
 
     init(
@@ -29,13 +30,25 @@ struct Recorder: ~Copyable {
         let publisher = try Self.publish(configuration, plan, version: version)
         let metrics = RecorderMetrics(publisher)
         let broadcaster = try Self.makeBroadcaster(publisher)
+        let disk = DiskGuard(
+            configuration.recordingsDirectory,
+            recorder: configuration.recorderName,
+            configuration.disk,
+            metrics,
+            log
+        )
+        let catalogue = try Self.openCatalogue(configuration.cataloguePath, metrics, log)
         let context = RecordingContext(
             directory: configuration.recordingsDirectory,
             syncInterval: configuration.syncInterval,
             sourcePatience: plan.budget(of: .recordings) * 0.75,
             publisher: publisher,
             metrics: metrics,
-            catalogue: try Self.openCatalogue(configuration.cataloguePath, metrics),
+            catalogue: catalogue,
+            journal: CatalogueJournal(catalogue, log),
+            continuations: Continuations(within: configuration.resumeWindow),
+            disk: disk,
+            wantsRemux: configuration.remux != nil,
             log: log,
             wakeup: wakeup,
             report: { broadcaster.send(.recording($0)) }
@@ -52,12 +65,16 @@ struct Recorder: ~Copyable {
             handshake: WebSocketHandshake(allowedOrigins: configuration.allowedOrigins),
             token: try Self.loadToken(configuration.bearerTokenFile, environment),
             eventSub: twitch?.service,
-            hasRoom: { true }
+            hasRoom: { disk.refusal == nil }
         )
+        let housekeeping = try StartError.wrapping { () throws(SystemError) in
+            try Housekeeping(wakeup)
+        }
         (self.configuration, self.plan) = (configuration, plan)
         (self.context, self.roster) = (context, roster)
         (self.broadcaster, self.twitch) = (broadcaster, twitch)
         broadcasting = broadcaster.start(wakeup) { roster.active }
+        self.housekeeping = housekeeping
         self.loop = loop
         logStart(server.addresses)
         APIServer(server).start(api, log)
@@ -67,33 +84,40 @@ struct Recorder: ~Copyable {
     ///
     /// - Returns: the exit status.
     consuming func run() throws(SystemError) -> CInt {
-        recover()
-        try DiskWatch.start(context.directory, context.metrics)
-        try roster.open()
-        if case .recording = roster.current { context.publisher.enter(.recording) }
-        let services = startServices()
+        var signal = try takeUpEarlierRuns()
+        if signal == nil { try beginRecording() }
+        let services = startServices(withEventSub: signal == nil)
         var drainSignal: CInt = 0
         while true {
-            if !roster.isStuck(at: .now()) { context.publisher.heartbeat() }
-            Orphans.reap()  // Of the programs that streams start, when this is process 1.
-            let next = BootTime.now().advanced(by: .seconds(1))
-            let signal = try loop.wait(until: next)
             if signal == SIGUSR1 {
                 drainSignal = SIGUSR1
                 Drain(roster: roster, context: context, broadcaster: broadcaster).begin()
             }
             let isDrained = signal == nil && roster.isDrained
-            guard isDrained || signal.map({ $0 != SIGUSR1 }) ?? false else { continue }
-            var shutdown = Shutdown(plan, roster, context, services, loop)
-            return try shutdown.run(signal: signal ?? drainSignal)
+            if isDrained || signal.map({ $0 != SIGUSR1 }) ?? false {
+                var shutdown = Shutdown(plan, roster, context, services, loop)
+                return try shutdown.run(signal: signal ?? drainSignal)
+            }
+            if !roster.isStuck(at: .now()) { context.publisher.heartbeat() }
+            Orphans.reap()  // Of the programs that streams start, when this is process 1.
+            signal = try loop.wait(until: BootTime.now().advanced(by: .seconds(1)))
         }
     }
 
+    private mutating func beginRecording() throws(SystemError) {
+        context.disk.look()
+        try context.disk.start()
+        startCleanup()
+        try roster.open()
+        if case .recording = roster.current { context.publisher.enter(.recording) }
+    }
+
     /// Starts what needs streams that can be switched.
-    private borrowing func startServices() -> Shutdown.Services {
+    private borrowing func startServices(withEventSub hasEventSub: Bool) -> Shutdown.Services {
         Shutdown.Services(
             broadcaster: broadcasting,
-            eventSub: twitch?.start(context.wakeup),
+            cleanup: housekeeping.service,
+            eventSub: hasEventSub ? twitch?.start(context.wakeup) : nil,
             announce: { [broadcaster] phase, deadline in
                 let secondsLeft = deadline.since(.now()).inSeconds
                 broadcaster.send(.stopping(phase, secondsLeft: secondsLeft))
@@ -101,24 +125,38 @@ struct Recorder: ~Copyable {
         )
     }
 
-    /// Takes up what earlier runs left, before anything is recorded.
-    private borrowing func recover() {
-        do {
-            let recovery = Recovery(directory: context.directory) {
-                [publisher = context.publisher] in
-                publisher.heartbeat()
-            }
-            let files = try recovery.run()
-            for file in files {
-                if let label = file.label { context.metrics.recovered[label]?.add() }
-                let fields: KeyValuePairs = [
-                    "path": file.name.partPath, "outcome": "\(file.outcome)",
-                ]
-                context.log(.info, "Recording of an earlier run taken up", fields)
-            }
-            try context.catalogue.recoverUnfinished(files)
+    /// Waits for the recovery, so that streams go on with the recordings that were cut short; but no longer than footage can.
+    ///
+    /// - Returns: the signal that ended the wait, if one did.
+    private mutating func takeUpEarlierRuns() throws(SystemError) -> CInt? {
+        let recovery: Recovery
+        do throws(SystemError) {
+            recovery = try Recovery(directory: context.directory)
         } catch {
             context.log(.error, "Recovery failed", ["error": "\(error)"])
+            return nil
+        }
+        let earlier = EarlierRuns(context: context, recovery: recovery)
+        let task = housekeeping.start("recovery") { earlier.takeUp(until: $0) }
+        let patience = BootTime.now().advanced(by: .seconds(5))
+        while task.result == nil {
+            guard BootTime.now() < patience else {
+                context.log(.warn, "Recovery takes long, recording begins beside it")
+                return nil
+            }
+            if let signal = try loop.wait(until: patience) { return signal }
+        }
+        return nil
+    }
+
+    private mutating func startCleanup() {
+        if !configuration.retention.isEmpty {
+            let sweep = RetentionSweep(context: context, plan: configuration.retention)
+            housekeeping.start("retention") { sweep.run(until: $0) }
+        }
+        if let remux = configuration.remux {
+            let remuxer = Remuxer(context: context, deletesSource: remux.deletesSource)
+            housekeeping.start("remux") { remuxer.run(until: $0) }
         }
     }
 

@@ -48,7 +48,9 @@ struct CatalogueFailureTests {
         let found = reason {
             let damaged = try Catalogue(path: path)
             _ = try damaged.active()
-            for recording in try damaged.recoverUnfinished([]) { #expect(recording.id > 0) }
+            for recording in try damaged.recoverUnfinished([], in: "/r") {
+                #expect(recording.id > 0)
+            }
             _ = try damaged.start(catalogueEntry("/r/new.ts.part"))
         }
         #expect(found == .corrupt || found == .other || found == nil)

@@ -116,7 +116,7 @@ struct CataloguePoolTests {
             }
             try await group.waitForAll()
         }
-        #expect(try Set(catalogue.active().map(\.path)).count == 200)
+        #expect(try Set(catalogue.active().flatMap(\.parts).map(\.path)).count == 200)
         try catalogue.close(until: inMilliseconds(30_000))
     }
 }

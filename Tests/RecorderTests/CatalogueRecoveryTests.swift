@@ -26,21 +26,28 @@ struct CatalogueRecoveryTests {
             _ = try catalogue.start(catalogueEntry("\(place)/\(name).ts.part"))
         }
         let files = try Recovery(directory: directory.path).run()
-        let changed = try catalogue.recoverUnfinished(files, at: UTCTime(filesStart))
+        let changed = try catalogue.recoverUnfinished(
+            files,
+            in: directory.path,
+            at: UTCTime(filesStart)
+        )
         #expect(
             changed.map(\.status)
                 == [.interrupted, .interrupted, .failed, .failed, .interrupted, .failed]
         )
         #expect(changed.map(\.bytes) == [564, 376, 0, 0, 752, 0])
-        #expect(changed[0].path == path("a.ts"))
-        #expect(changed[4].path == path("e.ts"))
+        #expect(changed[0].parts[0].path == path("a.ts"))
+        #expect(changed[4].parts[0].path == path("e.ts"))
         #expect(
             changed.map(\.failureReason) == [nil, nil, "invalid_media", "other", nil, "other"]
         )
-        #expect(changed[4].endedAt == "2026-11-23T10:45:00Z")
+        #expect(changed[4].endedAt == UTCTime(filesStart))
         #expect(try catalogue.active().isEmpty)
         #expect(
-            try catalogue.recoverUnfinished(Recovery(directory: directory.path).run()).count == 1
+            try catalogue.recoverUnfinished(
+                Recovery(directory: directory.path).run(),
+                in: directory.path
+            ).count == 1
         )
     }
 
@@ -50,22 +57,21 @@ struct CatalogueRecoveryTests {
         for name in ["a", "b"] {
             let part = try directory.write(filesPackets(0..<1), to: "\(name).ts.part")
             let id = try catalogue.start(catalogueEntry(part))
-            let status: CatalogueRecording.Status = name == "a" ? .failed : .abandoned
-            let end = RecordingEnd(
-                status: status,
-                bytes: 188,
+            try catalogue.end(
+                id,
+                name == "a" ? .failed : .abandoned,
                 path: part,
-                failureReason: "file_locked",
-                endedAt: UTCTime(filesStart)
+                reason: "file_locked"
             )
-            try catalogue.end(id, end)
         }
-        #expect(try catalogue.recoverUnfinished([]).isEmpty)
+        #expect(
+            try catalogue.recoverUnfinished([], in: directory.path).map(\.status) == [.failed]
+        )
         let files = try Recovery(directory: directory.path).run()
-        let changed = try catalogue.recoverUnfinished(files)
+        let changed = try catalogue.recoverUnfinished(files, in: directory.path)
         #expect(changed.map(\.status) == [.interrupted, .interrupted])
         #expect(changed.map(\.failureReason) == [nil, nil])
-        #expect(changed.map(\.path) == [path("a.ts"), path("b.ts")])
+        #expect(changed.flatMap(\.parts).map(\.path) == [path("a.ts"), path("b.ts")])
     }
 
     @Test("the row of a recording that another recorder is making is left alone")
@@ -74,7 +80,7 @@ struct CatalogueRecoveryTests {
         let part = try filesPart(in: directory.path)
         let id = try catalogue.start(catalogueEntry(part.name.partPath))
         let files = try Recovery(directory: directory.path).run()
-        #expect(try catalogue.recoverUnfinished(files).isEmpty)
+        #expect(try catalogue.recoverUnfinished(files, in: directory.path).isEmpty)
         #expect(try catalogue.active().map(\.id) == [id])
         _ = try part.finish()
     }

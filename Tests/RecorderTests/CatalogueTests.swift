@@ -5,35 +5,11 @@ import Testing
 
 @testable import Recorder
 
-/// A recording of the stream `cam`, whose part file is `path`.
-func catalogueEntry(_ path: String, stream: String = "cam") -> NewRecording {
-    NewRecording(
-        stream: stream,
-        title: "It's \"it\"; --",
-        path: path,
-        container: .mpegTS,
-        startedAt: UTCTime(filesStart)
-    )
-}
-
 @Suite("Catalogue", .timeLimit(.minutes(1)))
 struct CatalogueTests {
     private let directory = FilesDirectory()
 
     private var path: String { "\(directory.path)/catalogue.sqlite" }
-
-    private func end(
-        _ status: CatalogueRecording.Status,
-        reason: String? = nil
-    ) -> RecordingEnd {
-        RecordingEnd(
-            status: status,
-            bytes: 1 << 40,
-            path: "/r/a.ts",
-            failureReason: reason,
-            endedAt: UTCTime(WallTime(nanoseconds: filesStart.nanoseconds + 60_000_000_000))
-        )
-    }
 
     @Test("a recording is active from its start to its end, and lasts")
     func lifecycle() throws {
@@ -41,47 +17,64 @@ struct CatalogueTests {
         let first = try catalogue.start(catalogueEntry("/r/a.ts.part"))
         let second = try catalogue.start(catalogueEntry("/r/b.ts.part", stream: "b"))
         #expect(try catalogue.active().map(\.id) == [first, second])
-        try catalogue.end(first, end(.failed, reason: "no_space"))
+        try catalogue.end(first, .failed, reason: "no_space")
         #expect(try catalogue.active().map(\.stream) == ["b"])
         try catalogue.close(until: .now().advanced(by: .seconds(5)))
 
         let again = try Catalogue(path: path)
-        let all = try again.transaction { (database) throws(CatalogueError) in
-            try database.recordings(where: "1")
-        }
+        let all = try again.all()
+        let part = CataloguePart(
+            recordingID: first,
+            number: 1,
+            path: "/r/a.ts",
+            container: "ts",
+            status: .failed,
+            endedAt: UTCTime(filesStart).advanced(by: 60),
+            bytes: 1 << 40,
+            failureReason: "no_space"
+        )
         #expect(
             all.first
                 == CatalogueRecording(
                     id: first,
                     stream: "cam",
                     title: "It's \"it\"; --",
-                    path: "/r/a.ts",
-                    container: "ts",
                     status: .failed,
-                    startedAt: "2026-11-23T10:45:00Z",
-                    endedAt: "2026-11-23T10:46:00Z",
-                    bytes: 1 << 40,
-                    failureReason: "no_space"
+                    startedAt: UTCTime(filesStart),
+                    endedAt: UTCTime(filesStart).advanced(by: 60),
+                    failureReason: "no_space",
+                    parts: [part]
                 )
         )
         #expect(all.last?.status == .recording)
-        #expect(try again.start(catalogueEntry("/r/c.ts.part")) > second)
+        #expect(all.last?.id == second)
     }
 
     @Test("every status can be entered", arguments: CatalogueRecording.Status.allCases)
     func status(_ status: CatalogueRecording.Status) throws {
         let catalogue = try Catalogue(path: path)
         let id = try catalogue.start(catalogueEntry("/r/a.ts.part"))
-        try catalogue.end(id, end(status))
+        try catalogue.end(id, status)
         #expect(try catalogue.active().isEmpty == (status != .recording))
     }
 
-    @Test("the end of a recording that is not there is an error")
+    @Test("the end of a part that is not there is an error, and what came with it is not entered")
     func unknownID() throws {
         let catalogue = try Catalogue(path: path)
-        #expect(throws: CatalogueError.database(.other, message: "no recording has the id 7")) {
-            try catalogue.end(7, end(.completed))
+        let known = catalogueEntry("/r/a.ts.part")
+        let end = PartEnd(
+            recordingID: 7_000_000,
+            number: 2,
+            status: .finished,
+            bytes: 0,
+            path: "",
+            endedAt: UTCTime(filesStart)
+        )
+        let message = "there is no part 2 of recording 7000000"
+        #expect(throws: CatalogueError.database(.other, message: message)) {
+            try catalogue.enter([.partBegan(known), .partEnded(end)])
         }
+        #expect(try catalogue.all().isEmpty)
     }
 
     @Test("closing leaves one file, without a log, that another program reads")
@@ -102,8 +95,8 @@ struct CatalogueTests {
         let shared = ReportList()
         let catalogue = try Catalogue(path: path) { shared.add($0) }
         let id = try catalogue.start(catalogueEntry("/r/a.ts.part"))
-        try catalogue.end(id, end(.completed))
-        _ = try? catalogue.end(99, end(.completed))
+        try catalogue.end(id, .completed)
+        _ = try? catalogue.end(-1, .completed)
         #expect(shared.failures == [nil, nil, .other])
     }
 
@@ -127,34 +120,52 @@ struct CatalogueTests {
         #expect(throws: CatalogueError.newerSchema(version: 99)) { try Catalogue(path: path) }
     }
 
-    @Test("ten thousand recordings open and list at once, by the index")
+    @Test("what a start asks of ten thousand recordings, it finds by indexes")
     func manyRecordings() throws {
         let catalogue = try Catalogue(path: path)
-        _ = try catalogue.transaction { (database) throws(CatalogueError) in
-            try database.run(
-                """
-                WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-                INSERT INTO recordings (stream, path, container, status, started_at)
-                SELECT 'cam', '/r/' || i || '.ts', 'ts', 'completed', '' FROM n
-                """
-            )
-        }
+        try catalogue.fill(10_000)
         let id = try catalogue.start(catalogueEntry("/r/a.ts.part"))
-        try catalogue.close(until: .now().advanced(by: .seconds(5)))
-        let start = BootTime.now()
-        let again = try Catalogue(path: path)
-        #expect(try again.active().map(\.id) == [id])
-        #expect(try again.recoverUnfinished([]).map(\.status) == [.failed])
-        #expect(BootTime.now().since(start) < .milliseconds(500))
-        let plan = try again.transaction { (database) throws(CatalogueError) in
+        #expect(try catalogue.active().map(\.id) == [id])
+        #expect(try catalogue.recoverUnfinished([], in: "/r").map(\.status) == [.failed])
+        let questions: [(StaticString, String)] = [
+            (
+                "SELECT * FROM recordings WHERE status IN ('recording', 'abandoned')",
+                "recordings_open"
+            ),
+            ("SELECT * FROM parts WHERE status IN ('recording', 'failed')", "parts_unfinished"),
+            ("SELECT * FROM recordings WHERE ended_at >= '2026'", "recordings_by_end"),
+            ("SELECT max(id) FROM recordings WHERE stream = 'cam'", "recordings_by_stream"),
+        ]
+        for (question, index) in questions {
+            let plan = try catalogue.reading { (database) throws(CatalogueError) in
+                try database.run("EXPLAIN QUERY PLAN \(question)")
+            }
+            #expect("\(plan)".contains("INDEX \(index)"), "\(question): \(plan)")
+        }
+    }
+}
+
+extension Catalogue {
+    /// Enters `count` recordings of one part that are complete.
+    func fill(_ count: Int) throws(CatalogueError) {
+        _ = try transaction { (database) throws(CatalogueError) in
+            let numbers =
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
             try database.run(
                 """
-                EXPLAIN QUERY PLAN SELECT * FROM recordings
-                WHERE status <> 'completed' AND status = 'recording'
+                \(numbers) INSERT INTO recordings (id, stream, status, started_at, ended_at)
+                SELECT i, 'cam', 'completed', '2026-01-01T00:00:00Z', '2026-01-01T01:00:00Z' FROM n
+                """,
+                [.integer(Int64(count))]
+            )
+            return try database.run(
                 """
+                \(numbers) INSERT INTO parts (recording_id, number, path, container, status, started_at)
+                SELECT i, 1, '/r/' || i || '.ts', 'ts', 'finished', '2026-01-01T00:00:00Z' FROM n
+                """,
+                [.integer(Int64(count))]
             )
         }
-        #expect("\(plan)".contains("USING INDEX recordings_unfinished"))
     }
 }
 

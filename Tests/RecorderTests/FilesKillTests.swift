@@ -13,10 +13,12 @@ private func recordUntilKilled(in directory: String, after microseconds: UInt32)
     }
     killer.start()
     let catalogue = try Catalogue(path: "\(directory)/c.sqlite")
-    try catalogue.recoverUnfinished(Recovery(directory: directory).run())
+    try catalogue.recoverUnfinished(Recovery(directory: directory).run(), in: directory)
     while true {
         var part = try filesPart(in: directory, syncInterval: .zero)
-        let id = try catalogue.start(catalogueEntry(part.name.partPath))
+        var entry = catalogueEntry(part.name.partPath)
+        entry.recordingID = Int64(BootTime.now().nanoseconds)
+        let id = try catalogue.start(entry)
         let media = filesPackets(0..<500)
         for start in stride(from: 0, to: media.count, by: 7001) {
             let chunk = Array(media[start..<min(start + 7001, media.count)])
@@ -24,13 +26,7 @@ private func recordUntilKilled(in directory: String, after microseconds: UInt32)
             try part.synchronizeIfDue(now: .now())
         }
         guard case .published(let path, let bytes, 0) = try part.finish() else { return }
-        let end = RecordingEnd(
-            status: .completed,
-            bytes: bytes,
-            path: path,
-            endedAt: UTCTime(.now())
-        )
-        try catalogue.end(id, end)
+        try catalogue.end(id, .completed, path: path, bytes: bytes)
     }
 }
 
@@ -50,7 +46,7 @@ struct FilesKillTests {
         let files = try Recovery(directory: path).run()
         for file in files { #expect(file.label != nil, "\(file)") }
         let catalogue = try Catalogue(path: "\(path)/c.sqlite")
-        try catalogue.recoverUnfinished(files)
+        try catalogue.recoverUnfinished(files, in: path)
         #expect(try catalogue.active().isEmpty)
         try checkMedia(in: directory)
         try checkRows(of: catalogue)
@@ -69,11 +65,9 @@ struct FilesKillTests {
     }
 
     private func checkRows(of catalogue: Catalogue) throws {
-        let rows = try catalogue.transaction { (database) throws(CatalogueError) in
-            try database.recordings(where: "1")
-        }
+        let rows = try catalogue.all()
         #expect(!rows.isEmpty)
-        let kept = rows.filter { $0.status != .failed }
+        let kept = rows.flatMap(\.parts).filter { $0.status != .failed }
         #expect(Set(kept.map(\.path)).count == kept.count)
         for row in kept {
             #expect(Int(try FileSystem.status(of: row.path).st_size) == row.bytes, "\(row)")

@@ -58,11 +58,15 @@ func filesPart(
     syncInterval: Duration = .seconds(5),
     now: BootTime = .now()
 ) throws -> PartFile {
-    try PartFile.create(
+    let name = RecordingName(
+        directory: directory,
         stream: stream,
-        startedAt: filesStart,
-        container: container,
-        in: directory,
+        startedAt: UTCTime(filesStart),
+        part: 1,
+        container: container
+    )
+    return try PartFile.create(
+        name,
         syncInterval: syncInterval,
         now: now
     )

@@ -56,6 +56,7 @@ struct ShutdownServicesTests {
             bench.context,
             Shutdown.Services(
                 broadcaster: services[0].running,
+                cleanup: RunningService(tasks: []) { _ in },
                 eventSub: services[1].running,
                 announce: { _, _ in }
             ),

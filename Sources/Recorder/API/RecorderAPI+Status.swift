@@ -8,7 +8,8 @@ extension RecorderAPI {
         var body = Health(
             status: stage.health,
             recorder: roster.name,
-            activeRecordings: roster.active.count
+            activeRecordings: roster.active.count,
+            disk: drain.context.disk.level.rawValue
         )
         if case .stopping(let phase, let deadline) = stage {
             body.phase = phase.rawValue
@@ -49,6 +50,7 @@ private struct Health: Encodable {
     let status: String
     let recorder: String
     let activeRecordings: Int
+    let disk: String
     var phase: String?
     var secondsLeft: Double?
 }

@@ -3,6 +3,8 @@ import Posix
 
 /// The lasting record of all recordings, in SQLite; every call blocks, from any thread.
 final class Catalogue: Sendable {
+    static let inMemory = ":memory:"
+
     private let pool: ConnectionPool
     private let timeout: Duration
     /// Lets one thread write at a time: SQLite would make the others sleep and try again.
@@ -12,7 +14,7 @@ final class Catalogue: Sendable {
     /// Opens the file, makes it when it is not there, and brings its schema up to date.
     ///
     /// - Parameters:
-    ///   - path: The database's file; its log stands beside it.
+    ///   - path: The database's file; its log stands beside it. `inMemory` is a catalogue that ends with the process.
     ///   - poolSize: Connections, and so threads that work at the same time.
     ///   - timeout: How long a call waits for its turn, for a connection, and for another process's lock.
     ///   - observe: Told of each transaction, on the thread that made it.
@@ -23,11 +25,15 @@ final class Catalogue: Sendable {
         timeout: Duration = .seconds(5),
         observe: @escaping @Sendable (TransactionReport) -> Void = { _ in }
     ) throws(CatalogueError) {
-        pool = try ConnectionPool(path: path, size: poolSize, busyTimeout: timeout)
+        // Each connection to memory is a catalogue of its own.
+        let size = path == Self.inMemory ? 1 : poolSize
+        pool = try ConnectionPool(path: path, size: size, busyTimeout: timeout)
         self.timeout = timeout
         self.observe = observe
         writerTurn.signal()
-        try CatalogueSchema.migrate(try pool.borrow(within: timeout).connection)
+        let connection = try pool.borrow(within: timeout).connection
+        try CatalogueSchema.migrate(connection)
+        try connection.check()
     }
 
     /// Waits for the calls under way and closes; see `ConnectionPool.close`.
@@ -40,37 +46,36 @@ final class Catalogue: Sendable {
         try pool.borrow(within: timeout)
     }
 
-    /// Enters a recording that begins; its id, which no later one will have.
-    func start(_ recording: NewRecording) throws(CatalogueError) -> Int64 {
+    /// Enters what happened, all of it or nothing.
+    func enter(_ entries: [CatalogueEntry]) throws(CatalogueError) {
         try transaction { (database) throws(CatalogueError) in
-            try database.run(
-                """
-                INSERT INTO recordings (stream, title, path, container, status, started_at)
-                VALUES (?, ?, ?, ?, 'recording', ?)
-                """,
-                [
-                    .text(recording.stream), SQLiteValue(recording.title), .text(recording.path),
-                    .text(recording.container.rawValue), .text(recording.startedAt.iso8601),
-                ]
-            )
-            return database.lastInsertedID
-        }
-    }
-
-    /// Enters how a recording ended; a later call corrects it.
-    func end(_ id: Int64, _ end: RecordingEnd) throws(CatalogueError) {
-        try transaction { (database) throws(CatalogueError) in
-            try database.end(id, end)
+            for entry in entries { try database.enter(entry) }
         }
     }
 
     /// The recordings under way, the oldest first.
     func active() throws(CatalogueError) -> [CatalogueRecording] {
-        try observed { (connection) throws(CatalogueError) in
-            try connection.withDatabase { (database) throws(CatalogueError) in
-                try database.recordings(where: "status <> 'completed' AND status = 'recording'")
-            }
+        try reading { (database) throws(CatalogueError) in
+            try database.recordings(
+                where: "status IN ('recording', 'abandoned') AND status = 'recording'"
+            )
         }
+    }
+
+    /// The recordings of which there is a file, the oldest first.
+    func stored() throws(CatalogueError) -> [CatalogueRecording] {
+        try reading { (database) throws(CatalogueError) in
+            try database.recordings(
+                where: "id IN (SELECT recording_id FROM parts WHERE status <> 'deleted')"
+            )
+        }
+    }
+
+    /// Runs `body`, which only reads; it waits for no writer.
+    func reading<Result: Sendable>(
+        _ body: (inout SQLiteDatabase) throws(CatalogueError) -> Result
+    ) throws(CatalogueError) -> Result {
+        try observed { (connection) throws(CatalogueError) in try connection.withDatabase(body) }
     }
 
     /// Runs `body` in a transaction; the time that is reported includes the wait for the turn to write.

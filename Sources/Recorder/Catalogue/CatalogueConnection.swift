@@ -9,6 +9,7 @@ final class CatalogueConnection: Sendable {
     init(path: String, busyTimeout: Duration) throws(CatalogueError) {
         var opened = try SQLiteDatabase(path: path)
         opened.setBusyTimeout(busyTimeout)
+        try CatalogueSchema.version(of: &opened)  // A newer recorder's file is not changed.
         try opened.run("PRAGMA journal_mode = WAL")
         // A commit is rare here, a few for each recording: worth waiting for the disk.
         try opened.run("PRAGMA synchronous = FULL")
@@ -48,6 +49,18 @@ final class CatalogueConnection: Sendable {
                 // After some errors SQLite has rolled back already, and this one fails.
                 _ = try? database.run("ROLLBACK")
                 throw error
+            }
+        }
+    }
+
+    /// Reads the whole file for damage, but not whether each index agrees with its table: that takes longer.
+    ///
+    /// - Throws: `.corrupt` with the first thing that is wrong.
+    func check() throws(CatalogueError) {
+        try withDatabase { (database) throws(CatalogueError) in
+            let findings = try database.run("PRAGMA quick_check(1)").first?.first?.asText
+            guard findings == "ok" else {
+                throw .database(.corrupt, message: findings ?? "no answer to a check")
             }
         }
     }

@@ -1,15 +1,15 @@
 import Posix
 
-/// A recording as the catalogue keeps it.
+/// A recording as the catalogue keeps it: one take of a stream, in one or more parts.
 struct CatalogueRecording: Equatable, Sendable {
     /// How a recording stands; the raw value is the catalogue's.
     enum Status: String, CaseIterable, Sendable {
         case recording
-        /// The stream ended, and the file is whole.
+        /// The stream ended, and its files are whole.
         case completed
-        /// A stop or a crash cut it short; the file is whole as far as it goes.
+        /// A stop or a crash cut it short; its files are whole as far as they go.
         case interrupted
-        /// There is no file to play, or it could not be brought to its final name.
+        /// Its source or its disk failed; `failureReason` says which way.
         case failed
         /// A shutdown ran out of time for it.
         case abandoned
@@ -18,43 +18,111 @@ struct CatalogueRecording: Equatable, Sendable {
     let id: Int64
     let stream: String
     let title: String?
-    /// Where the media is: while it is recorded, the part file.
-    private(set) var path: String
-    let container: String
     private(set) var status: Status
-    /// UTC, `2026-11-23T10:45:00Z`.
-    let startedAt: String
-    private(set) var endedAt: String?
-    private(set) var bytes: Int
+    let startedAt: UTCTime
+    private(set) var endedAt: UTCTime?
     private(set) var failureReason: String?
+    /// In their order; never empty, except for a recording whose rows another program has removed.
+    var parts: [CataloguePart] = []
 
-    /// The recording after `end`.
-    func ended(_ end: RecordingEnd) -> CatalogueRecording {
-        var ended = self
-        (ended.status, ended.path, ended.bytes) = (end.status, end.path, end.bytes)
-        (ended.endedAt, ended.failureReason) = (end.endedAt.iso8601, end.failureReason)
-        return ended
+    /// Bytes of all parts.
+    var bytes: Int { parts.reduce(0) { $0 + $1.bytes } }
+
+    /// Bytes that its files take now.
+    var storedBytes: Int {
+        parts.reduce(0) { sum, part in
+            part.status == .deleted ? sum : sum + part.bytes + (part.product?.bytes ?? 0)
+        }
     }
 }
 
-/// What is known when a recording starts.
-struct NewRecording: Sendable {
+/// One file of a recording.
+struct CataloguePart: Equatable, Sendable {
+    /// How a part stands; the raw value is the catalogue's.
+    enum Status: String, CaseIterable, Sendable {
+        case recording
+        /// It has its final name, and is on the disk with as many bytes as its row has.
+        case finished
+        /// There is no file to play, or it could not be brought to its final name.
+        case failed
+        /// Retention removed the file.
+        case deleted
+    }
+
+    let recordingID: Int64
+    /// From 1.
+    let number: Int
+    /// Where the media is: while it is recorded, the part file.
+    var path: String
+    var container: String
+    var status: Status
+    var endedAt: UTCTime?
+    var bytes: Int
+    var failureReason: String?
+    /// What it was converted to, as long as both are there.
+    var product: StoredFile?
+}
+
+extension StoredFile {
+    /// The part's file, by its name: the directory may be mounted elsewhere than before.
+    init(_ part: CataloguePart, in directory: String) {
+        self.init(path: part.path, bytes: part.bytes, in: directory)
+    }
+
+    fileprivate init(path: String, bytes: Int, in directory: String) {
+        self.init(path: "\(directory)/\(lastPathComponent(path))", bytes: bytes)
+    }
+}
+
+extension CataloguePart {
+    /// All that is there of the part.
+    func files(in directory: String) -> [StoredFile] {
+        let products = [product].compactMap(\.self).map {
+            StoredFile(path: $0.path, bytes: $0.bytes, in: directory)
+        }
+        return [StoredFile(self, in: directory)] + products
+    }
+}
+
+/// What is known when a part of a recording begins; the first one begins the recording.
+struct PartBeginning: Equatable, Sendable {
+    var recordingID: Int64
     var stream: String
     var title: String?
+    var recordingStartedAt: UTCTime
+    var number: Int
     var path: String
     var container: MediaContainer
     var startedAt: UTCTime
 }
 
-/// What is known when a recording has ended.
-struct RecordingEnd: Sendable {
-    var status: CatalogueRecording.Status
+/// What is known when a part has ended.
+struct PartEnd: Equatable, Sendable {
+    var recordingID: Int64
+    var number: Int
+    var status: CataloguePart.Status
     var bytes: Int
     /// Where the file is now.
     var path: String
     /// Why it failed: one of the closed set of reasons.
     var failureReason: String?
     var endedAt: UTCTime
+}
+
+/// What is known when a recording has ended.
+struct RecordingEnd: Equatable, Sendable {
+    var recordingID: Int64
+    var status: CatalogueRecording.Status
+    var failureReason: String?
+    var endedAt: UTCTime
+}
+
+/// What is known when retention has removed a part's files.
+struct PartDeletion: Equatable, Sendable {
+    var recordingID: Int64
+    var number: Int
+    var reason: RetentionReason
+    var at: UTCTime
 }
 
 /// One transaction, for the metrics.

@@ -81,6 +81,8 @@ extension Configuration {
         recorderName = fields.text("name") ?? recorderName
         telemetryDirectory = fields.text("telemetry_dir") ?? telemetryDirectory
         syncInterval = fields.duration("sync_interval", in: Self.syncIntervalBounds) ?? syncInterval
+        resumeWindow =
+            fields.duration("resume_within", in: Self.resumeWindowBounds) ?? resumeWindow
         fields.object("shutdown") { shutdown in
             gracePeriod =
                 shutdown.duration("grace_period", in: Self.gracePeriodBounds) ?? gracePeriod
@@ -92,7 +94,13 @@ extension Configuration {
         }
         fields.object("twitch") { twitch = TwitchConfiguration(reading: &$0) }
         fields.object("log") { log in logFile = log.text("file") }
+        fields.object("disk") { disk = DiskSettings(reading: &$0) }
+        fields.object("retention") { retention.overall = RetentionRules(reading: &$0) }
+        fields.object("remux") { remux = RemuxSettings(reading: &$0) }
         streams = StreamConfiguration.readAll(from: &fields)
+        for stream in streams where !stream.retention.isEmpty {
+            retention.byStream[stream.name] = stream.retention
+        }
         checkBroadcasters(problems: fields.problems)
     }
 

@@ -20,6 +20,12 @@ struct Configuration: Equatable, Sendable {
     var logFile: String?
     /// The most media that a power cut may cost, as time.
     var syncInterval = defaultSyncInterval
+    /// A recording that was cut short goes on as its next part when its stream is back within this time.
+    var resumeWindow = defaultResumeWindow
+    var disk = DiskSettings()
+    var retention = RetentionPlan()
+    /// `nil` when recordings stay as they were recorded.
+    var remux: RemuxSettings?
     /// May be empty: a recorder without streams still recovers, serves and reports.
     ///
     /// A fleet's template that renders no stream for one host must not put that host into a crash loop.
@@ -30,6 +36,9 @@ struct Configuration: Equatable, Sendable {
     static let defaultGracePeriod = Duration.seconds(60)
     static let defaultListenAddress = ":8000"
     static let defaultSyncInterval = Duration.seconds(5)
+
+    static let defaultResumeWindow = Duration.seconds(600)
+    static let resumeWindowBounds = Duration.zero...Duration.seconds(86_400)
 
     /// Below 3 s the phases of the shutdown cannot each have a slice.
     static let gracePeriodBounds = Duration.seconds(3)...Duration.seconds(86_400)
@@ -56,6 +65,7 @@ struct StreamConfiguration: Equatable, Sendable {
         /// Between a start and a stop, by the API or by Twitch.
         case onDemand = "on_demand"
     }
+    var retention = RetentionRules()
 
     enum Source: Equatable, Sendable {
         /// An http or https URL of a playlist, and what to take of it.

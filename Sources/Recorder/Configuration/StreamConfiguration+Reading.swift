@@ -36,13 +36,16 @@ extension StreamConfiguration {
         if fields.isMissing("source") { fields.report("source", "is required") }
         var source: Source?
         fields.object("source") { source = readSource(&$0) }
+        var retention = RetentionRules()
+        fields.object("retention") { retention = RetentionRules(reading: &$0) }
         guard let name, let source else { return nil }
         return StreamConfiguration(
             name: name,
             title: title,
             source: source,
             record: record,
-            broadcaster: broadcaster
+            broadcaster: broadcaster,
+            retention: retention
         )
     }
 

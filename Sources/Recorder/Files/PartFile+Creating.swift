@@ -2,22 +2,14 @@ import Glibc
 import Posix
 
 extension PartFile {
-    /// Makes a new file, `STREAM-20261123T104500Z.ts.part`, and locks it; a number is added when the name is taken.
+    /// Makes a new file, such as `STREAM-20261123T104500Z.ts.part`, and locks it; a number is added when the name is taken.
     ///
     /// - Throws: `EWOULDBLOCK` when another program locks the new file first; `EEXIST` when all names are taken.
     static func create(
-        stream: String,
-        startedAt: WallTime,
-        container: MediaContainer,
-        in directory: String,
+        _ plain: RecordingName,
         syncInterval: Duration,
         now: BootTime = .now()
     ) throws(SystemError) -> PartFile {
-        let plain = RecordingName(
-            directory: directory,
-            stem: "\(stream)-\(UTCTime(startedAt).compact)",
-            container: container
-        )
         for number in 1...RecordingName.mostAlternatives {
             let name = plain.alternative(number)
             guard try !isTaken(name.finalPath), let file = try open(name) else { continue }

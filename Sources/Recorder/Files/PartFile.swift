@@ -17,7 +17,7 @@ struct PartFile: ~Copyable, Sendable {
     /// The first failure of a sync: the kernel reports lost writes once, and a later sync succeeds without them.
     private var syncFailure: SystemError?
 
-    /// Takes over an open and locked file; `creating` makes one.
+    /// Takes over an open and locked file; `create` makes one.
     init(
         adopting file: consuming FileDescriptor,
         name: RecordingName,

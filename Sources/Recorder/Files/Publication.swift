@@ -2,7 +2,7 @@ import Glibc
 import Posix
 
 extension RecordingName {
-    /// Gives the whole and synced file at `partPath` a final name that no file has, and takes the part's name away.
+    /// Gives the whole and synced file at `partPath`, or at `draft`, a final name that no file has, and takes the other away.
     ///
     /// By `link(2)`, `fsync(2)` of the directory, `unlink(2)`, in this order. `rename(2)` would replace a file of that name,
     /// and a placeholder made first to reserve it would be a false recording after a crash. A crash between these steps
@@ -10,12 +10,13 @@ extension RecordingName {
     /// name survives a power cut, and a part's name that comes back with one is again the former case.
     ///
     /// - Returns: the final path, with a number in it when the plain one is taken.
-    func publish() throws(SystemError) -> String {
+    func publish(_ draft: String? = nil) throws(SystemError) -> String {
+        let draft = draft ?? partPath
         for number in 1...Self.mostAlternatives {
             let path = alternative(number).finalPath
-            guard try claim(path) else { continue }
+            guard try claim(path, for: draft) else { continue }
             try synchronizeNames()
-            try FileSystem.unlink(partPath)
+            try FileSystem.unlink(draft)
             return path
         }
         throw SystemError(call: "link \(finalPath)", code: EEXIST)
@@ -30,36 +31,36 @@ extension RecordingName {
         }
     }
 
-    /// Gives the part the name `path`; `false` when another file has it.
-    private func claim(_ path: String) throws(SystemError) -> Bool {
+    /// Gives the draft the name `path`; `false` when another file has it.
+    private func claim(_ path: String, for draft: String) throws(SystemError) -> Bool {
         do throws(SystemError) {
-            try FileSystem.link(partPath, to: path)
+            try FileSystem.link(draft, to: path)
             return true
         } catch {
             switch error.code {
-            case EEXIST: return try isSameFile(path)
-            case EPERM, EOPNOTSUPP, ENOSYS, EMLINK: return try rename(to: path)
+            case EEXIST: return try isSameFile(path, draft)
+            case EPERM, EOPNOTSUPP, ENOSYS, EMLINK: return try rename(draft, to: path)
             default: throw error
             }
         }
     }
 
-    private func isSameFile(_ path: String) throws(SystemError) -> Bool {
-        let (part, other) = (try FileSystem.status(of: partPath), try FileSystem.status(of: path))
-        return part.st_ino == other.st_ino && part.st_dev == other.st_dev
+    private func isSameFile(_ path: String, _ draft: String) throws(SystemError) -> Bool {
+        let (one, other) = (try FileSystem.status(of: path), try FileSystem.status(of: draft))
+        return one.st_ino == other.st_ino && one.st_dev == other.st_dev
     }
 
     /// The way of file systems without links (exFAT, some network mounts): look, then rename.
     ///
     /// Between the two steps only a program that is no recorder could take the name: recorders hold the part's lock.
-    private func rename(to path: String) throws(SystemError) -> Bool {
+    private func rename(_ draft: String, to path: String) throws(SystemError) -> Bool {
         do throws(SystemError) {
             _ = try FileSystem.status(of: path)
             return false
         } catch {
             guard error.code == ENOENT else { throw error }
         }
-        try FileSystem.rename(partPath, to: path)
+        try FileSystem.rename(draft, to: path)
         return true
     }
 }

@@ -1,6 +1,11 @@
 import Glibc
 import Posix
 
+/// The name of a file without its directory, which may be mounted elsewhere than before.
+func lastPathComponent(_ path: String) -> String {
+    path.split(separator: "/").last.map(String.init) ?? ""
+}
+
 /// Where a recording's file stands, while it is written and once it is whole.
 struct RecordingName: Equatable, Sendable {
     let directory: String
@@ -13,6 +18,26 @@ struct RecordingName: Equatable, Sendable {
     /// Where bytes that are no media are set aside.
     var invalidPath: String { "\(finalPath).invalid" }
 
+    /// The name of a part of a recording: `cam-20261123T104500Z` for the first, `cam-20261123T104500Z_part002` for the next.
+    ///
+    /// By name, the parts come in their order, behind the first and before the next recording of the stream.
+    init(
+        directory: String,
+        stream: String,
+        startedAt: UTCTime,
+        part: Int,
+        container: MediaContainer
+    ) {
+        let digits = String(part)
+        let padding = String(repeating: "0", count: max(0, 3 - digits.count))
+        let suffix = part == 1 ? "" : "_part\(padding)\(digits)"
+        self.init(
+            directory: directory,
+            stem: "\(stream)-\(startedAt.compact)\(suffix)",
+            container: container
+        )
+    }
+
     init(directory: String, stem: String, container: MediaContainer) {
         (self.directory, self.stem, self.container) = (directory, stem, container)
     }
@@ -24,6 +49,25 @@ struct RecordingName: Equatable, Sendable {
         let stem = String(partName.dropLast(container.partSuffix.count))
         guard !stem.isEmpty else { return nil }
         self.init(directory: directory, stem: stem, container: container)
+    }
+
+    /// The name of the finished recording `finalName`; `nil` when its form is not one that a recorder gives.
+    init?(finalName: String, in directory: String) {
+        let container = MediaContainer.allCases.first { finalName.hasSuffix(".\($0.rawValue)") }
+        guard let container else { return nil }
+        let stem = String(finalName.dropLast(container.rawValue.count + 1))
+        self.init(directory: directory, stem: stem, container: container)
+        guard parts != nil else { return nil }
+    }
+
+    /// What the name says: the stream, the start of its recording, and the number of the part.
+    var parts: (stream: String, startedAt: UTCTime, part: Int)? {
+        let form = /(.+)-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z(?:_part(\d{3}))?(?:-\d{1,4})?/
+        guard let match = stem.wholeMatch(of: form)?.output else { return nil }
+        let date = "\(match.2)-\(match.3)-\(match.4)"
+        let time = "\(match.5):\(match.6):\(match.7)"
+        guard let startedAt = UTCTime(iso8601: "\(date)T\(time)Z") else { return nil }
+        return (String(match.1), startedAt, match.8.flatMap { Int($0) } ?? 1)
     }
 
     /// The `number`-th name to try when those before it are taken: `…Z`, `…Z-2`, `…Z-3`.

@@ -6,22 +6,36 @@ import Posix
 /// Each step leaves the file as usable as it was, so a kill in the middle costs nothing: the next start does the rest.
 struct Recovery {
     let directory: String
-    /// Called after each file: many or large ones take their time.
-    var onProgress: () -> Void = {}
+    /// The files to take up: those that were there before anything was recorded.
+    private let names: [RecordingName]
+    /// Whole recordings that were there.
+    let finished: [RecordingName]
 
-    /// Works through every `.part` file that no living recorder holds; one that fails does not stop the others.
+    /// Lists every `.part` file, and every recording that is finished.
     ///
-    /// - Throws: when the directory itself cannot be read.
-    func run() throws(SystemError) -> [RecoveredFile] {
+    /// - Throws: when the directory cannot be read.
+    init(directory: String) throws(SystemError) {
+        self.directory = directory
+        let entries = try FileSystem.entries(of: directory)
+        names = entries.compactMap { RecordingName(partName: $0, in: directory) }
+        finished = entries.compactMap { RecordingName(finalName: $0, in: directory) }
+    }
+
+    /// Works through the files that no living recorder holds; one that fails does not stop the others.
+    ///
+    /// `isWanted` is asked before each file: what is left then is left to the next start. `onOutcome` is called after each:
+    /// many or large ones take their time.
+    func run(
+        while isWanted: () -> Bool = { true },
+        onOutcome: (RecoveredFile) -> Void = { _ in }
+    ) -> [RecoveredFile] {
         var files: [RecoveredFile] = []
-        for entry in try FileSystem.entries(of: directory) {
-            guard let name = RecordingName(partName: entry, in: directory) else { continue }
+        for name in names where isWanted() {
             let lastWrittenAt = lastWrite(to: name)
-            defer { onProgress() }
             guard let outcome = recover(name) else { continue }
-            files.append(
-                RecoveredFile(name: name, lastWrittenAt: lastWrittenAt, outcome: outcome)
-            )
+            let file = RecoveredFile(name: name, lastWrittenAt: lastWrittenAt, outcome: outcome)
+            onOutcome(file)
+            files.append(file)
         }
         return files
     }

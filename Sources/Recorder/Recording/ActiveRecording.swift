@@ -6,14 +6,16 @@ struct ActiveRecording: Equatable, Sendable {
         case recording, finalizing
     }
 
-    /// The catalogue's; 0 when the catalogue did not take it.
+    /// The catalogue's; the same for all parts of a recording, also for those of another run.
     var id: Int64
     var stream: String
     var title: String?
     var startedAt: WallTime
     var startedBoot: BootTime
+    /// The part that is being written.
     var filePath: String
     var container: MediaContainer
     var status = Status.recording
+    /// Of all its parts in this run.
     var bytes = 0
 }

@@ -11,8 +11,22 @@ struct RecorderMetrics: Sendable {
     let recovered: [RecoveredFile.Label: Counter]
     let transactionDuration: Histogram
     let databaseErrors: [CatalogueError.Reason: Counter]
+    let databaseUp: Gauge
     let diskFree: Gauge
     let diskSize: Gauge
+    let diskReserve: Gauge
+    let diskLevel: [DiskLevel: Gauge]
+    /// By why none could begin.
+    let refusedRecordings: [FinalizeError.Reason: Counter]
+    /// Of recordings under way.
+    let writeErrors: [FinalizeError.Reason: Counter]
+    let deletedFiles: [RetentionReason: Counter]
+    let remuxJobs: [RemuxResult: Counter]
+
+    /// How an attempt at a conversion ended.
+    enum RemuxResult: String, CaseIterable, Sendable {
+        case done, retried, failed
+    }
 
     /// What became of a media segment that a playlist announced.
     enum MediaSegmentResult: String, CaseIterable, Sendable {
@@ -57,6 +71,10 @@ struct RecorderMetrics: Sendable {
             "Transactions of the catalogue that failed.",
             "reason"
         )
+        databaseUp = publisher.gauge(
+            "streamvault_database_up",
+            "Whether the catalogue is kept in its file: 0 when it is in memory, for this run."
+        )
         diskFree = publisher.gauge(
             "streamvault_disk_free_bytes",
             "Room left for recordings.",
@@ -67,11 +85,57 @@ struct RecorderMetrics: Sendable {
             "Size of the file system with the recordings.",
             unit: "bytes"
         )
+        diskReserve = publisher.gauge(
+            "streamvault_disk_reserve_bytes",
+            "Room kept back for the end of a full disk; 0 once it was released.",
+            unit: "bytes"
+        )
+        let levels = DiskLevel.allCases.map { level in
+            let gauge = publisher.gauge(
+                "streamvault_disk_level",
+                "How much room the recordings have: 1 at the level that holds.",
+                labels: ["level": level.rawValue]
+            )
+            return (level, gauge)
+        }
+        diskLevel = Dictionary(uniqueKeysWithValues: levels)
+        refusedRecordings = counters(
+            publisher,
+            "recordings_refused_total",
+            "Recordings that did not begin, as there could be no file.",
+            "reason"
+        )
+        writeErrors = counters(
+            publisher,
+            "recording_write_errors_total",
+            "Writes that failed, and ended their recording.",
+            "reason"
+        )
+        deletedFiles = counters(
+            publisher,
+            "deleted_files_total",
+            "Files of recordings that retention removed.",
+            "reason"
+        )
+        remuxJobs = counters(
+            publisher,
+            "remux_jobs_total",
+            "Attempts to convert a recording to MP4.",
+            "result"
+        )
     }
 
     func count(_ report: TransactionReport) {
         transactionDuration.observe(report.nanoseconds)
         if let failure = report.failure { databaseErrors[failure]?.add() }
+    }
+
+    func show(_ trouble: CatalogueTrouble?) {
+        switch trouble {
+        case .unusable: databaseUp.set(0)
+        case .replaced, nil: databaseUp.set(1)
+        }
+        if let reason = trouble?.error.reason { databaseErrors[reason]?.add() }
     }
 
     func count(_ event: SourceEvent) {
@@ -81,6 +145,10 @@ struct RecorderMetrics: Sendable {
         case .playlistFailed(let failure): playlistErrors[failure]?.add()
         case .sequenceReset, .variantChosen: break
         }
+    }
+
+    func show(_ level: DiskLevel) {
+        for (one, gauge) in diskLevel { gauge.set(one == level ? 1 : 0) }
     }
 
     func show(_ space: DiskSpace) {

@@ -10,6 +10,11 @@ struct RecordingContext: Sendable {
     let publisher: Publisher
     let metrics: RecorderMetrics
     let catalogue: Catalogue
+    let journal: CatalogueJournal
+    let continuations: Continuations
+    let disk: DiskGuard
+    /// Whether transport streams are converted to MP4 afterwards.
+    let wantsRemux: Bool
     let log: Log
     /// Tells the main thread that something changed.
     let wakeup: Wakeup

@@ -1,59 +1,75 @@
+import Glibc
 import Posix
 import StreamVaultTelemetry
 
-/// One recording, from its first media to its finalized file; lives on its stream's thread.
+/// One recording, from its first media to its finalized files; lives on its stream's thread.
+///
+/// What it enters into the catalogue it leaves to the journal: a catalogue that fails or hangs does not cost it.
 final class RunningRecording {
-    let stream: StreamConfiguration
-    private(set) var facts: ActiveRecording
     private let context: RecordingContext
     private let telemetry: RecordingPublisher
+    /// When the recording began; for one that goes on after a stop, that was in an earlier run.
+    private let startedAt: UTCTime
+    private(set) var facts: ActiveRecording
+    private var part: Int
     private var file: PartFile?
 
-    /// Makes the file, the row in the catalogue and the place in the telemetry.
+    /// Makes the file, and a place in the telemetry.
     ///
-    /// A catalogue that fails does not cost the recording: its id is then 0.
+    /// Goes on with a recording of the stream that was cut short a short time ago, as its next part.
     init(
         _ stream: StreamConfiguration,
         _ container: MediaContainer,
         _ context: RecordingContext
     ) throws(SystemError) {
-        let startedAt = WallTime.now()
-        let file = try PartFile.create(
+        if let refusal = context.disk.refusal {
+            throw SystemError(call: "\(refusal)", code: ENOSPC)
+        }
+        let now = WallTime.now()
+        let earlier = context.continuations.find(stream.name, at: UTCTime(now))
+        startedAt = earlier?.startedAt ?? UTCTime(now)
+        part = earlier?.nextPart ?? 1
+        let name = RecordingName(
+            directory: context.directory,
             stream: stream.name,
             startedAt: startedAt,
-            container: container,
-            in: context.directory,
-            syncInterval: context.syncInterval
+            part: part,
+            container: container
         )
-        let path = file.name.partPath
-        self.file = consume file
-        let new = NewRecording(
-            stream: stream.name,
-            title: stream.title,
-            path: path,
-            container: container,
-            startedAt: UTCTime(startedAt)
-        )
-        let id = context.enter(new)
+        let file = try PartFile.create(name, syncInterval: context.syncInterval)
         facts = ActiveRecording(
-            id: id,
+            id: earlier?.recordingID ?? context.journal.newRecordingID(),
             stream: stream.name,
             title: stream.title,
-            startedAt: startedAt,
+            startedAt: now,
             startedBoot: .now(),
-            filePath: path,
+            filePath: file.name.partPath,
             container: container
         )
         telemetry = context.publisher.startRecording(
-            id: UInt64(clamping: id),
+            id: UInt64(clamping: facts.id),
             stream: stream.name,
-            path: path,
+            path: facts.filePath,
             container: container.rawValue
         )
-        (self.stream, self.context) = (stream, context)
+        self.context = context
+        self.file = consume file
+        enterPart(at: UTCTime(now))
     }
 
+    /// Appends media, and sees to it that it reaches the disk in time.
     func append(_ media: Span<UInt8>) throws(SystemError) {
+        do throws(SystemError) {
+            try write(media)
+        } catch {
+            let reason = FinalizeError.Reason(code: error.code)
+            context.metrics.writeErrors[reason]?.add()
+            if reason == .noSpace { context.disk.noteFull() }
+            throw error
+        }
+    }
+
+    private func write(_ media: Span<UInt8>) throws(SystemError) {
         try file?.append(media)
         facts.bytes += media.count
         telemetry.wrote(media.count)
@@ -61,58 +77,138 @@ final class RunningRecording {
         try file?.synchronizeIfDue(now: .now())
     }
 
+    /// Finishes the file, and goes on in another one; does nothing while the file is empty and of this container.
+    func beginPart(_ container: MediaContainer) throws(SystemError) {
+        guard file?.bytesWritten != 0 || facts.container != container else { return }
+        if let failure = finishPart() { report(failure) }
+        part += 1
+        let now = UTCTime(.now())
+        let name = RecordingName(
+            directory: context.directory,
+            stream: facts.stream,
+            startedAt: startedAt,
+            part: part,
+            container: container
+        )
+        let next = try PartFile.create(name, syncInterval: context.syncInterval)
+        (facts.filePath, facts.container) = (next.name.partPath, container)
+        file = consume next
+        telemetry.continues(in: facts.filePath, container: container.rawValue)
+        enterPart(at: now)
+    }
+
+    private func enterPart(at now: UTCTime) {
+        let beginning = PartBeginning(
+            recordingID: facts.id,
+            stream: facts.stream,
+            title: facts.title,
+            recordingStartedAt: startedAt,
+            number: part,
+            path: facts.filePath,
+            container: facts.container,
+            startedAt: now
+        )
+        context.journal.enter(.partBegan(beginning))
+    }
+}
+
+extension RunningRecording {
     /// Brings the file to its final name, and enters how the recording ended: `result`, or failed where that fails.
     ///
+    /// `reason` is why it failed, where the disk says so.
     /// - Returns: why the file could not be finalized.
-    func finish(_ result: RecordingResult) -> FinalizeError? {
+    func finish(
+        _ result: RecordingResult,
+        because reason: FinalizeError.Reason? = nil
+    ) -> FinalizeError? {
         telemetry.finalizing()
-        let start = BootTime.now()
-        guard let file = file.take() else { return nil }
-        do throws(FinalizeError) {
-            let finished = try file.finish()
-            context.metrics.finalizeDuration.observe(BootTime.now().since(start))
-            enter(finished, result)
-            return nil
-        } catch {
-            context.metrics.finalizeErrors[error.reason]?.add()
-            context.log.plain("❌ Error finalizing recording: \(error)")
-            let detail: KeyValuePairs = ["stream": stream.name, "error": error.detail]
-            context.log(.error, "Recording not finalized, left for the next start", detail)
-            end(
-                .failed,
-                RecordingEnd(failed: error.reason, bytes: facts.bytes, path: facts.filePath)
-            )
-            return error
-        }
-    }
-
-    private func enter(_ finished: FinishedFile, _ result: RecordingResult) {
-        switch finished {
-        case .published(let path, let bytes, let cutBytes):
-            (facts.filePath, facts.bytes) = (path, bytes)
-            let end = RecordingEnd(
-                status: result.status,
-                bytes: bytes,
-                path: path,
-                endedAt: UTCTime(.now())
-            )
-            context.log(
-                .info,
-                "Recording finalized",
-                [
-                    "stream": stream.name, "path": path, "bytes": "\(bytes)",
-                    "cut_bytes": "\(cutBytes)", "result": result.rawValue,
-                ]
-            )
-            self.end(result, end)
-        case .empty:
-            end(.failed, RecordingEnd(failed: .invalidMedia, bytes: 0, path: facts.filePath))
-        }
-    }
-
-    private func end(_ result: RecordingResult, _ end: RecordingEnd) {
-        context.enter(end, of: facts.id)
+        let failure = finishPart()
+        if let failure { report(failure) }
+        let result = failure == nil ? result : .failed
+        let end = RecordingEnd(
+            recordingID: facts.id,
+            status: result.status,
+            failureReason: (failure?.reason ?? reason)?.rawValue,
+            endedAt: UTCTime(.now())
+        )
+        context.journal.enter(.recordingEnded(end))
+        offerContinuation(after: result, at: end.endedAt)
         telemetry.end(result)
+        return failure
+    }
+
+    private func offerContinuation(after result: RecordingResult, at now: UTCTime) {
+        guard result != .completed else { return context.continuations.remove(facts.stream) }
+        let continuation = Continuation(
+            recordingID: facts.id,
+            stream: facts.stream,
+            startedAt: startedAt,
+            endedAt: now,
+            nextPart: part + 1
+        )
+        context.continuations.add(continuation)
+    }
+
+    /// Finishes the file, and enters that.
+    private func finishPart() -> FinalizeError? {
+        guard let file = file.take() else { return nil }
+        var end = PartEnd(
+            recordingID: facts.id,
+            number: part,
+            status: .failed,
+            bytes: file.bytesWritten,
+            path: facts.filePath,
+            endedAt: UTCTime(.now())
+        )
+        var failure: FinalizeError?
+        do throws(FinalizeError) {
+            try finalize(file, &end)
+        } catch {
+            (failure, end.failureReason) = (error, error.reason.rawValue)
+        }
+        context.journal.enter(.partEnded(end))
+        if end.status == .finished, context.wantsRemux, facts.container == .mpegTS {
+            context.journal.enter(.remuxWanted(recordingID: facts.id, number: part))
+        }
+        return failure
+    }
+
+    private func finalize(
+        _ file: consuming PartFile,
+        _ end: inout PartEnd
+    ) throws(FinalizeError) {
+        let start = BootTime.now()
+        switch try file.finish() {
+        case .published(let path, let bytes, let cutBytes):
+            context.metrics.finalizeDuration.observe(BootTime.now().since(start))
+            (end.status, end.path, end.bytes) = (.finished, path, bytes)
+            facts.filePath = path
+            facts.bytes -= cutBytes
+            logFinalized(path, bytes, cutBytes)
+        case .empty:
+            (end.failureReason, end.bytes) = (FinalizeError.Reason.invalidMedia.rawValue, 0)
+        }
+    }
+
+    private func logFinalized(_ path: String, _ bytes: Int, _ cutBytes: Int) {
+        context.log(
+            .info,
+            "Recording finalized",
+            [
+                "stream": facts.stream, "path": path, "bytes": "\(bytes)",
+                "cut_bytes": "\(cutBytes)",
+            ]
+        )
+    }
+
+    private func report(_ failure: FinalizeError) {
+        context.metrics.finalizeErrors[failure.reason]?.add()
+        context.log.plain("❌ Error finalizing recording: \(failure)")
+        context.log(
+            .error,
+            "Recording not finalized, left for the next start",
+            ["stream": facts.stream, "error": failure.detail]
+        )
     }
 }
 
@@ -122,39 +218,6 @@ extension RecordingResult {
         case .completed: .completed
         case .interrupted: .interrupted
         case .failed: .failed
-        }
-    }
-}
-
-extension RecordingEnd {
-    fileprivate init(failed reason: FinalizeError.Reason, bytes: Int, path: String) {
-        self.init(
-            status: .failed,
-            bytes: bytes,
-            path: path,
-            failureReason: reason.rawValue,
-            endedAt: UTCTime(.now())
-        )
-    }
-}
-
-extension RecordingContext {
-    /// Enters a new recording into the catalogue; 0 when that fails, which is logged.
-    fileprivate func enter(_ recording: NewRecording) -> Int64 {
-        do throws(CatalogueError) {
-            return try catalogue.start(recording)
-        } catch {
-            log(.error, "Recording not in the catalogue", ["error": "\(error)"])
-            return 0
-        }
-    }
-
-    fileprivate func enter(_ end: RecordingEnd, of id: Int64) {
-        guard id != 0 else { return }
-        do throws(CatalogueError) {
-            try catalogue.end(id, end)
-        } catch {
-            log(.error, "End of recording not in the catalogue", ["error": "\(error)"])
         }
     }
 }

@@ -106,6 +106,11 @@ final class StreamWorker: Sendable {
 
     /// Records until the source ends.
     private func record(into sink: WorkerSink, until stop: StopSignal) {
+        if let refusal = context.disk.refusal {
+            context.metrics.refusedRecordings[.noSpace]?.add()
+            let fields: KeyValuePairs = ["stream": stream.name, "reason": "\(refusal)"]
+            return context.log(.warn, "Recording refused", fields)
+        }
         do throws(SourceError) {
             let end = try source.run(into: sink, until: stop)
             finish(sink, end == .finished ? .completed : stopped)
@@ -114,7 +119,7 @@ final class StreamWorker: Sendable {
             if let facts = sink.recording?.facts, !stop.isRequested {
                 context.report(.failed(facts, error: "\(error)"))
             }
-            finish(sink, stop.isRequested ? stopped : .failed)
+            finish(sink, stop.isRequested ? stopped : .failed, because: error.reason)
         }
     }
 
@@ -123,14 +128,15 @@ final class StreamWorker: Sendable {
         state.withLock { $0.power.isInterrupted } ? .interrupted : .completed
     }
 
-    private func finish(_ sink: WorkerSink, _ result: RecordingResult) {
-        if let recording = sink.recording { finish(recording, result) }
-    }
-
-    fileprivate func finish(_ recording: RunningRecording, _ result: RecordingResult) {
+    private func finish(
+        _ sink: WorkerSink,
+        _ result: RecordingResult,
+        because reason: FinalizeError.Reason? = nil
+    ) {
+        guard let recording = sink.recording else { return }
         state.withLock { $0.active?.status = .finalizing }
         context.report(.finalizing(recording.facts))
-        let failure = recording.finish(result)
+        let failure = recording.finish(result, because: reason)
         state.withLock { state in
             state.active = nil
             if let failure { state.failures.append(failure) }
@@ -141,7 +147,13 @@ final class StreamWorker: Sendable {
     }
 
     fileprivate func begin(_ container: MediaContainer) throws(SystemError) -> RunningRecording {
-        let recording = try RunningRecording(stream, container, context)
+        let recording: RunningRecording
+        do throws(SystemError) {
+            recording = try RunningRecording(stream, container, context)
+        } catch {
+            context.metrics.refusedRecordings[FinalizeError.Reason(code: error.code)]?.add()
+            throw error
+        }
         state.withLock { $0.active = recording.facts }
         context.log(
             .info,
@@ -152,8 +164,11 @@ final class StreamWorker: Sendable {
         return recording
     }
 
-    fileprivate func show(bytes: Int) {
-        state.withLock { $0.active?.bytes = bytes }
+    fileprivate func show(_ facts: ActiveRecording) {
+        state.withLock { state in
+            guard state.active != nil else { return }
+            state.active = facts
+        }
     }
 
     /// Runs a write, which `isStuck` watches.
@@ -192,15 +207,16 @@ private final class WorkerSink: MediaSink {
         container = worker.stream.container
     }
 
-    func beginPart(_ container: MediaContainer) throws(SystemError) {
-        self.container = container
-        if let recording { worker.finish(recording, .completed) }
-        recording = nil
-    }
-
     func append(_ media: Span<UInt8>) throws(SystemError) {
         try worker.writing { () throws(SystemError) in try begun().append(media) }
-        worker.show(bytes: recording?.facts.bytes ?? 0)
+        if let recording { worker.show(recording.facts) }
+    }
+
+    func beginPart(_ container: MediaContainer) throws(SystemError) {
+        self.container = container
+        guard let recording else { return }
+        try worker.writing { () throws(SystemError) in try recording.beginPart(container) }
+        worker.show(recording.facts)
     }
 
     func note(_ event: SourceEvent) { worker.note(event) }
@@ -210,6 +226,16 @@ private final class WorkerSink: MediaSink {
         let begun = try worker.begin(container)
         recording = begun
         return begun
+    }
+}
+
+extension SourceError {
+    /// Why the recording failed, where it was not the stream that did.
+    fileprivate var reason: FinalizeError.Reason? {
+        switch self {
+        case .sink(let error): FinalizeError.Reason(code: error.code)
+        case .program, .stream: nil
+        }
     }
 }
 

@@ -38,13 +38,15 @@ struct Shutdown: ~Copyable {
         )
         show(.signal)
         context.log.plain("🛑 Starting application shutdown...")
+        // At once: the disk is the recordings' now.
+        services.cleanup.stop(requestedAt)
         enter(.recordings, after: .ok)
         let (outcome, isWhole) = try stopRecordings()
         enter(.broadcaster, after: outcome)
         context.log.plain("🔄 Stopping active recordings broadcaster...")
         enter(.cleanup, after: try stop(services.broadcaster, in: .broadcaster))
         context.log.plain("🔄 Cancelling cleanup task...")
-        enter(.eventsub, after: .ok)
+        enter(.eventsub, after: try stop(services.cleanup, in: .cleanup))
         context.log.plain("🔄 Stopping EventSub...")
         enter(.database, after: try stop(services.eventSub, in: .eventsub))
         let closed = try closeDatabase()
@@ -104,6 +106,13 @@ extension Shutdown {
 
     private func reportUnfinished() {
         for recording in roster.active {
+            let end = RecordingEnd(
+                recordingID: recording.id,
+                status: .abandoned,
+                failureReason: FinalizeError.Reason.timeout.rawValue,
+                endedAt: UTCTime(.now())
+            )
+            context.journal.enter(.recordingEnded(end))
             context.metrics.finalizeErrors[.timeout]?.add()
             context.log.plain("❌ Error finalizing recording: timeout")
             context.log(
@@ -135,10 +144,12 @@ extension Shutdown {
     /// Closes the catalogue on a thread of its own, which is left behind when it hangs.
     private mutating func closeDatabase() throws(SystemError) -> PhaseOutcome {
         context.log.plain("🔄 Closing database connections...")
-        let (catalogue, wakeup) = (context.catalogue, context.wakeup)
-        let deadline = deadline(of: .database)
+        let (journal, wakeup) = (context.journal, context.wakeup)
+        // Sooner than the phase, so that its error is heard.
+        let now = BootTime.now()
+        let deadline = now.advanced(by: deadline(of: .database).since(now) * 0.8)
         let closing = BackgroundTask(named: "database", wakeup) { () throws(CatalogueError) in
-            try catalogue.close(until: deadline)
+            try journal.close(until: deadline)
         }
         _ = try wait(in: .database) { closing.result != nil }
         switch closing.result {
@@ -185,6 +196,8 @@ extension Shutdown {
     /// What phases of their own end, and who is told of every phase.
     struct Services: Sendable {
         let broadcaster: RunningService
+        /// Recovery, retention and conversions.
+        let cleanup: RunningService
         /// `nil` without Twitch.
         let eventSub: RunningService?
         /// Told of each phase, and the deadline of all.

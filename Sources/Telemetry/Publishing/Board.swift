@@ -110,6 +110,12 @@ extension Board {
         return slot
     }
 
+    mutating func move(_ slot: Int, to path: String, container: String) {
+        places[slot].open?.path = path
+        places[slot].open?.container = container
+        write(slot)
+    }
+
     mutating func finalize(_ slot: Int) {
         places[slot].open?.state = .finalizing
         write(slot)

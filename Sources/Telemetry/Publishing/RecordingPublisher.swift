@@ -26,6 +26,15 @@ public final class RecordingPublisher: Sendable {
     /// What has been written so far.
     package var bytesWritten: UInt64 { bytes.load() }
 
+    /// Says that the recording goes on in another file.
+    public func continues(in path: String, container: String) {
+        guard let slot else { return }
+        publisher.board.withLock { board in
+            guard !hasEnded.load(ordering: .relaxed) else { return }
+            board.move(slot, to: path, container: container)
+        }
+    }
+
     /// Says that nothing more will be written, and the file is being finalized.
     public func finalizing() {
         guard let slot else { return }

@@ -33,21 +33,28 @@ final class APIBench: Sendable {
             phases: phases
         )
         let broadcaster = try Recorder.makeBroadcaster(publisher, settings)
+        let log = Log(file: try FileDescriptor(opening: logPath, O_WRONLY | O_CREAT | O_APPEND))
+        let metrics = RecorderMetrics(publisher)
+        let catalogue = try Catalogue(path: "\(files.path)/catalogue.sqlite")
         context = RecordingContext(
             directory: files.path,
             syncInterval: .seconds(1),
             sourcePatience: .seconds(20),
             publisher: publisher,
-            metrics: RecorderMetrics(publisher),
-            catalogue: try Catalogue(path: "\(files.path)/catalogue.sqlite"),
-            log: Log(file: try FileDescriptor(opening: logPath, O_WRONLY | O_CREAT | O_APPEND)),
+            metrics: metrics,
+            catalogue: catalogue,
+            journal: CatalogueJournal(catalogue, log),
+            continuations: Continuations(within: .seconds(600)),
+            disk: DiskGuard(files.path, recorder: "bench", DiskSettings(), metrics, log),
+            wantsRemux: false,
+            log: log,
             wakeup: wakeup,
             report: { broadcaster.send(.recording($0)) }
         )
         let context = context
         roster = Roster(name: "bench", workers: streams.map { StreamWorker($0, context) })
         self.broadcaster = broadcaster
-        metrics = EventSubMetrics(publisher)
+        self.metrics = EventSubMetrics(publisher)
         drain = Drain(roster: roster, context: context, broadcaster: broadcaster)
     }
 

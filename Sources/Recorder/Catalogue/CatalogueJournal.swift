@@ -1,0 +1,133 @@
+import Dispatch
+import Foundation
+import Posix
+import Synchronization
+
+/// Enters what happens to recordings into the catalogue, in its order, on a thread of its own: no recording waits for it.
+///
+/// What cannot be entered now, because the disk is full or another program holds the lock, is kept and tried again.
+final class CatalogueJournal: Sendable {
+    private let catalogue: Catalogue
+    private let log: Log
+    private let retryPause: Duration
+    private let state = Mutex(State())
+    /// Signalled for each new entry, and for the end.
+    private let news = DispatchSemaphore(value: 0)
+    private let hasEnded = DispatchSemaphore(value: 0)
+
+    private struct State {
+        var entries: [CatalogueEntry] = []
+        var dropped = 0
+        /// Why the entries wait.
+        var failure: CatalogueError?
+        var isClosing = false
+        var lastID: Int64 = 0
+    }
+
+    /// Entries that wait; above, the oldest are dropped: the next start learns from the files what they said.
+    static let mostEntries = 100_000
+
+    init(_ catalogue: Catalogue, _ log: Log, retryPause: Duration = .seconds(2)) {
+        (self.catalogue, self.log, self.retryPause) = (catalogue, log, retryPause)
+        let thread = Thread { [self] in run() }
+        thread.name = "journal"
+        thread.start()
+    }
+
+    /// An id for a new recording: microseconds since 1970, so that it needs no answer from the catalogue.
+    func newRecordingID() -> Int64 {
+        state.withLock { state in
+            let now = Int64(clamping: WallTime.now().nanoseconds / 1000)
+            state.lastID = max(now, state.lastID + 1)
+            return state.lastID
+        }
+    }
+
+    func enter(_ entry: CatalogueEntry) {
+        state.withLock { state in
+            if state.entries.count == Self.mostEntries {
+                state.entries.removeFirst()
+                state.dropped += 1
+            }
+            state.entries.append(entry)
+        }
+        news.signal()
+    }
+
+    /// Enters what waits, once more, and closes the catalogue.
+    ///
+    /// - Throws: `.connectionPoolExhausted`, or why something could not be entered; the next start learns it from the files.
+    func close(until deadline: BootTime) throws(CatalogueError) {
+        state.withLock { $0.isClosing = true }
+        news.signal()
+        _ = hasEnded.wait(timeout: .now() + deadline.since(.now()).forDispatch)
+        try catalogue.close(until: deadline)
+        let (waiting, failure) = state.withLock { ($0.entries.count, $0.failure) }
+        guard waiting == 0 else { throw failure ?? .connectionPoolExhausted }
+    }
+
+    private func run() {
+        var isClosing = false
+        repeat {
+            let pause = state.withLock { $0.entries.isEmpty } ? nil : retryPause
+            _ = news.wait(timeout: pause.map { .now() + $0.forDispatch } ?? .distantFuture)
+            isClosing = state.withLock { $0.isClosing }
+            enterAll()
+        } while !isClosing
+        hasEnded.signal()
+    }
+
+    private func enterAll() {
+        let (batch, dropped) = state.withLock { state in
+            defer { state.dropped = 0 }
+            return (state.entries, state.dropped)
+        }
+        if dropped > 0 {
+            log(.error, "Catalogue entries dropped: too many wait", ["count": "\(dropped)"])
+        }
+        guard !batch.isEmpty else { return }
+        let done = commit(batch)
+        // Only this thread takes entries away; `enter` may have dropped the oldest meanwhile, which were in the batch.
+        state.withLock { $0.entries.removeFirst(min(max(0, done - $0.dropped), $0.entries.count)) }
+    }
+
+    /// Commits all of them in one transaction, or, where that fails, one by one.
+    ///
+    /// - Returns: how many are done with: entered, or refused for good.
+    private func commit(_ batch: [CatalogueEntry]) -> Int {
+        do throws(CatalogueError) {
+            try catalogue.enter(batch)
+            return batch.count
+        } catch {
+            guard batch.count > 1 || error.mayPass else {
+                log(.error, "Not entered into the catalogue", ["error": "\(error)"])
+                return 1
+            }
+            guard !error.mayPass else {
+                state.withLock { $0.failure = error }
+                log(
+                    .error,
+                    "Catalogue entries wait",
+                    ["count": "\(batch.count)", "error": "\(error)"]
+                )
+                return 0
+            }
+        }
+        var done = 0
+        for entry in batch {
+            guard commit([entry]) == 1 else { break }
+            done += 1
+        }
+        return done
+    }
+}
+
+extension CatalogueError {
+    /// Whether the same call may succeed later.
+    fileprivate var mayPass: Bool {
+        switch reason {
+        case .busy, .full, .readonly, .io, .corrupt: true
+        case .other: false
+        }
+    }
+}

@@ -1,0 +1,69 @@
+import Glibc
+import Posix
+
+/// A finished file as the catalogue knows it.
+struct StoredFile: Equatable, Sendable {
+    let path: String
+    /// As many as were on the disk when it was finished.
+    let bytes: Int
+
+    /// Why it is not removed.
+    enum Objection: Error, Equatable, CustomStringConvertible {
+        case locked
+        /// Its size is another than when it was finished: somebody works on it.
+        case changed(bytes: Int)
+        case system(SystemError)
+
+        var description: String {
+            switch self {
+            case .locked: "locked by another program"
+            case .changed(let bytes): "has \(bytes) bytes, not as many as were recorded"
+            case .system(let error): error.description
+            }
+        }
+    }
+
+    /// Opens the file, and locks it against whoever else would remove or convert it; `nil` when it is gone.
+    ///
+    /// - Throws: why it must not be touched.
+    func lock() throws(Objection) -> FileDescriptor? {
+        guard let file = try open() else { return nil }
+        if let objection = try objection(to: file) { throw objection }
+        return file
+    }
+
+    private func open() throws(Objection) -> FileDescriptor? {
+        do throws(SystemError) {
+            return try FileDescriptor(opening: path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+        } catch {
+            guard error.code == ENOENT else { throw .system(error) }
+            return nil
+        }
+    }
+
+    private func objection(to file: borrowing FileDescriptor) throws(Objection) -> Objection? {
+        do throws(SystemError) {
+            let status = try file.status()
+            guard status.st_mode & S_IFMT == S_IFREG, Int(status.st_size) == bytes else {
+                return .changed(bytes: Int(status.st_size))
+            }
+            guard try file.tryExclusiveLock(), try !file.isLockedElsewhere() else {
+                return .locked
+            }
+            return nil
+        } catch {
+            throw .system(error)
+        }
+    }
+
+    /// Removes the file, once it was found as it was finished; one that is gone is no error.
+    func remove() throws(Objection) {
+        guard let lock = try lock() else { return }
+        do throws(SystemError) {
+            try FileSystem.unlink(path)
+        } catch {
+            throw .system(error)
+        }
+        _ = consume lock
+    }
+}

@@ -1,0 +1,42 @@
+import Posix
+import Synchronization
+
+/// The recordings that were cut short, each waiting for its stream to go on.
+final class Continuations: Sendable {
+    /// How long a recording may have been cut short and still go on; after that a new one begins.
+    private let window: Duration
+    private let latest = Mutex<[String: Continuation]>([:])
+
+    init(within window: Duration) {
+        self.window = window
+    }
+
+    /// When a recording that may go on at `now` was cut short at the earliest.
+    func oldest(at now: UTCTime) -> UTCTime { now.advanced(by: -Int(window.inSeconds)) }
+
+    /// Adds one, unless a newer recording of its stream is there.
+    func add(_ continuation: Continuation) {
+        latest.withLock { latest in
+            let known = latest[continuation.stream]
+            if let known, known.recordingID > continuation.recordingID { return }
+            latest[continuation.stream] = continuation
+        }
+    }
+
+    /// Ends the recording of `stream` for good: what comes next is a new one.
+    func remove(_ stream: String) {
+        latest.withLock { $0[stream] = nil }
+    }
+
+    /// What a recording of `stream` that begins at `now` goes on with.
+    func find(_ stream: String, at now: UTCTime) -> Continuation? {
+        let found = latest.withLock { $0[stream] }
+        guard let found, found.endedAt >= oldest(at: now), found.nextPart <= Self.mostParts else {
+            return nil
+        }
+        return found
+    }
+
+    /// Parts of one recording; a source that begins a new one every second must not do so for ever.
+    static let mostParts = 999
+}

@@ -1,0 +1,88 @@
+import Glibc
+import Posix
+import StreamVaultTelemetry
+
+/// Takes up what earlier runs left: their files, their rows, and the recordings that may go on.
+struct EarlierRuns: Sendable {
+    let context: RecordingContext
+    let recovery: Recovery
+
+    /// Goes through the files, one by one, until `stop` is requested; the next start does the rest.
+    func takeUp(until stop: StopSignal) {
+        let files = recovery.run(while: { !stop.isRequested }, onOutcome: report)
+        if stop.isRequested { context.log(.warn, "Recovery cut short, the next start goes on") }
+        do throws(CatalogueError) {
+            let changed = try context.catalogue.recoverUnfinished(files, in: recovery.directory)
+            for part in changed.flatMap(\.parts) where wantsRemux(part) {
+                context.journal.enter(
+                    .remuxWanted(recordingID: part.recordingID, number: part.number)
+                )
+            }
+            try adoptUnknown(until: stop)
+            let oldest = context.continuations.oldest(at: UTCTime(.now()))
+            for continuation in try context.catalogue.continuations(since: oldest) {
+                context.continuations.add(continuation)
+            }
+        } catch {
+            context.log(.error, "Recovery not in the catalogue", ["error": "\(error)"])
+        }
+    }
+
+    /// Enters finished recordings that the catalogue does not know, where they are whole and nobody holds them.
+    private func adoptUnknown(until stop: StopSignal) throws(CatalogueError) {
+        let known = try context.catalogue.knownNames()
+        let stems = Set(recovery.finished.filter { $0.container == .mpegTS }.map(\.stem))
+        for name in recovery.finished where !stop.isRequested {
+            let isProduct = name.container == .fragmentedMP4 && stems.contains(name.stem)
+            guard !isProduct, !known.contains(lastPathComponent(name.finalPath)),
+                let found = FoundRecording(examining: name)
+            else { continue }
+            do throws(CatalogueError) {
+                try context.catalogue.adopt(found)
+                context.log(.info, "Recording entered by its name", ["path": name.finalPath])
+            } catch {
+                let fields: KeyValuePairs = ["path": name.finalPath, "error": "\(error)"]
+                context.log(.warn, "Recording not entered", fields)
+            }
+        }
+    }
+
+    private func wantsRemux(_ part: CataloguePart) -> Bool {
+        context.wantsRemux && part.status == .finished && part.product == nil
+            && part.container == MediaContainer.mpegTS.rawValue
+    }
+
+    private func report(_ file: RecoveredFile) {
+        context.publisher.heartbeat()
+        if let label = file.label { context.metrics.recovered[label]?.add() }
+        if case .failed(let error) = file.outcome {
+            context.metrics.finalizeErrors[error.reason]?.add()
+        }
+        context.log(
+            file.label == nil ? .warn : .info,
+            "Recording of an earlier run taken up",
+            ["path": file.name.partPath, "outcome": "\(file.outcome)"]
+        )
+    }
+}
+
+extension FoundRecording {
+    /// What stands at the final name; `nil` when that is not a whole file of its container, or somebody holds it.
+    fileprivate init?(examining name: RecordingName) {
+        do throws(SystemError) {
+            let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+            let file = try FileDescriptor(opening: name.finalPath, flags)
+            let status = try file.status()
+            guard status.st_mode & S_IFMT == S_IFREG, try file.tryExclusiveLock(),
+                try name.container.wholeLength(of: file) == Int(status.st_size)
+            else { return nil }
+            self.init(
+                name: name,
+                bytes: Int(status.st_size),
+                lastWrittenAt: UTCTime(status.modifiedAt)
+            )
+        } catch {
+            return nil
+        }
+    }
+}
