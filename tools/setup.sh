@@ -33,6 +33,7 @@ missing_packages() {
     has nginx || echo nginx-light
     has socat || echo socat
     has wrk || echo wrk
+    has strace || echo strace
 }
 
 as_root() {
