@@ -12,10 +12,8 @@ trap '' PIPE # An exporter that goes away must not end a recording.
 exec 3> >(exec socat - "UNIX-CONNECT:$socket" >&2)
 say() { printf '%s\n' "$1" >&3; }
 
-say '{"type": "hello", "name": "shell", "version": "1.0", "phases": [{"name": "copy", "budget": 10}, {"name": "command"}]}'
-say '{"type": "state", "state": "recording"}'
-say '{"type": "recording_started", "id": 1, "stream": "stdin", "path": "'"$file"'"}'
-cat <&0 >"$file" 3>&- &
+: >"$file"
+cat <&0 >>"$file" 3>&- &
 copy=$!
 
 result=completed
@@ -26,6 +24,10 @@ stop() {
     kill "$copy"
 }
 trap stop TERM
+
+say '{"type": "hello", "name": "shell", "version": "1.0", "phases": [{"name": "copy", "budget": 10}, {"name": "command"}]}'
+say '{"type": "state", "state": "recording"}'
+say '{"type": "recording_started", "id": 1, "stream": "stdin", "path": "'"$file"'"}'
 while kill -0 "$copy" 2>/dev/null; do
     say '{"type": "recording_progress", "id": 1, "bytes": '"$(stat -c %s "$file" 3>&-)"'}'
     sleep 1 3>&- &
