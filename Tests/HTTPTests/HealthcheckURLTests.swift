@@ -2,36 +2,10 @@ import HTTP
 import Posix
 import Testing
 
-@testable import Exporter
-
-@Suite("The command line's paths and URLs")
-struct ArgumentsTests {
+@Suite("The URL of a health check")
+struct HealthcheckURLTests {
     @Test(
-        "metrics may be served on any path that clients send as it is",
-        arguments: [
-            ("/metrics", nil), ("/a/b-c_d.e~f", nil), ("/livezz", nil), ("/-/metrics", nil),
-            ("metrics", "does not begin with /"), ("/m?x=1", "no query"), ("/m#x", "letters"),
-            ("/a%20b", "no escapes"), ("/ü", "letters"), ("/a b", "letters"), ("/a\n", "letters"),
-            ("//metrics", "empty segment"), ("/a//b", "empty segment"), ("/a/", "empty segment"),
-            ("/a/../b", "dots"), ("/.", "dots"), ("/health", "is one of /health"),
-            ("/readyz", "is one of /readyz"), ("/livez/metrics", "is one of /livez"),
-            ("/shutdowns", "is one of /shutdowns"), ("/", "is one of /"),
-            ("/-/ready", "is one of /-/ready"),
-            ("/" + String(repeating: "x", count: 1024), "longer"),
-        ] as [(String, String?)]
-    )
-    func telemetryPath(_ path: String, complaint: String?) throws {
-        guard let complaint else {
-            #expect(try TelemetryPath(path).text == path)
-            return
-        }
-        let error = #expect(throws: CommandLineError.self) { _ = try TelemetryPath(path) }
-        #expect(error?.description.contains(complaint) == true, "\(error?.description ?? "")")
-        #expect(error?.description.contains("\n") == false)
-    }
-
-    @Test(
-        "a health check's URL says where to connect and what to ask",
+        "says where to connect and what to ask",
         arguments: [
             ("http://127.0.0.1:9847/health", ["127.0.0.1:9847"], "127.0.0.1:9847", "/health"),
             ("http://[::1]:9847/a?b=c#d", ["[::1]:9847"], "[::1]:9847", "/a?b=c"),
