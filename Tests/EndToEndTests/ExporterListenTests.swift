@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@Suite("Where the exporter listens, and how it is asked", .timeLimit(.minutes(1)))
+@Suite("Where the exporter listens, and how it is asked", .timeLimit(.minutes(10)))
 struct ExporterListenTests {
     private let bench: Workbench
 

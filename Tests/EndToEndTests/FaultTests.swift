@@ -6,7 +6,7 @@ struct FaultTests {
     /// The whole is run by hand: `tools/faults/matrix.py`, and `tools/faults/kills.py`.
     @Test(
         "real faults cost no more than they must, and the next start heals the rest: a sample",
-        .timeLimit(.minutes(5))
+        .timeLimit(.minutes(10))
     )
     func sample() throws {
         let bench = try Workbench()

@@ -15,7 +15,7 @@ struct FormatsTests {
 
     @Test(
         "a native histogram is ingested from protobuf, and its quantiles are right",
-        .timeLimit(.minutes(2))
+        .timeLimit(.minutes(10))
     )
     func nativeHistogram() throws {
         let publisher = try publisher()
@@ -49,7 +49,7 @@ struct FormatsTests {
 
     @Test(
         "without that feature the same histogram is a classic one, and says since when it counts if it is asked to",
-        .timeLimit(.minutes(2))
+        .timeLimit(.minutes(10))
     )
     func classicHistogram() throws {
         let publisher = try publisher()
@@ -68,7 +68,7 @@ struct FormatsTests {
 
     @Test(
         "HEAD has the header of GET and no content, and each format exactly its content type",
-        .timeLimit(.minutes(1)),
+        .timeLimit(.minutes(10)),
         arguments: [
             ("text/plain;version=0.0.4", "text/plain; version=0.0.4; charset=utf-8"),
             (

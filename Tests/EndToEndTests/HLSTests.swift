@@ -34,7 +34,7 @@ struct HLSTests {
 
     @Test(
         "what can be had is in the files, byte for byte, once, in its order, and decodes; the rest is counted",
-        .timeLimit(.minutes(3))
+        .timeLimit(.minutes(10))
     )
     func misbehaving() throws {
         let exporter = try bench.startExporter()

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// The exporter's ingest socket, spoken to by the examples of the documentation, which are other people's programs.
-@Suite("Processes in other languages", .serialized, .timeLimit(.minutes(3)))
+@Suite("Processes in other languages", .serialized, .timeLimit(.minutes(10)))
 struct IngestTests {
     private let bench: Workbench
     private let exporter: Exporter

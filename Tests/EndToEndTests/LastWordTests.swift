@@ -79,7 +79,7 @@ extension Prometheus {
     }
 }
 
-@Suite("The last word of a recorder", .timeLimit(.minutes(3)))
+@Suite("The last word of a recorder", .timeLimit(.minutes(10)))
 struct LastWordTests {
     @Test("in every order of ends, both of a pair of Prometheis have every series of it")
     func collected() throws {

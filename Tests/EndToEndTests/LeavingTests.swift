@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@Suite("The exporter's leave", .timeLimit(.minutes(2)))
+@Suite("The exporter's leave", .timeLimit(.minutes(10)))
 struct LeavingTests {
     private let bench: Workbench
 

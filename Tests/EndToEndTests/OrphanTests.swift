@@ -18,7 +18,7 @@ struct OrphanTests {
 
     @Test(
         "orphans are reaped, and how its own programs ended is still known",
-        .timeLimit(.minutes(1))
+        .timeLimit(.minutes(10))
     )
     func reaped() throws {
         _ = try bench.makeDirectory("telemetry")

@@ -59,7 +59,7 @@ struct ShutdownTests {
 
     @Test(
         "SIGTERM: exit 0, the file is whole, Prometheus has each phase as the log has it",
-        .timeLimit(.minutes(2))
+        .timeLimit(.minutes(10))
     )
     func cleanStop() throws {
         let recorder = try record([TestStream.hls("live", try bench.startLiveStream())])
@@ -97,7 +97,7 @@ struct ShutdownTests {
 
     @Test(
         "SIGKILL while recording: one crash, and the next start publishes the file",
-        .timeLimit(.minutes(2))
+        .timeLimit(.minutes(10))
     )
     func crash() throws {
         let recorder = try record([TestStream.picture("one"), TestStream.picture("two")])
@@ -122,7 +122,7 @@ struct ShutdownTests {
 
     @Test(
         "SIGKILL in the recordings phase: one killed shutdown, before and after the restart",
-        .timeLimit(.minutes(2))
+        .timeLimit(.minutes(10))
     )
     func killedInPhase() throws {
         let stubborn = TestStream.stubborn("slow", file: try bench.makeTransportStream())
@@ -180,7 +180,7 @@ struct ShutdownTests {
 
     @Test(
         "the exporter is killed and restarted at any point: no number changes",
-        .timeLimit(.minutes(2))
+        .timeLimit(.minutes(10))
     )
     func exporterRestarts() throws {
         let stubborn = TestStream.stubborn("slow", file: try bench.makeTransportStream())
@@ -212,7 +212,7 @@ struct ShutdownTests {
 
     @Test(
         "a program that heeds no signal: its recording is whole all the same, in any grace period",
-        .timeLimit(.minutes(2)),
+        .timeLimit(.minutes(10)),
         arguments: ["3s", "10s", "60s"]
     )
     func stubbornProgram(_ grace: String) throws {
@@ -226,7 +226,7 @@ struct ShutdownTests {
 
     @Test(
         "a second signal: no phase waits long, and the database is closed",
-        .timeLimit(.minutes(2))
+        .timeLimit(.minutes(10))
     )
     func secondSignal() throws {
         let stubborn = TestStream.stubborn("slow", file: try bench.makeTransportStream())

@@ -11,7 +11,7 @@ struct StartTests {
 
     @Test(
         "a second recorder of one name is refused, and the first goes on",
-        .timeLimit(.minutes(1))
+        .timeLimit(.minutes(10))
     )
     func secondOfOneName() throws {
         let first = try bench.startRecorder([TestStream.picture("one")])
@@ -96,7 +96,7 @@ struct StartTests {
         #expect(ended.output.split(separator: "\n").count == 1)
     }
 
-    @Test("a port in use is one clear line, of either program", .timeLimit(.minutes(1)))
+    @Test("a port in use is one clear line, of either program", .timeLimit(.minutes(10)))
     func portInUse() throws {
         let exporter = try bench.startExporter()
         let address = "127.0.0.1:\(exporter.port)"
@@ -123,7 +123,7 @@ struct StartTests {
 
     @Test(
         "a source's program that is not found does not stop the other streams",
-        .timeLimit(.minutes(1))
+        .timeLimit(.minutes(10))
     )
     func missingProgram() throws {
         let recorder = try bench.startRecorder([
@@ -135,7 +135,7 @@ struct StartTests {
         #expect(try bench.recordings(".ts").count == 1)
     }
 
-    @Test("SIGTERM gets through, also when the parent had blocked it", .timeLimit(.minutes(1)))
+    @Test("SIGTERM gets through, also when the parent had blocked it", .timeLimit(.minutes(10)))
     func blockedSignals() throws {
         let recorder = try bench.startRecorder([TestStream.picture("one")], isDeaf: true)
         _ = try recorder.program.line(containing: "Recording started")
@@ -143,7 +143,7 @@ struct StartTests {
         #expect(try bench.recordings(".ts").count == 1)
     }
 
-    @Test("telemetry that cannot be published does not cost a recording", .timeLimit(.minutes(1)))
+    @Test("telemetry that cannot be published does not cost a recording", .timeLimit(.minutes(10)))
     func noTelemetry() throws {
         let flags = ["--telemetry-dir", "/proc/no-such-directory"]
         let recorder = try bench.startRecorder([TestStream.picture("one")], flags)

@@ -65,7 +65,7 @@ struct TwitchTests {
 
     @Test(
         "online records, offline completes; a replay does nothing, also after a crash",
-        .timeLimit(.minutes(2))
+        .timeLimit(.minutes(10))
     )
     func replay() throws {
         let recorder = try start()
@@ -96,7 +96,7 @@ struct TwitchTests {
 
     @Test(
         "a message that cannot be worked off overruns its phase, and the recorder ends in time",
-        .timeLimit(.minutes(2))
+        .timeLimit(.minutes(10))
     )
     func hanging() throws {
         let recorder = try start()

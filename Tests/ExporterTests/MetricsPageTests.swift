@@ -107,7 +107,7 @@ struct MetricsPageTests {
         )
     }
 
-    @Test("a page that is patched is the page that is made anew", .timeLimit(.minutes(1)))
+    @Test("a page that is patched is the page that is made anew", .timeLimit(.minutes(5)))
     func patching() {
         let wait = waits(
             [1_000_000, 500_000_000],

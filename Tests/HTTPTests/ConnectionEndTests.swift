@@ -10,7 +10,7 @@ private func number(_ request: Request) -> Response {
     return response
 }
 
-@Suite("The numbers of connections and their ends", .timeLimit(.minutes(1)))
+@Suite("The numbers of connections and their ends", .timeLimit(.minutes(5)))
 struct ConnectionEndTests {
     @Test("a number stays with its connection, and none is given again")
     func numbers() throws {

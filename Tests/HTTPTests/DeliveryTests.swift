@@ -4,7 +4,7 @@ import Testing
 
 @testable import HTTP
 
-@Suite("Deliveries", .timeLimit(.minutes(1)))
+@Suite("Deliveries", .timeLimit(.minutes(5)))
 struct DeliveryTests {
     private static func tagged(_ body: [UInt8] = [7]) -> (Request) -> Response {
         { request in

@@ -5,7 +5,7 @@ import Testing
 @testable import HTTP
 
 /// The clients that people use, against a real server.
-@Suite("Real clients", .timeLimit(.minutes(1)))
+@Suite("Real clients", .timeLimit(.minutes(5)))
 struct RealClientTests {
     private static let curl = "curl --silent --show-error --max-time 20"
 

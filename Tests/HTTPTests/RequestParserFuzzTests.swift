@@ -3,7 +3,7 @@ import Testing
 
 @testable import HTTP
 
-@Suite("Request parser, any bytes", .timeLimit(.minutes(2)))
+@Suite("Request parser, any bytes", .timeLimit(.minutes(5)))
 struct RequestParserFuzzTests {
     private static let messages = [
         "GET /metrics?a=b%20c HTTP/1.1\r\nHost: [::1]:80\r\nAccept: a;q=0.5, b\r\n\r\nGET",

@@ -3,7 +3,7 @@ import Testing
 
 @testable import HTTP
 
-@Suite("Server, content of requests", .timeLimit(.minutes(1)))
+@Suite("Server, content of requests", .timeLimit(.minutes(5)))
 struct ServerContentTests {
     @Test("gives the handler all of it")
     func content() throws {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import HTTP
 
-@Suite("Server limits", .timeLimit(.minutes(1)))
+@Suite("Server limits", .timeLimit(.minutes(5)))
 struct ServerLimitsTests {
     @Test("a client that does not read delays nobody, and gets all when it does")
     func slowReader() throws {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import HTTP
 
-@Suite("Server", .timeLimit(.minutes(1)))
+@Suite("Server", .timeLimit(.minutes(5)))
 struct ServerTests {
     @Test("answers several requests on one connection")
     func keepAlive() throws {

@@ -2,7 +2,7 @@ import Glibc
 import Posix
 import Testing
 
-@Suite("child processes", .timeLimit(.minutes(1)))
+@Suite("child processes", .timeLimit(.minutes(5)))
 struct ChildProcessTests {
     @Test(
         "how the program ended is decoded",

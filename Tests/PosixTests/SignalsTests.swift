@@ -2,7 +2,7 @@ import Glibc
 import Posix
 import Testing
 
-@Suite("Signals", .serialized, .timeLimit(.minutes(1)))
+@Suite("Signals", .serialized, .timeLimit(.minutes(5)))
 struct SignalsTests {
     @Test("arrive in their order, each one once")
     func order() throws {

@@ -2,7 +2,7 @@ import Glibc
 import Posix
 import Testing
 
-@Suite("Sockets", .timeLimit(.minutes(1)))
+@Suite("Sockets", .timeLimit(.minutes(5)))
 struct SocketTests {
     @Test(
         "listen where they are told, and name the port they got",
@@ -82,7 +82,7 @@ struct SocketTests {
     }
 }
 
-@Suite("Local sockets", .timeLimit(.minutes(1)))
+@Suite("Local sockets", .timeLimit(.minutes(5)))
 struct LocalSocketTests {
     private let path = "/tmp/posix-tests-\(getpid())-\(UInt32.random(in: .min ... .max)).sock"
 
@@ -191,7 +191,7 @@ struct LocalSocketTests {
     }
 }
 
-@Suite("Connecting", .timeLimit(.minutes(1)))
+@Suite("Connecting", .timeLimit(.minutes(5)))
 struct ConnectingTests {
     @Test("says why it failed")
     func refused() throws {

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Recordings that the catalogue does not know", .timeLimit(.minutes(1)))
+@Suite("Recordings that the catalogue does not know", .timeLimit(.minutes(5)))
 struct CatalogueAdoptionTests {
     private let directory = FilesDirectory()
 

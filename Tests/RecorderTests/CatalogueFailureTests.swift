@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Catalogue on failing disks", .timeLimit(.minutes(1)))
+@Suite("Catalogue on failing disks", .timeLimit(.minutes(5)))
 struct CatalogueFailureTests {
     private let directory = FilesDirectory()
 

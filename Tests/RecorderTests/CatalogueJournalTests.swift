@@ -4,7 +4,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Catalogue journal", .timeLimit(.minutes(1)))
+@Suite("Catalogue journal", .timeLimit(.minutes(5)))
 struct CatalogueJournalTests {
     private let directory = FilesDirectory()
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Opening the catalogue", .timeLimit(.minutes(1)))
+@Suite("Opening the catalogue", .timeLimit(.minutes(5)))
 struct CatalogueOpeningTests {
     private let directory = FilesDirectory()
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Connection pool", .timeLimit(.minutes(1)))
+@Suite("Connection pool", .timeLimit(.minutes(5)))
 struct CataloguePoolTests {
     private let directory = FilesDirectory()
 

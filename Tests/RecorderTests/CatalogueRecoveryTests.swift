@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Catalogue and recovery", .timeLimit(.minutes(1)))
+@Suite("Catalogue and recovery", .timeLimit(.minutes(5)))
 struct CatalogueRecoveryTests {
     private let directory = FilesDirectory()
 

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Messages seen before", .timeLimit(.minutes(1)))
+@Suite("Messages seen before", .timeLimit(.minutes(5)))
 struct CatalogueSeenMessagesTests {
     private let directory = FilesDirectory()
 

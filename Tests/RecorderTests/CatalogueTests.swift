@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Catalogue", .timeLimit(.minutes(1)))
+@Suite("Catalogue", .timeLimit(.minutes(5)))
 struct CatalogueTests {
     private let directory = FilesDirectory()
 

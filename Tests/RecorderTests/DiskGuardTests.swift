@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Disk guard", .timeLimit(.minutes(1)))
+@Suite("Disk guard", .timeLimit(.minutes(5)))
 struct DiskGuardTests {
     private let directory = FilesDirectory()
     private static let limits = DiskLimits(warnBelow: 1000, refuseBelow: 400, reserve: 50)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Files on failing disks", .timeLimit(.minutes(1)))
+@Suite("Files on failing disks", .timeLimit(.minutes(5)))
 struct FilesFailureTests {
     private let directory = FilesDirectory()
 

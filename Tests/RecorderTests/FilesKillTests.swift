@@ -30,7 +30,7 @@ private func recordUntilKilled(in directory: String, after microseconds: UInt32)
     }
 }
 
-@Suite("Killed recorders", .timeLimit(.minutes(2)))
+@Suite("Killed recorders", .timeLimit(.minutes(5)))
 struct FilesKillTests {
     @Test("whenever a recorder is killed, the next start has whole files and true rows")
     func killed() async throws {

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Recovery", .timeLimit(.minutes(1)))
+@Suite("Recovery", .timeLimit(.minutes(5)))
 struct FilesRecoveryTests {
     private let directory = FilesDirectory()
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Remux", .timeLimit(.minutes(1)))
+@Suite("Remux", .timeLimit(.minutes(5)))
 struct RemuxTests {
     private let directory = FilesDirectory()
 

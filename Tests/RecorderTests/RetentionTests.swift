@@ -4,7 +4,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Retention", .timeLimit(.minutes(1)))
+@Suite("Retention", .timeLimit(.minutes(5)))
 struct RetentionTests {
     private let directory = FilesDirectory()
     private static let now = UTCTime(filesStart).advanced(by: 100_000)

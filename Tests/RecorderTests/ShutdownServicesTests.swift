@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Services in a shutdown", .timeLimit(.minutes(2)))
+@Suite("Services in a shutdown", .timeLimit(.minutes(5)))
 struct ShutdownServicesTests {
     /// How a service behaves when it is asked to end.
     enum Behaviour: CaseIterable {

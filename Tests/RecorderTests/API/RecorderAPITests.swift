@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("The recorder's API", .timeLimit(.minutes(2)))
+@Suite("The recorder's API", .timeLimit(.minutes(5)))
 struct RecorderAPITests {
     private let authorized: KeyValuePairs = ["Authorization": "Bearer \(APIBench.token)"]
 

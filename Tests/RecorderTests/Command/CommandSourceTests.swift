@@ -4,7 +4,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("command sources", .timeLimit(.minutes(1)))
+@Suite("command sources", .timeLimit(.minutes(5)))
 struct CommandSourceTests {
     private let lines = CollectedLines()
     private let stop: StopSignal

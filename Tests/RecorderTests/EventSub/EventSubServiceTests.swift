@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("EventSub switches streams", .timeLimit(.minutes(2)))
+@Suite("EventSub switches streams", .timeLimit(.minutes(5)))
 struct EventSubServiceTests {
     private let bench: APIBench
 

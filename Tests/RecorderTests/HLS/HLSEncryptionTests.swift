@@ -4,7 +4,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("encrypted HLS", .timeLimit(.minutes(1)))
+@Suite("encrypted HLS", .timeLimit(.minutes(5)))
 struct HLSEncryptionTests {
     private typealias Reply = HLSScriptedServer.Reply
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("connections of the fetcher", .timeLimit(.minutes(1)))
+@Suite("connections of the fetcher", .timeLimit(.minutes(5)))
 struct HLSFetcherConnectionTests {
     private let stop: StopSignal
     private let patient = Fetcher.Limits(bytes: 1000, timeout: .seconds(600))

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("redirects to odd places", .timeLimit(.minutes(1)))
+@Suite("redirects to odd places", .timeLimit(.minutes(5)))
 struct HLSFetcherRedirectTests {
     private let stop: StopSignal
 

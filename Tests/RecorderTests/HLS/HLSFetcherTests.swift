@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("fetching over HTTP", .timeLimit(.minutes(1)))
+@Suite("fetching over HTTP", .timeLimit(.minutes(5)))
 struct HLSFetcherTests {
     private let stop: StopSignal
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("forms of HLS: ranges, headers, keys, variants, parts", .timeLimit(.minutes(1)))
+@Suite("forms of HLS: ranges, headers, keys, variants, parts", .timeLimit(.minutes(5)))
 struct HLSFormsTests {
     private typealias Reply = HLSScriptedServer.Reply
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("recording from a real encoder", .timeLimit(.minutes(1)))
+@Suite("recording from a real encoder", .timeLimit(.minutes(5)))
 struct HLSLiveTests {
     private let directory: URL
     private let lines = CollectedLines()

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("playlists, read by what others wrote", .timeLimit(.minutes(1)))
+@Suite("playlists, read by what others wrote", .timeLimit(.minutes(5)))
 struct HLSOracleTests {
     // `standardizedFileURL` would follow the link out of the environment, whose packages are then not found.
     private static let python = URL(fileURLWithPath: #filePath).deletingLastPathComponent()

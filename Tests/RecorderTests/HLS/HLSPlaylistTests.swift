@@ -3,7 +3,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("media playlists", .timeLimit(.minutes(1)))
+@Suite("media playlists", .timeLimit(.minutes(5)))
 struct HLSPlaylistTests {
     @Test("a live window: numbers, durations, absolute addresses")
     func liveWindow() throws {

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("recording an HLS stream", .timeLimit(.minutes(1)))
+@Suite("recording an HLS stream", .timeLimit(.minutes(5)))
 struct HLSSourceTests {
     private typealias Reply = HLSScriptedServer.Reply
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Subscriptions at Twitch", .timeLimit(.minutes(2)))
+@Suite("Subscriptions at Twitch", .timeLimit(.minutes(5)))
 struct TwitchSubscriberTests {
     private let bench: APIBench
 

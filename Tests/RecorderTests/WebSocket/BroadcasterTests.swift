@@ -6,7 +6,7 @@ import Testing
 @testable import Recorder
 
 /// The WebSocket as Python's `websockets` and bare sockets see it.
-@Suite("WebSocket clients", .timeLimit(.minutes(2)))
+@Suite("WebSocket clients", .timeLimit(.minutes(5)))
 struct BroadcasterTests {
     /// Not standardized: that would follow the link out of the environment.
     private static let python = URL(fileURLWithPath: #filePath).deletingLastPathComponent()

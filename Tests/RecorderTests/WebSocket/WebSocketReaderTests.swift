@@ -165,7 +165,7 @@ struct WebSocketReaderTests {
     }
 }
 
-@Suite("WebSocket frames, any bytes", .timeLimit(.minutes(2)))
+@Suite("WebSocket frames, any bytes", .timeLimit(.minutes(5)))
 struct WebSocketReaderFuzzTests {
     private static let seeds: [[UInt8]] = [
         maskedFrame(0x01, Array("Hel".utf8)) + maskedFrame(0x89, [1]) + maskedFrame(0x80, [108]),
