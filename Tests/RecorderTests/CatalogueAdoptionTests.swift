@@ -21,6 +21,7 @@ struct CatalogueAdoptionTests {
             ("cam-20261123T104500Z.ts", "cam", 1), ("cam-20261123T104500Z_part002.ts", "cam", 2),
             ("a-b-1-20261123T104500Z-2.mp4", "a-b-1", 1),
             ("cam-20261123T104500Z_part031-4.ts", "cam", 31),
+            ("cam-20261123T104500Z_part1000.ts", "cam", 1000),
             ("cam-20261323T104500Z.ts", nil, 0), ("20261123T104500Z.ts", nil, 0),
             ("cam-20261123T104500Z.mkv", nil, 0), ("cam-20261123T104500Z_part2.ts", nil, 0),
             ("holiday.ts", nil, 0), (".ts", nil, 0),

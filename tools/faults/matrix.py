@@ -334,9 +334,10 @@ def damaged_catalogue(bench):
     recorder.recording()
     ended_in_time(recorder.stop(), 0)
     assert [path.read_bytes() for path in bench.files(".ts")][0] == kept[0]
-    assert bench.rows("SELECT count(*) FROM recordings") == [(1,)]
+    check_files_and_rows(bench)
+    assert bench.rows("SELECT count(*) FROM recordings") == [(2,)]
     assert bench.metrics()['database_errors_total{reason="corrupt"}'] == 1
-    return "set aside, a new one begun, recording goes on; counted as corrupt"
+    return "set aside, a new one begun, whole files entered by their names, recording goes on; counted as corrupt"
 
 
 @cell("program ignores SIGINT and SIGTERM", "shutdown: recordings", in_sample=True)

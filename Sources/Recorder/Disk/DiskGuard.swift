@@ -4,7 +4,7 @@ import StreamVaultTelemetry
 import Synchronization
 
 /// Why a recording may not begin.
-enum RecordingRefusal: Error, Equatable, CustomStringConvertible {
+enum RecordingRefusal: Equatable, CustomStringConvertible {
     case noSpace(freeBytes: UInt64, neededBytes: UInt64)
 
     var description: String {
@@ -24,6 +24,9 @@ final class DiskGuard: Sendable {
     private let state = Mutex(State())
     /// Under a lock of its own: who asks for the level must not wait for a file to be made.
     private let reserve: Mutex<DiskReserve>
+
+    /// Said once, not every second.
+    private let reserveIsMissed = Atomic(false)
 
     private struct State {
         var level = DiskLevel.ample
@@ -105,7 +108,9 @@ final class DiskGuard: Sendable {
         do throws(SystemError) {
             try reserve.withLock { (reserve) throws(SystemError) in try reserve.hold(bytes) }
             metrics.diskReserve.set(Double(bytes))
+            reserveIsMissed.store(false, ordering: .relaxed)
         } catch {
+            guard !reserveIsMissed.exchange(true, ordering: .relaxed) else { return }
             log(.warn, "No room kept in reserve", ["error": "\(error)"])
         }
     }

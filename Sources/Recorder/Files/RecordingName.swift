@@ -62,7 +62,7 @@ struct RecordingName: Equatable, Sendable {
 
     /// What the name says: the stream, the start of its recording, and the number of the part.
     var parts: (stream: String, startedAt: UTCTime, part: Int)? {
-        let form = /(.+)-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z(?:_part(\d{3}))?(?:-\d{1,4})?/
+        let form = /(.+)-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z(?:_part(\d{3,6}))?(?:-\d{1,4})?/
         guard let match = stem.wholeMatch(of: form)?.output else { return nil }
         let date = "\(match.2)-\(match.3)-\(match.4)"
         let time = "\(match.5):\(match.6):\(match.7)"
