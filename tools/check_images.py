@@ -76,7 +76,12 @@ class Pair:
                "--tmpfs", "/app/logs:uid=10001,gid=10001", "-v", f"{CONFIG}:/etc/streamvault/recorder.json5:ro",
                "-v", "sv-telemetry:/run/streamvault", "-v", "sv-recordings:/recordings",
                RECORDER, f"--shutdown.grace-period={self.grace}s")
-        wait_for("media", 60, lambda: self.metric("streamvault_recording_written_bytes") > 200_000)
+        wait_for("media", 60, self.is_recording)
+
+    def is_recording(self):
+        """Whether media is written now: the bytes of a run that died are shown until the next run takes over."""
+        written = self.metric("streamvault_recording_written_bytes")
+        return self.metric("streamvault_recordings_active") == 1 and written > 200_000
 
     def page(self):
         return fetch(f"http://127.0.0.1:{self.port}/metrics")
