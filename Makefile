@@ -1,7 +1,7 @@
-.PHONY: help setup build demo test bench fuzz storm lint generate clean
+.PHONY: help setup build demo test bench fuzz storm lint generate check-images clean
 
 help: ## lists what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 setup: ## installs what is missing: Debian packages, and Python packages into .venv
 	@tools/setup.sh
@@ -29,6 +29,9 @@ lint: ## checks the form of Swift code and shell scripts
 
 generate: setup ## writes the dashboards and the PrometheusRule anew from their sources
 	@.venv/bin/python tools/generate.py
+
+check-images: setup ## builds both images and runs them and compose.yaml on a real Docker, stopped in every way
+	@.venv/bin/python tools/check_images.py
 
 clean: ## removes what was built
 	rm -rf .build
