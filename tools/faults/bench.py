@@ -238,7 +238,8 @@ def check_files_and_rows(bench):
     finished = {pathlib.Path(path).name: size for path, size in bench.rows(
         "SELECT path, bytes FROM parts WHERE status = 'finished' AND container = 'ts'")}
     stored = {path.name: path.stat().st_size for path in bench.files(".ts")}
-    assert finished == stored, f"rows {finished}, files {stored}"
+    apart = finished.items() ^ stored.items()
+    assert not apart, f"rows and files that have no equal: {sorted(apart)}"
     assert not bench.files(".part"), bench.files(".part")
     for path in bench.files(".ts"):
         decodes(path)

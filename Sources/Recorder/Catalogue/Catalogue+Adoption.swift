@@ -26,18 +26,19 @@ extension Catalogue {
             ).first
             let freeID = try database.freeID(startingAt: facts.startedAt)
             let id = known?.id ?? freeID
+            let number = known?.freeNumber(wanting: facts.part) ?? facts.part
             let beginning = PartBeginning(
                 recordingID: id,
                 stream: facts.stream,
                 recordingStartedAt: facts.startedAt,
-                number: facts.part,
+                number: number,
                 path: found.name.finalPath,
                 container: found.name.container,
                 startedAt: facts.startedAt
             )
             let end = PartEnd(
                 recordingID: id,
-                number: facts.part,
+                number: number,
                 status: .finished,
                 bytes: found.bytes,
                 path: found.name.finalPath,
@@ -53,6 +54,14 @@ extension Catalogue {
             try database.enter(.partEnded(end))
             try database.enter(.recordingEnded(recordingEnd))
         }
+    }
+}
+
+extension CatalogueRecording {
+    /// The number that a part is given: a name with an alternative, `_part002-2`, says one that another file has.
+    fileprivate func freeNumber(wanting number: Int) -> Int {
+        guard parts.contains(where: { $0.number == number }) else { return number }
+        return (parts.last?.number ?? number) + 1
     }
 }
 

@@ -18,7 +18,7 @@ struct EarlierRuns: Sendable {
                     .remuxWanted(recordingID: part.recordingID, number: part.number)
                 )
             }
-            try adoptUnknown(until: stop)
+            try adoptUnknown(recovery.finished + files.compactMap(\.publishedName), until: stop)
             let oldest = context.continuations.oldest(at: UTCTime(.now()))
             for continuation in try context.catalogue.continuations(since: oldest) {
                 context.continuations.add(continuation)
@@ -29,10 +29,13 @@ struct EarlierRuns: Sendable {
     }
 
     /// Enters finished recordings that the catalogue does not know, where they are whole and nobody holds them.
-    private func adoptUnknown(until stop: StopSignal) throws(CatalogueError) {
+    private func adoptUnknown(
+        _ finished: [RecordingName],
+        until stop: StopSignal
+    ) throws(CatalogueError) {
         let known = try context.catalogue.knownNames()
-        let stems = Set(recovery.finished.filter { $0.container == .mpegTS }.map(\.stem))
-        for name in recovery.finished where !stop.isRequested {
+        let stems = Set(finished.filter { $0.container == .mpegTS }.map(\.stem))
+        for name in finished where !stop.isRequested {
             let isProduct = name.container == .fragmentedMP4 && stems.contains(name.stem)
             guard !isProduct, !known.contains(lastPathComponent(name.finalPath)),
                 let found = FoundRecording(examining: name)
@@ -63,6 +66,17 @@ struct EarlierRuns: Sendable {
             "Recording of an earlier run taken up",
             ["path": file.name.partPath, "outcome": "\(file.outcome)"]
         )
+    }
+}
+
+extension RecoveredFile {
+    /// The final name that it has now; `nil` when it has none.
+    fileprivate var publishedName: RecordingName? {
+        switch outcome {
+        case .published(let path, _), .truncated(let path, _, _):
+            RecordingName(finalName: lastPathComponent(path), in: name.directory)
+        case .discarded, .inUse, .failed: nil
+        }
     }
 }
 
