@@ -146,7 +146,8 @@ final class StreamWorker: Sendable {
         context.wakeup.wake()
     }
 
-    fileprivate func begin(_ container: MediaContainer) throws(SystemError) -> RunningRecording {
+    /// Begins the recording that the first media is for.
+    func begin(_ container: MediaContainer) throws(SystemError) -> RunningRecording {
         let recording: RunningRecording
         do throws(SystemError) {
             recording = try RunningRecording(stream, container, context)
@@ -164,7 +165,8 @@ final class StreamWorker: Sendable {
         return recording
     }
 
-    fileprivate func show(_ facts: ActiveRecording) {
+    /// What there is to say of the recording now.
+    func show(_ facts: ActiveRecording) {
         state.withLock { state in
             guard state.active != nil else { return }
             state.active = facts
@@ -172,13 +174,13 @@ final class StreamWorker: Sendable {
     }
 
     /// Runs a write, which `isStuck` watches.
-    fileprivate func writing(_ body: () throws(SystemError) -> Void) throws(SystemError) {
+    func writing(_ body: () throws(SystemError) -> Void) throws(SystemError) {
         writingSince.store(BootTime.now().nanoseconds, ordering: .relaxed)
         defer { writingSince.store(0, ordering: .relaxed) }
         try body()
     }
 
-    fileprivate func note(_ event: SourceEvent) {
+    func note(_ event: SourceEvent) {
         context.metrics.count(event)
         switch event {
         case .segmentWritten: break
@@ -195,40 +197,6 @@ final class StreamWorker: Sendable {
     }
 }
 
-/// Takes a source's media; the recording begins with the first of it, so that a stream that is off leaves no file.
-private final class WorkerSink: MediaSink {
-    private let worker: StreamWorker
-    private(set) var recording: RunningRecording?
-    /// How the next file is packed.
-    private var container: MediaContainer
-
-    init(worker: StreamWorker) {
-        self.worker = worker
-        container = worker.stream.container
-    }
-
-    func append(_ media: Span<UInt8>) throws(SystemError) {
-        try worker.writing { () throws(SystemError) in try begun().append(media) }
-        if let recording { worker.show(recording.facts) }
-    }
-
-    func beginPart(_ container: MediaContainer) throws(SystemError) {
-        self.container = container
-        guard let recording else { return }
-        try worker.writing { () throws(SystemError) in try recording.beginPart(container) }
-        worker.show(recording.facts)
-    }
-
-    func note(_ event: SourceEvent) { worker.note(event) }
-
-    private func begun() throws(SystemError) -> RunningRecording {
-        if let recording { return recording }
-        let begun = try worker.begin(container)
-        recording = begun
-        return begun
-    }
-}
-
 extension SourceError {
     /// Why the recording failed, where it was not the stream that did.
     fileprivate var reason: FinalizeError.Reason? {
@@ -236,22 +204,5 @@ extension SourceError {
         case .sink(let error): FinalizeError.Reason(code: error.code)
         case .program, .stream: nil
         }
-    }
-}
-
-/// Pauses between attempts: half a second, doubled up to half a minute; they begin anew once a source has run for a while.
-///
-/// A source that delivers a little and fails would otherwise leave two files a second.
-struct Backoff {
-    private static let first = Duration.milliseconds(500)
-    private var pause = first
-
-    mutating func next() -> Duration {
-        defer { pause = min(pause * 2, .seconds(30)) }
-        return pause
-    }
-
-    mutating func ran(for time: Duration) {
-        if time >= .seconds(10) { pause = Self.first }
     }
 }
