@@ -1,14 +1,14 @@
-import FoundationEssentials
 import Posix
 
 extension WallTime {
     /// Reads a time of RFC 3339 in UTC, with up to nine decimals: `2019-11-16T10:11:12.123456789Z`.
     ///
-    /// `nil` for anything else, and for a time before 1970.
+    /// `nil` for anything else, and for a time before 1970 or after 2553.
     init?(rfc3339 text: String) {
         guard text.utf8.last == UInt8(ascii: "Z") else { return nil }
         let parts = text.dropLast().split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count <= 2, let whole = utcSeconds(parts[0] + "Z"[...])
+        guard parts.count <= 2, let time = UTCTime(iso8601: parts[0] + "Z"),
+            let whole = UInt64(exactly: time.seconds), whole < UInt64.max / 1_000_000_000
         else { return nil }
         var nanoseconds: UInt64 = 0
         if parts.count == 2 {
@@ -20,13 +20,4 @@ extension WallTime {
         }
         self.init(nanoseconds: whole * 1_000_000_000 + nanoseconds)
     }
-}
-
-/// Reads `2026-11-23T10:45:00Z`; `nil` for any other form, and for a day that no calendar has.
-private func utcSeconds(_ text: Substring) -> UInt64? {
-    guard let date = try? Date(String(text), strategy: .iso8601),
-        let seconds = UInt64(exactly: date.timeIntervalSince1970)
-    else { return nil }
-    let time = WallTime(nanoseconds: seconds * 1_000_000_000)
-    return UTCTime(time).iso8601 == text ? seconds : nil
 }
