@@ -75,7 +75,7 @@ extension stat {
     /// When the content was last changed; as coarse as the file system's clock.
     package var modifiedAt: WallTime {
         WallTime(
-            nanoseconds: UInt64(clamping: st_mtim.tv_sec) * 1_000_000_000
+            nanoseconds: UInt64(clamping: min(st_mtim.tv_sec, 18_446_744_072)) * 1_000_000_000
                 + UInt64(clamping: st_mtim.tv_nsec)
         )
     }
