@@ -13,7 +13,8 @@ struct FileTimesTests {
     )
     func bounds(_ seconds: Int, _ shown: UInt64) {
         var status = stat()
-        status.st_mtim = timespec(tv_sec: seconds, tv_nsec: 999_999_999)
+        status.st_mtim.tv_sec = seconds
+        status.st_mtim.tv_nsec = 999_999_999
         #expect(status.modifiedAt.nanoseconds / 1_000_000_000 == shown)
     }
 }
