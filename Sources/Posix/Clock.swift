@@ -46,8 +46,10 @@ extension Duration {
     package var wholeNanoseconds: UInt64 {
         let (seconds, attoseconds) = components
         guard seconds >= 0, attoseconds >= 0 else { return 0 }
-        let (scaled, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
-        return overflow ? .max : scaled &+ UInt64(attoseconds / 1_000_000_000)
+        let (scaled, tooLong) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        let rest = UInt64(attoseconds / 1_000_000_000)
+        let (sum, overflow) = scaled.addingReportingOverflow(rest)
+        return tooLong || overflow ? .max : sum
     }
 
     /// Seconds as a floating-point number, for text that people read.

@@ -73,10 +73,10 @@ package enum FileSystem {
 
 extension stat {
     /// When the content was last changed; as coarse as the file system's clock.
+    ///
+    /// Somebody may have set any time: one before 1970 counts as 1970, one after 2554 as that.
     package var modifiedAt: WallTime {
-        WallTime(
-            nanoseconds: UInt64(clamping: min(st_mtim.tv_sec, 18_446_744_072)) * 1_000_000_000
-                + UInt64(clamping: st_mtim.tv_nsec)
-        )
+        let sinceEpoch = Duration.seconds(st_mtim.tv_sec) + .nanoseconds(st_mtim.tv_nsec)
+        return WallTime(nanoseconds: sinceEpoch.wholeNanoseconds)
     }
 }
