@@ -36,6 +36,16 @@ def query(expression, legend="", *, now=False, table=False, heatmap=False):
     }
 
 
+def counted(selector, *labels):
+    """The sum by these labels of what every pod has counted in the time range, in whole numbers.
+
+    `increase` adds up to half a scrape interval at either end, which makes 1.5 of the crash of a pod that was scraped twice.
+    So each pod is rounded for itself, and a half downwards.
+    """
+    by = f" by ({', '.join(labels)}) " if labels else ""
+    return f"sum{by}(floor(increase({selector}[$__range]) + 0.49))"
+
+
 def steps(*limits):
     """Thresholds: a colour, then pairs of a value and the colour from there on."""
     first, rest = limits[0], limits[1:]

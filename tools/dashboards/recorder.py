@@ -1,7 +1,7 @@
 """A recorder at work: what it writes, what it misses, and whether what it says can be trusted."""
 
 from .dashboard import RECORDER, annotation, dashboard
-from .panels import GREEN, ONE, ORANGE, RED, STATE_COLOURS, bars, lines, painted, query, stat, steps
+from .panels import GREEN, ONE, ORANGE, RED, STATE_COLOURS, bars, counted, lines, painted, query, stat, steps
 
 RATE = f"{{{ONE}}}[$__rate_interval]"
 
@@ -106,10 +106,8 @@ def recordings():
             ),
             bars(
                 "Finalize and catalogue errors", "In the time range, by reason.",
-                query(f"round(sum by (reason) (increase(streamvault_finalize_errors_total{{{ONE}}}[$__range]))) > 0",
-                      "finalize: {{reason}}", now=True),
-                query(f"round(sum by (reason) (increase(streamvault_database_errors_total{{{ONE}}}[$__range]))) > 0",
-                      "catalogue: {{reason}}", now=True),
+                query(counted(f"streamvault_finalize_errors_total{{{ONE}}}", "reason") + " > 0", "finalize: {{reason}}", now=True),
+                query(counted(f"streamvault_database_errors_total{{{ONE}}}", "reason") + " > 0", "catalogue: {{reason}}", now=True),
                 decimals=0, thresholds=steps(RED),
             )),
     ]

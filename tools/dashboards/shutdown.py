@@ -2,8 +2,8 @@
 
 from .dashboard import FLEET, RECORDER, annotation, choice, dashboard, wide
 from .panels import (
-    GREEN, ONE, ORANGE, OUTCOME_COLOURS, PHASE_COLOURS, RED, STATE_COLOURS, bars, gauge, heatmap, lines,
-    named, painted, query, stat, steps, table,
+    GREEN, ONE, ORANGE, OUTCOME_COLOURS, PHASE_COLOURS, RED, STATE_COLOURS, bars, counted, gauge, heatmap,
+    lines, named, painted, query, stat, steps, table,
 )
 
 PHASES = list(PHASE_COLOURS)
@@ -162,14 +162,13 @@ def ends():
 
 
 def over_time():
-    each = f"{{{ONE}}}[$__range]"
     window = f"{{{ONE}}}[$__rate_interval]"
     return [
         (8,
             bars(
                 "Runs ended in the time range", "Shutdowns by outcome, and runs that died without one.",
-                query(f"round(sum by (outcome) (increase(streamvault_shutdowns_total{each})))", "{{outcome}}", now=True),
-                query(f"round(sum(increase(streamvault_crashes_total{each})))", "crashed", now=True),
+                query(counted(f"streamvault_shutdowns_total{{{ONE}}}", "outcome"), "{{outcome}}", now=True),
+                query(counted(f"streamvault_crashes_total{{{ONE}}}"), "crashed", now=True),
                 empty="not scraped", decimals=0, overrides=painted(OUTCOME_COLOURS),
             ),
             bars(
@@ -187,13 +186,13 @@ def over_time():
         (8,
             bars(
                 "Phases that did not end well", "error: it failed; timeout: it ran out of its budget; killed: the process died in it.",
-                query(f'round(sum by (phase, outcome) (increase(streamvault_shutdown_phases_total{{{ONE}, outcome!="ok"}}[$__range]))) > 0',
+                query(counted(f'streamvault_shutdown_phases_total{{{ONE}, outcome!="ok"}}', "phase", "outcome") + " > 0",
                       "{{phase}}: {{outcome}}", now=True),
                 decimals=0, thresholds=steps(ORANGE),
             ),
             bars(
                 "Finalize errors", "Files that could not be brought to their final name, by reason.",
-                query(f"round(sum by (reason) (increase(streamvault_finalize_errors_total{each}))) > 0", "{{reason}}", now=True),
+                query(counted(f"streamvault_finalize_errors_total{{{ONE}}}", "reason") + " > 0", "{{reason}}", now=True),
                 decimals=0, thresholds=steps(RED),
             )),
         (9,
