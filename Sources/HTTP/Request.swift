@@ -23,6 +23,14 @@ package struct Request: Sendable {
         bytes.span.isSame(as: other.bytes.span) && peer == other.peer
     }
 
+    /// Bytes of its head and its content.
+    var length: Int { bytes.count + body.count }
+
+    /// Whether these bytes begin with the request, which has no content.
+    func isFirst(in received: Span<UInt8>) -> Bool {
+        received.count >= length && received.extracting(first: length).isSame(as: bytes.span)
+    }
+
     package var method: Method { head.line.method }
 
     /// Whether the client can take another response on this connection (RFC 9112 §9.3).

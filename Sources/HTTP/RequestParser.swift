@@ -7,6 +7,11 @@ package struct RequestParser: Sendable {
 
     private var scanner = HeadScanner()
     private var head: RequestHead?
+    /// The last request, if it was short and had no content: a scraper sends the same again and again.
+    private var last: Request?
+
+    /// The longest head that is remembered.
+    private static let rememberedBytes = 1024
 
     package enum Outcome: Sendable {
         case needMore
@@ -26,15 +31,21 @@ package struct RequestParser: Sendable {
 
     /// Reads on in `bytes`, which begin where the last request ended and contain all that was given before.
     package mutating func parse(_ bytes: Span<UInt8>, peer: String = "") -> Outcome {
+        if let last, last.peer == peer, last.isFirst(in: bytes) { return taken(last) }
         do throws(Rejection) {
             guard let head = try completeHead(bytes) else { return .needMore }
-            let end = head.length + head.contentLength
-            guard bytes.count >= end else { return .needMore }
-            (scanner, self.head) = (HeadScanner(), nil)
-            return .request(Request(head, in: bytes, peer: peer), consumed: end)
+            guard bytes.count >= head.length + head.contentLength else { return .needMore }
+            let request = Request(head, in: bytes, peer: peer)
+            last = request.length <= Self.rememberedBytes && request.body.isEmpty ? request : nil
+            return taken(request)
         } catch {
             return .reject(error)
         }
+    }
+
+    private mutating func taken(_ request: Request) -> Outcome {
+        (scanner, head) = (HeadScanner(), nil)
+        return .request(request, consumed: request.length)
     }
 
     private mutating func completeHead(_ bytes: Span<UInt8>) throws(Rejection) -> RequestHead? {

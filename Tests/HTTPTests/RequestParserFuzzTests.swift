@@ -26,6 +26,27 @@ struct RequestParserFuzzTests {
         }
     }
 
+    @Test("gives the same result whatever requests came before")
+    func history() {
+        var random = SeededGenerator(state: 0x5EED)
+        var used = RequestParser(contentLimit: 9)
+        for _ in 0..<20_000 {
+            let bytes = Bool.random(using: &random) ? Self.plain : Self.mutated(&random)
+            var fresh = RequestParser(contentLimit: 9)
+            let (outcome, expected) = (used.parse(bytes.span), fresh.parse(bytes.span))
+            guard "\(outcome)" == "\(expected)" else {
+                Issue.record("\(bytes): \(outcome), not \(expected)")
+                return
+            }
+            guard case .request = outcome else {
+                used = RequestParser(contentLimit: 9)
+                continue
+            }
+        }
+    }
+
+    private static let plain = Array("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\nGET".utf8)
+
     @Test("what the fuzzer has found gives the same result wherever the bytes were split")
     func corpus() throws {
         let root = URL(fileURLWithPath: #filePath).appendingPathComponent("../../..").standardized
