@@ -4,7 +4,7 @@ import Testing
 @testable import Exporter
 @testable import StreamVaultTelemetry
 
-@Suite("The recorders of a directory")
+@Suite("The recorders of a directory", .timeLimit(.minutes(5)))
 struct RecorderDirectoryTests {
     private let files: TelemetryDirectory
 
@@ -14,6 +14,14 @@ struct RecorderDirectoryTests {
 
     private func names(_ directory: inout RecorderDirectory) -> [String] {
         directory.look().map(\.name)
+    }
+
+    /// Makes it long ago that a file came or went.
+    private func letRest() throws {
+        try FileManager.default.setAttributes(
+            [.modificationDate: Date(timeIntervalSinceNow: -60)],
+            ofItemAtPath: files.path
+        )
     }
 
     @Test("they come and go with their files; a directory that is missing has none")
@@ -31,6 +39,39 @@ struct RecorderDirectoryTests {
         #expect(names(&missing) == [])
     }
 
+    @Test("a directory that was removed, and is there again, is another one")
+    func newDirectory() throws {
+        var directory = RecorderDirectory(path: files.path)
+        let first = try files.publisher("one")
+        #expect(names(&directory) == ["one"])
+        try FileManager.default.removeItem(atPath: files.path)
+        #expect(names(&directory) == [])
+        try FileManager.default.createDirectory(
+            atPath: files.path,
+            withIntermediateDirectories: false
+        )
+        let second = try files.publisher("another")
+        #expect(names(&directory) == ["another"])
+        withExtendedLifetime((first, second)) {}
+    }
+
+    @Test("another directory at the path is noticed, if a second late")
+    func exchangedDirectory() async throws {
+        var directory = RecorderDirectory(path: files.path)
+        let first = try files.publisher("one")
+        try letRest()
+        #expect(names(&directory) == ["one"])
+        let aside = files.path + "-aside"
+        try FileManager.default.moveItem(atPath: files.path, toPath: aside)
+        defer { try? FileManager.default.removeItem(atPath: aside) }
+        try FileManager.default.createDirectory(
+            atPath: files.path,
+            withIntermediateDirectories: false
+        )
+        while names(&directory) != [] { try await Task.sleep(for: .milliseconds(20)) }
+        withExtendedLifetime(first) {}
+    }
+
     @Test("the next run is read from its own file, also when the directory had been at rest")
     func nextRun() throws {
         var directory = RecorderDirectory(path: files.path)
@@ -38,10 +79,7 @@ struct RecorderDirectoryTests {
             try #require(directory.look().first?.snapshot).contents.identity.runID
         }
         var publisher: Publisher? = try files.publisher()
-        try FileManager.default.setAttributes(
-            [.modificationDate: Date(timeIntervalSinceNow: -60)],
-            ofItemAtPath: files.path
-        )
+        try letRest()
         let first = try runID()
         #expect(try runID() == first)
         publisher = nil

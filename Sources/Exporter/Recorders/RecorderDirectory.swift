@@ -13,7 +13,7 @@ struct KnownRecorder {
 
 /// The recorders of a telemetry directory, read again at every look.
 struct RecorderDirectory {
-    let path: String
+    private var directory: KeptDirectory
     private let log: Log?
     private let bootID = BootID.current()
     private var recorders: [KnownRecorder] = []
@@ -32,7 +32,8 @@ struct RecorderDirectory {
     ///   - path: may be missing as long as nothing has published yet.
     ///   - log: told once when a segment becomes unreadable, and once when it is readable again.
     init(path: String, log: Log? = nil) {
-        (self.path, self.log) = (path, log)
+        directory = KeptDirectory(path: path)
+        self.log = log
     }
 
     /// Reads every segment.
@@ -73,8 +74,9 @@ struct RecorderDirectory {
     /// Brings the list of recorders up to date; `true` when every name is known to name what it named at the last look.
     private mutating func list() -> Bool {
         do throws(SystemError) {
-            let modified = try FileSystem.status(of: path).modifiedAt
+            let modified = try directory.status(at: .now()).modifiedAt
             if let listed, listed.isSettled, listed.modified == modified { return true }
+            let path = directory.path
             let names = try FileSystem.entries(of: path).compactMap(Self.recorderName)
             listed = Listing(
                 modified: modified,
