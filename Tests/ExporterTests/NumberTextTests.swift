@@ -16,6 +16,22 @@ struct NumberTextTests {
     }
 
     @Test(
+        "a count grows in its place, as long as there is room",
+        arguments: [
+            (0, 1), (0, 9), (0, 10), (9, 1), (8, 1), (199, 1), (999, 1), (1_234, 8_765),
+            (1_234, 8_766), (5, 1_000_000), (.max - 1, 1), (10_000_000_000, 89_999_999_999),
+        ] as [(UInt64, UInt64)]
+    )
+    func growth(_ value: UInt64, _ amount: UInt64) {
+        var page = Array("x \(value)\n".utf8)
+        let place = 2..<page.count - 1
+        let fits = "\(value + amount)".count == "\(value)".count
+        #expect(NumberText.add(amount, to: place, of: &page) == fits)
+        if fits { #expect(page == Array("x \(value + amount)\n".utf8)) }
+        #expect(page.first == UInt8(ascii: "x") && page.last == UInt8(ascii: "\n"))
+    }
+
+    @Test(
         "nanoseconds are seconds, exact, without trailing zeros",
         arguments: [
             (0, "0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (60_000_000_000, "60"),

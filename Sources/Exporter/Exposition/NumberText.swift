@@ -11,6 +11,21 @@ enum NumberText {
         page.append(digits.span.extracting(droppingFirst: first))
     }
 
+    /// Adds to the digits that stand in a place; `false` when the sum has no room in it.
+    static func add(_ amount: UInt64, to place: Range<Int>, of page: inout [UInt8]) -> Bool {
+        var (rest, carry, index) = (amount, UInt8(0), place.upperBound)
+        while rest > 0 || carry > 0 {
+            guard index > place.lowerBound else { return false }
+            index -= 1
+            let digit: UInt64
+            (rest, digit) = rest.quotientAndRemainder(dividingBy: 10)
+            let sum = page[index] + UInt8(truncatingIfNeeded: digit) + carry
+            carry = sum > zero + 9 ? 1 : 0
+            page[index] = sum - carry * 10
+        }
+        return true
+    }
+
     /// Nanoseconds as seconds, exact, without trailing zeros.
     static func append(nanoseconds: UInt64, to page: inout [UInt8]) {
         var rest: UInt64

@@ -43,13 +43,26 @@ struct RenderedPage {
         for index in range {
             let value = steps[index].shownValue(words, &total)
             if value == shown[index] { continue }
-            number.removeAll(keepingCapacity: true)
-            steps[index].append(value, to: &number)
-            let place = places[index]
-            guard number.count == place.count else { return false }
-            for offset in number.indices { bytes[place.lowerBound + offset] = number[offset] }
+            guard overwrite(index, steps[index], with: value) else { return false }
             shown[index] = value
         }
+        return true
+    }
+
+    /// Overwrites one number; a count that has grown changes in its last digits, mostly.
+    private mutating func overwrite(
+        _ index: Int,
+        _ step: PagePlan.Step,
+        with value: UInt64
+    ) -> Bool {
+        let (place, before) = (places[index], shown[index])
+        if step.isCount, value > before {
+            return NumberText.add(value - before, to: place, of: &bytes)
+        }
+        number.removeAll(keepingCapacity: true)
+        step.append(value, to: &number)
+        guard number.count == place.count else { return false }
+        for offset in number.indices { bytes[place.lowerBound + offset] = number[offset] }
         return true
     }
 
@@ -91,6 +104,14 @@ extension PagePlan.Step {
             for cell in word..<word + cells { total &+= words[cell] }
             return total
         case .bucketTotal: return total
+        }
+    }
+
+    /// Whether the number is written as the plain digits of what it stands for.
+    fileprivate var isCount: Bool {
+        switch value {
+        case .count, .bucket, .bucketTotal: true
+        case .nanoseconds, .scaled, .double: false
         }
     }
 
