@@ -1,6 +1,6 @@
 import HTTP
 
-/// Reads requests from any bytes: twice, at once and in pieces, with the same result.
+/// Reads requests from any bytes: at once, in pieces, and each by a new parser, with the same result.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzRequest(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let bytes = Array(UnsafeBufferPointer(start: start, count: count))
@@ -9,6 +9,8 @@ public func fuzzRequest(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let pieces = bytes.prefix(4).map { Int($0) + 1 }
     precondition(requests(in: bytes, pieces: pieces) == whole, "the result depends on the splits")
     precondition(requests(in: bytes, pieces: [1]) == whole, "the result depends on the splits")
+    let apart = requests(in: bytes, pieces: [], remembering: false)
+    precondition(apart == whole, "the result depends on the requests before")
     return 0
 }
 
@@ -19,8 +21,13 @@ private enum Event: Equatable {
 }
 
 /// Gives the parser so many bytes at a time, the sizes over and over again; all at once without sizes.
-private func requests(in bytes: [UInt8], pieces: [Int]) -> [Event] {
-    var parser = RequestParser(headLimit: 512, contentLimit: 16)
+private func requests(
+    in bytes: [UInt8],
+    pieces: [Int],
+    remembering: Bool = true
+) -> [Event] {
+    let newParser = RequestParser(headLimit: 512, contentLimit: 16)
+    var parser = newParser
     var events: [Event] = []
     var (start, end, turn) = (0, pieces.isEmpty ? bytes.count : 0, 0)
     while true {
@@ -29,6 +36,7 @@ private func requests(in bytes: [UInt8], pieces: [Int]) -> [Event] {
             precondition(consumed > 0 && consumed <= end - start)
             start += consumed
             events.append(event(request))
+            if !remembering { parser = newParser }
         case .reject(let rejection): return events + [.rejected(rejection)]
         case .needMore:
             guard end < bytes.count else { return events }
