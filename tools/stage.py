@@ -1,6 +1,8 @@
 """A recorder in pods that come and go, and a Prometheus that scrapes them every second; all on loopback."""
 
+import contextlib
 import json
+import random
 import re
 import socket
 import subprocess
@@ -20,10 +22,18 @@ STUBBORN = 'trap "" INT TERM; while :; do cat "$0" || exit; sleep 0.2; done'
 PACKETS = (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 7
 
 
+GIVEN_PORTS = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Never the same twice, and none that the kernel gives to clients: a server may come back to it much later."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in GIVEN_PORTS:
+                GIVEN_PORTS.add(port)
+                return port
 
 
 def fetch(url):
