@@ -1,4 +1,4 @@
-.PHONY: help setup build demo test bench fuzz storm lint generate check-images clean
+.PHONY: help setup build demo test bench fuzz storm soak fleet lint generate check-images clean
 
 help: ## lists what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -23,6 +23,13 @@ fuzz: setup ## feeds mutated bytes to all that strangers can send, a minute each
 
 storm: setup build ## stops recorder and exporter in every order, 50 times each, and counts the last words in two Prometheis
 	@STREAMVAULT_BIN=.build/bin tools/storm.py
+
+soak: setup build ## an hour of 100 scrapes a second with a restart every minute: does anything grow? SOAK_MINUTES=600 takes longer
+	@STREAMVAULT_BIN=.build/bin tools/soak/soak.py $(or $(SOAK_MINUTES),60)
+
+fleet: setup build ## a rollout of 1,000 pods before the eyes of one Prometheus, and what that costs it; FLEET_PODS=100 is less
+	@tools/swift-build.sh -c release --product Fleet
+	@STREAMVAULT_BIN=.build/bin tools/fleet/fleet.py $(or $(FLEET_PODS),1000)
 
 lint: ## checks the form of Swift code and shell scripts
 	@tools/lint.sh

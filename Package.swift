@@ -68,6 +68,12 @@ let package = Package(
             path: "bench/PublisherBench",
             swiftSettings: strict
         ),
+        .executableTarget(
+            name: "Fleet",
+            dependencies: ["StreamVaultTelemetry", "Posix"],
+            path: "bench/Fleet",
+            swiftSettings: strict
+        ),
         .testTarget(name: "PosixTests", dependencies: ["Posix"], swiftSettings: testing),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "Posix"], swiftSettings: testing),
         .target(

@@ -178,6 +178,9 @@ def check_colours(board, families, expect):
         "Last outcome": outcomes,
         "Runs ended in the time range": outcomes,
         "Phase duration, 95th percentile": phases,
+        "Recorders by state": states,
+        "Runs ended, of all recorders": outcomes,
+        "Last shutdown of all recorders, 95th percentile": phases,
     }.items():
         painted = board.painted_names(title)
         expect(painted == wanted, f"{title}: colours for {sorted(painted)}, not {sorted(wanted)}")

@@ -107,9 +107,11 @@ def rehearse(stage, boards):
 
 def check_before(shown):
     expect(list(shown["Recorder"]) == ["recording"], f"before: {shown['Recorder']}")
+    expect(shown["Recorders by state"] == {"recording": 1}, f"before: {shown['Recorders by state']}")
     expect(shown["Shutdown in progress"] == {"in progress": 0}, "before: in progress")
     expect(shown["Recordings open"] == {"active": 1, "finalizing": 0}, "before: recordings open")
-    never = ["Phase duration, 95th percentile", "Phases that did not end well", "Finalize errors"]
+    never = ["Phase duration, 95th percentile", "Phases that did not end well", "Finalize errors",
+             "Last shutdown of all recorders, 95th percentile"]
     for title in ["Phase", "Time to the deadline"] + LAST + never:
         expect(shown[title] == {}, f"before: {title} shows {shown[title]}")
     check_ends(shown, "before")
@@ -140,6 +142,8 @@ def check_killed(shown):
 def check_stopped(shown, when, logged):
     """The panels about a shutdown that ended by itself, against the durations in the recorder's log."""
     phases = shown["Last shutdown by phase"]
+    of_all = shown["Last shutdown of all recorders, 95th percentile"]
+    expect(of_all == phases, f"{when}: of all recorders {of_all}, not {phases}")
     expect(logged and phases.keys() == logged.keys(), f"{when}: phases {sorted(phases)}")
     for phase, seconds in logged.items():
         off = abs(phases.get(phase, 0) - seconds)
@@ -161,8 +165,8 @@ def check_stopped(shown, when, logged):
 def check_ends(shown, when, *outcomes):
     wanted = {outcome: float(outcome in outcomes) for outcome in
               ("clean", "degraded", "killed", "crashed")}
-    ended = shown["Runs ended in the time range"]
-    expect(ended == wanted, f"{when}: runs ended {ended}, not {wanted}")
+    for title in ("Runs ended in the time range", "Runs ended, of all recorders"):
+        expect(shown[title] == wanted, f"{when}: {title} {shown[title]}, not {wanted}")
 
 
 def check_next(gone, following, crashed):

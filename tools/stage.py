@@ -60,6 +60,13 @@ def wait_for(what, seconds, condition):
     raise TimeoutError(f"waited {seconds} s in vain for {what}")
 
 
+def were_evaluated(groups, moment):
+    """Whether every group of rules has been evaluated after that moment."""
+    # To the nanosecond, which is more than Python reads.
+    times = [re.sub(r"\.\d+", "", group["lastEvaluation"]) for group in groups]
+    return all(datetime.fromisoformat(text).timestamp() > moment for text in times)
+
+
 class Pod:
     """Where one recorder and its exporter share a telemetry directory, and Prometheus finds them."""
 
@@ -166,9 +173,7 @@ class Stage:
 
         def evaluated():
             groups = json.loads(fetch(f"http://{self.prometheus_address}/api/v1/rules"))["data"]["groups"]
-            # To the nanosecond, which is more than Python reads.
-            times = [re.sub(r"\.\d+", "", group["lastEvaluation"]) for group in groups if group["interval"] <= 1]
-            return all(datetime.fromisoformat(text).timestamp() > now for text in times)
+            return were_evaluated([group for group in groups if group["interval"] <= 1], now)
 
         wait_for("the evaluation of the rules", 20, evaluated)
 

@@ -130,8 +130,8 @@ def telemetry():
             drawn="bars", fill=80, stacked=True, decimals=0,
         ),
         lines(
-            "Exporter's memory", "Resident memory of the exporters of the instances chosen.",
-            query(f"process_resident_memory_bytes{{{fleet}}} and on (job, instance) streamvault_exporter_build_info{{{fleet}}}",
+            "Exporter's memory", "Resident memory of the exporter beside the recorder.",
+            query(f"process_resident_memory_bytes{{{fleet}}} and on (job, instance) streamvault_recorder_up{{{ONE}}}",
                   "{{instance}}"),
             unit="bytes",
         ))]

@@ -1,15 +1,15 @@
 """Every shutdown: the one that is running, those that are over, and how they go over weeks."""
 
-from .dashboard import FLEET, RECORDER, annotation, choice, dashboard, wide
+from .dashboard import RECORDER, annotation, choice, dashboard, wide
+from .fleet import fleet
 from .panels import (
-    GREEN, ONE, ORANGE, OUTCOME_COLOURS, PHASE_COLOURS, RED, STATE_COLOURS, bars, counted, gauge, heatmap,
-    lines, named, painted, query, stat, steps, table,
+    GREEN, ONE, ORANGE, OUTCOME_COLOURS, PHASE_COLOURS, RED, STATE_COLOURS, bars, counted, gauge, heatmap, lines,
+    named, painted, query, stat, steps,
 )
 
 PHASES = list(PHASE_COLOURS)
 # The newest run that is over, also of a pod that is gone.
 NEWEST = f"topk(1, last_over_time(streamvault_last_shutdown_timestamp_seconds{{{ONE}}}[$__range]) > 0)"
-ENDED = "any run ended"
 
 
 def last(metric, matchers=""):
@@ -113,54 +113,6 @@ def running():
     ]
 
 
-def ends():
-    """Every recorder's last end as a row of a table."""
-    by = "by (job, namespace, pod, instance, recorder)"
-
-    def of_all(metric):
-        return f"last_over_time(streamvault_last_shutdown_{metric}{{{FLEET}}}[$__range])"
-
-    some = f"and on (job, instance, recorder) ({of_all('timestamp_seconds')} > 0)"
-    columns = {
-        "recorder": "Recorder", "pod": "Pod", "instance": "Instance", "Value #A": "Asked to stop",
-        "streamvault_last_shutdown_outcome": "Outcome", "Value #C": "Took", "Value #D": "Grace used",
-        "phase": "Slowest phase", "Value #E": "It took", "Value #F": "Abandoned",
-    }
-    outcomes = [{"type": "value", "options": {
-        name: {"index": index, "text": name, "color": colour}
-        for index, (name, colour) in enumerate(OUTCOME_COLOURS.items())
-    }}]
-    coloured = {"type": "color-text"}
-    return [(10, table(
-        "Last end of every recorder",
-        "How the last run of each recorder ended, also of pods that are gone: when it was asked to stop, how it ended, how long its shutdown took, and in "
-        "which phase. The instance leads to the exporter's own page.",
-        query(f"1000 * max {by} ({of_all('timestamp_seconds')} > 0)", table=True),
-        query(f"max by (job, namespace, pod, instance, recorder, streamvault_last_shutdown_outcome) "
-              f"({of_all('outcome')} == 1 {some})", table=True),
-        query(f"max {by} ({of_all('duration_seconds')} {some})", table=True),
-        query(f"max {by} ({of_all('grace_used_ratio')} {some})", table=True),
-        query(f"topk {by} (1, max by (job, namespace, pod, instance, recorder, phase) "
-              f"({of_all('phase_duration_seconds')} {some}))", table=True),
-        query(f"max {by} ({of_all('abandoned_recordings')} {some})", table=True),
-        columns=columns, sort="Asked to stop",
-        overrides=[
-            named("Asked to stop", unit="dateTimeFromNow"),
-            named("Outcome", mappings=outcomes, **{"custom.cellOptions": coloured}),
-            named("Took", unit="s", decimals=2),
-            named("Grace used", unit="percentunit", decimals=0, thresholds=steps(GREEN, 0.7, ORANGE, 0.9, RED),
-                  **{"custom.cellOptions": coloured}),
-            named("It took", unit="s", decimals=2),
-            named("Abandoned", decimals=0, thresholds=steps(GREEN, 1, RED), **{"custom.cellOptions": coloured}),
-            named("Instance", links=[{"title": "The exporter's page", "url": "http://${__value.text}/", "targetBlank": True}]),
-            named("Recorder", links=[{
-                "title": "This recorder's shutdowns",
-                "url": "/d/streamvault-shutdown?${datasource:queryparam}&var-recorder=${__value.text}&${__url_time_range}",
-            }]),
-        ],
-    ))]
-
-
 def over_time():
     window = f"{{{ONE}}}[$__rate_interval]"
     return [
@@ -245,5 +197,5 @@ def shutdown_dashboard():
                        f"(streamvault_last_shutdown_timestamp_seconds{{{ONE}}} > 0))",
                        "{{recorder}}: {{streamvault_last_shutdown_outcome}}"),
         ],
-        rows=[("$recorder", running()), ("All recorders", ends()), ("$recorder over time", over_time())],
+        rows=[("$recorder", running()), ("All recorders", fleet()), ("$recorder over time", over_time())],
     )

@@ -1,0 +1,93 @@
+"""All recorders in one row, readable also with a thousand of them."""
+
+from .dashboard import FLEET, wide
+from .panels import (
+    GREEN, ORANGE, OUTCOME_COLOURS, PHASE_COLOURS, RED, STATE_COLOURS, bars, counted, lines, named, painted, query,
+    steps, table,
+)
+
+# Rows of the table: so many of the newest ends, and so many of those that were not clean.
+ROWS = 100
+POD = "job, namespace, pod, instance, recorder"
+
+
+def last(metric, matchers=""):
+    """The value of a `last_shutdown_…` metric of every pod, also of those that are gone."""
+    return f"last_over_time(streamvault_last_shutdown_{metric}{{{FLEET}{matchers}}}[$__range])"
+
+
+STOPPED = f"({last('timestamp_seconds')} > 0)"
+BAD = last("outcome", ', streamvault_last_shutdown_outcome!="clean"')
+SHOWN = f"(topk({ROWS}, {STOPPED}) or topk({ROWS}, {STOPPED} and on (job, instance, recorder) ({BAD} == 1)))"
+
+
+def of_shown(metric, condition=""):
+    return f"{last(metric)} {condition} and on (job, instance, recorder) {SHOWN}"
+
+
+def p95(phase):
+    lasted = last("phase_duration_seconds", f', phase="{phase}"')
+    return f"quantile by (phase) (0.95, {lasted} and on (job, instance, recorder) {STOPPED})"
+
+
+def fleet():
+    return [
+        (8,
+            wide(2, lines(
+                "Recorders by state", "How many recorders do what. A rollout is a dent in the green.",
+                query(f"sum by (streamvault_recorder_state) (streamvault_recorder_state{{{FLEET}}}) > 0", "{{streamvault_recorder_state}}"),
+                stacked=True, fill=60, decimals=0, legend=["lastNotNull", "max"], overrides=painted(STATE_COLOURS),
+            )),
+            bars(
+                "Runs ended, of all recorders", "In the time range: shutdowns by outcome, and runs that died without one.",
+                query(counted(f"streamvault_shutdowns_total{{{FLEET}}}", "outcome"), "{{outcome}}", now=True),
+                query(counted(f"streamvault_crashes_total{{{FLEET}}}"), "crashed", now=True),
+                empty="not scraped", decimals=0, overrides=painted(OUTCOME_COLOURS),
+            ),
+            bars(
+                "Last shutdown of all recorders, 95th percentile", "Of each phase in the last shutdown of each recorder, also of pods that are gone.",
+                *(query(p95(phase), "{{phase}}", now=True) for phase in PHASE_COLOURS),
+                unit="s", decimals=3, empty="no shutdown", overrides=painted(PHASE_COLOURS),
+            )),
+        (10, ends()),
+    ]
+
+
+def ends():
+    """A recorder's last end as a row of a table."""
+    columns = {
+        "recorder": "Recorder", "pod": "Pod", "instance": "Instance", "Value #A": "Asked to stop",
+        "streamvault_last_shutdown_outcome": "Outcome", "Value #C": "Took", "Value #D": "Grace used",
+        "phase": "Slowest phase", "Value #E": "It took", "Value #F": "Abandoned",
+    }
+    outcomes = [{"type": "value", "options": {
+        name: {"index": index, "text": name, "color": colour}
+        for index, (name, colour) in enumerate(OUTCOME_COLOURS.items())
+    }}]
+    coloured = {"type": "color-text"}
+    return table(
+        "Last end of every recorder",
+        "How the last run of each recorder ended, also of pods that are gone: when it was asked to stop, how it ended, how long its shutdown took, and in "
+        f"which phase. Of many, the newest {ROWS}, and the newest {ROWS} that were not clean. The instance leads to the exporter's own page.",
+        query(f"1000 * max by ({POD}) ({SHOWN})", table=True),
+        query(f"max by ({POD}, streamvault_last_shutdown_outcome) ({of_shown('outcome', '== 1')})", table=True),
+        query(f"max by ({POD}) ({of_shown('duration_seconds')})", table=True),
+        query(f"max by ({POD}) ({of_shown('grace_used_ratio')})", table=True),
+        query(f"topk by ({POD}) (1, max by ({POD}, phase) ({of_shown('phase_duration_seconds')}))", table=True),
+        query(f"max by ({POD}) ({of_shown('abandoned_recordings')})", table=True),
+        columns=columns, sort="Asked to stop",
+        overrides=[
+            named("Asked to stop", unit="dateTimeFromNow"),
+            named("Outcome", mappings=outcomes, **{"custom.cellOptions": coloured}),
+            named("Took", unit="s", decimals=2),
+            named("Grace used", unit="percentunit", decimals=0, thresholds=steps(GREEN, 0.7, ORANGE, 0.9, RED),
+                  **{"custom.cellOptions": coloured}),
+            named("It took", unit="s", decimals=2),
+            named("Abandoned", decimals=0, thresholds=steps(GREEN, 1, RED), **{"custom.cellOptions": coloured}),
+            named("Instance", links=[{"title": "The exporter's page", "url": "http://${__value.text}/", "targetBlank": True}]),
+            named("Recorder", links=[{
+                "title": "This recorder's shutdowns",
+                "url": "/d/streamvault-shutdown?${datasource:queryparam}&var-recorder=${__value.text}&${__url_time_range}",
+            }]),
+        ],
+    )

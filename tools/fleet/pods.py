@@ -1,0 +1,163 @@
+"""A thousand pods: an exporter each, with an address of its own, and all their recorders in one process."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from programs import ROOT, program  # noqa: E402
+from stage import free_port, wait_for  # noqa: E402
+
+PORT = 9847
+PATIENCE = 120
+# What many programs share cannot be bounded by what one of them may have.
+SECONDS_TO_TEAR_DOWN = 1
+FLEET = Path(os.environ.get("STREAMVAULT_FLEET", ROOT / ".build" / "release" / "Fleet"))
+
+
+def make_template(folder):
+    """The segment of a real recorder that has declared its metrics and stopped."""
+    telemetry, config = folder / "template", folder / "template.json5"
+    telemetry.mkdir()
+    config.write_text(json.dumps({
+        "name": "template", "recordings_dir": str(folder / "recordings"), "telemetry_dir": str(telemetry),
+        "web": {"listen_address": [f"127.0.0.1:{free_port()}"]},
+        "streams": [{"name": "none", "record": "on_demand", "source": {"type": "command", "argv": ["true"]}}],
+    }))
+    segment = telemetry / "template.telemetry"
+    with open(folder / "template.log", "w") as log:
+        recorder = subprocess.Popen([program("recorder"), "--config", str(config)], stdout=log, stderr=log)
+    wait_for("the template", PATIENCE, lambda: "listen=" in (folder / "template.log").read_text())
+    recorder.send_signal(signal.SIGTERM)
+    assert recorder.wait(PATIENCE) == 0, (folder / "template.log").read_text()
+    return segment
+
+
+class Recorders:
+    """The process in which all recorders live."""
+
+    def __init__(self, template):
+        self.process = subprocess.Popen([FLEET, str(template)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.ended = {}
+        self.lock = threading.Lock()
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        for line in self.process.stdout:
+            self.ended.pop(line.split()[1]).set()
+
+    def say(self, *words):
+        with self.lock:
+            self.process.stdin.write(" ".join(str(word) for word in words) + "\n")
+
+    def start(self, pod):
+        self.say("start", pod.directory, pod.name)
+
+    def stop(self, pod, end, seconds):
+        """Waits until the recorder is gone."""
+        over = self.ended[str(pod.directory)] = threading.Event()
+        self.say("stop", pod.directory, end, f"{seconds:.3f}")
+        assert over.wait(PATIENCE), f"{pod.name} has not ended"
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Pod:
+    """One of a StatefulSet's: its name stays, its address and its telemetry are new each time."""
+
+    def __init__(self, cluster, number, generation):
+        self.cluster, self.number, self.generation = cluster, number, generation
+        self.name = f"streamvault-{number}"
+        self.address = f"127.{1 + generation}.{number >> 8}.{number & 255}:{PORT}"
+        self.directory = cluster.folder / f"{self.name}.{generation}"
+        self.exporter = None
+
+    @property
+    def target(self):
+        return {"targets": [self.address], "labels": {"namespace": "live", "pod": self.name}}
+
+    def start(self):
+        self.directory.mkdir()
+        self.cluster.recorders.start(self)
+        self.exporter = subprocess.Popen(
+            [program("exporter"), "--telemetry-dir", str(self.directory), "--web.listen-address", self.address],
+            stdout=self.cluster.log, stderr=self.cluster.log, stdin=subprocess.DEVNULL)
+
+    def stop(self, end, seconds):
+        """As a native sidecar: the exporter is told to leave when the recorder is gone, and leaves when it has been heard."""
+        self.cluster.recorders.stop(self, end, seconds)
+        self.exporter.send_signal(signal.SIGTERM)
+        assert self.exporter.wait(PATIENCE) == 0, f"{self.name}: exporter {self.exporter.returncode}"
+
+    def crash(self):
+        """The recorder dies, and starts again in the same pod."""
+        self.cluster.recorders.stop(self, "crashed", 0)
+        time.sleep(SECONDS_TO_TEAR_DOWN)
+        self.cluster.recorders.start(self)
+
+
+class Cluster:
+    """All pods, and the list of them that Prometheus reads."""
+
+    def __init__(self, folder, template, count):
+        self.folder = folder
+        self.targets = folder / "targets.json"
+        self.log_path = folder / "exporters.log"
+        self.log = open(self.log_path, "ab")
+        self.recorders = Recorders(template)
+        self.lock = threading.Lock()
+        self.pods = {number: Pod(self, number, 0) for number in range(count)}
+        for pod in self.pods.values():
+            pod.start()
+        self.publish()
+
+    def publish(self):
+        with self.lock:
+            text = json.dumps([pod.target for pod in self.pods.values() if pod])
+            new = self.targets.with_suffix(".new")
+            new.write_text(text)
+            new.rename(self.targets)
+
+    def replace(self, number, end, seconds):
+        """One pod's part in a rollout."""
+        pod = self.pods[number]
+        pod.stop(end, seconds)
+        self.pods[number] = None
+        time.sleep(SECONDS_TO_TEAR_DOWN)
+        following = Pod(self, number, pod.generation + 1)
+        following.start()
+        self.pods[number] = following
+
+    def departures(self):
+        """How the exporters that have left say why: {reason: how many}."""
+        reasons = {}
+        for line in self.log_path.read_text().splitlines():
+            if "msg=Exiting" in line:
+                reason = line.split('reason="')[1].split('"')[0]
+                reasons[reason] = reasons.get(reason, 0) + 1
+        return reasons
+
+    def resident_mebibytes(self):
+        """Of all exporters together; memory that they share counts once."""
+        total = 0
+        for pod in filter(None, self.pods.values()):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                text = Path(f"/proc/{pod.exporter.pid}/smaps_rollup").read_text()
+                total += int(text.split("\nPss:")[1].split()[0])
+        return total / 1024
+
+    def close(self):
+        for pod in filter(None, self.pods.values()):
+            if pod.exporter and pod.exporter.poll() is None:
+                pod.exporter.kill()
+                pod.exporter.wait()
+        self.recorders.close()
+        self.log.close()
