@@ -21,8 +21,8 @@ bench: setup ## measures publishing beside C, and scraping beside nginx
 fuzz: setup ## feeds mutated bytes to all that strangers can send, a minute each; TIME=600 takes longer
 	@tools/fuzz.sh $(or $(TIME),60)
 
-storm: setup build ## stops recorder and exporter in every order, 50 times each, and counts the last words in two Prometheis
-	@STREAMVAULT_BIN=.build/bin tools/storm.py
+storm: setup build ## ends recorder and exporter in every way, and compares two Prometheis with the truth; STORM_RUNS=1000 takes longer
+	@STREAMVAULT_BIN=.build/bin PYTHONPATH=tools python3 -m storm
 
 soak: setup build ## an hour of 100 scrapes a second with a restart every minute: does anything grow? SOAK_MINUTES=600 takes longer
 	@STREAMVAULT_BIN=.build/bin tools/soak/soak.py $(or $(SOAK_MINUTES),60)

@@ -1,0 +1,109 @@
+"""The files of a run against what its sources have delivered, and against what became of them."""
+
+from collections import Counter
+
+from faults.bench import PACKET, decodes
+
+from .pod import SYNC_INTERVAL
+from .sources import HLS_STREAM
+from .story import Recording
+
+
+class FilesLeft:
+    """What a run has left at its end, before anything is started again."""
+
+    def __init__(self, pod, run, recordings):
+        self.finished = self.untold = self.failed = 0
+        self.troubles = []
+        was_killed = run.process.returncode < 0
+        for one in recordings:
+            is_finished = not (pod.recordings / name_of(one.path)).exists()
+            self.finished += is_finished
+            # The file of a recorder that was killed may have been finished before that was said.
+            self.untold += is_finished and was_killed and not one.early_result
+            self.failed += is_finished and one.early_result == "failed"
+            word = Recording.ENDS.get(one.end)
+            if word and (word == "whole") != is_finished:
+                self.troubles.append(f"{one.path} is {'' if is_finished else 'not '}finished, the log says {one.end}")
+
+    def agrees_with(self, counts):
+        """Whether as many files are finished as recordings ended with a whole one."""
+        told = counts[("recordings", "interrupted")] + counts[("recordings", "completed")]
+        return 0 <= self.finished - self.failed - told <= self.untold
+
+
+def name_of(path):
+    return path.rsplit("/", 1)[-1]
+
+
+class Footage:
+    """The files of a run, once the run after it has taken up what was left."""
+
+    def __init__(self, pod, run, story):
+        self.pod, self.run = pod, run
+        self.recordings = story.recordings()
+        self.troubles = []
+
+    def file(self, path):
+        """Where a recording is now: finished, not finished, or nowhere."""
+        name = name_of(path).removesuffix(".part")
+        return next((one for one in (self.pod.recordings / name, self.pod.recordings / f"{name}.part") if one.exists()), None)
+
+    def check(self, ended_at):
+        """Seconds of footage that are missing, of the stream that misses most."""
+        missing = [self.missing_of_program(stream) for stream in self.run.delivered]
+        missing.append(self.missing_of_hls(ended_at))
+        if max(missing) > SYNC_INTERVAL:
+            self.troubles.append(f"{max(missing):.2f} s of footage missing")
+        return max(missing)
+
+    def content(self, stream):
+        files = [self.file(one.path) for one in self.recordings if one.stream == stream]
+        return b"".join(file.read_bytes() for file in files if file)
+
+    def missing_of_program(self, stream):
+        """What the pipe had taken must be there, byte for byte and from the beginning."""
+        content, sample = self.content(stream), self.pod.storm.sample
+        if not sample.starts_with(content):
+            self.troubles.append(f"{stream}: not what was delivered")
+        missing = self.run.delivered[stream] - len(content)
+        return 0 if missing < PACKET else missing / sample.rate
+
+    def missing_of_hls(self, ended_at):
+        """Segments that had been sent long enough before the end must be there, one after the other."""
+        origin, content = self.pod.storm.origin, self.content(HLS_STREAM)
+        numbers = origin.delivered(self.run.viewer, ended_at)
+        place = 0
+        for index, number in enumerate(numbers):
+            segment = origin.segment(number)
+            if not content.startswith(segment, place):
+                late = origin.delivered(self.run.viewer, ended_at - SYNC_INTERVAL)
+                if number in late:
+                    self.troubles.append(f"{HLS_STREAM}: segment {number} is missing or not what was delivered")
+                return len([one for one in late if one in numbers[index:]])
+            place += len(segment)
+        return 0
+
+
+def recovered(before, pod):
+    """What became of the files that an earlier run had left: {(what, result): count}."""
+    results = Counter()
+    for name, size in before.items():
+        final = pod.recordings / name.removesuffix(".part")
+        if (pod.recordings / name).exists():
+            continue
+        if not final.exists():
+            results[("recovered", "discarded")] += 1
+        else:
+            results[("recovered", "published" if final.stat().st_size == size else "truncated")] += 1
+    return results
+
+
+def does_decode(path, rate):
+    """Decodes a file with at least a second of media, which has a whole picture in it."""
+    if path.stat().st_size < 1.5 * rate:
+        return True
+    try:
+        return decodes(path) > 0
+    except (AssertionError, ValueError):
+        return False

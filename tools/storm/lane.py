@@ -1,0 +1,257 @@
+"""A lane: pods that come and go at one address, in which one round follows the other."""
+
+import contextlib
+import random
+import shutil
+import time
+import traceback
+from collections import Counter
+
+from faults.bench import check_rows, until
+from stage import free_port
+
+from .book import Book
+from .endings import ENDINGS
+from .exporters import COURSES, Departure
+from .footage import FilesLeft, Footage, does_decode, recovered
+from .pod import PATIENCE, Pod
+from .story import Story, ranges
+from .truth import Truth, so_far
+
+HISTORY = 32  # Runs that a segment remembers.
+
+
+class Round:
+    """What came of a round."""
+
+    def __init__(self, choice):
+        self.choice = choice
+        self.truth = self.entry = self.left = self.departure = self.course = None
+        self.troubles = []
+        self.final_values = self.final_values_missed = 0
+        self.missing_footage = 0.0
+        self.files = self.undecodable = 0
+        self.seconds = 0.0
+
+
+class Lane:
+    def __init__(self, storm, number, choices):
+        self.storm, self.number, self.choices = storm, number, choices
+        self.address = f"127.0.0.1:{free_port()}"
+        self.pods = 0
+        self.pod = self.ending = None
+        self.pending = None  # The round whose run is over, and whose book is open.
+
+    def go(self):
+        for choice in self.choices:
+            current = Round(choice)
+            self.storm.rounds.append(current)
+            try:
+                self.play(current)
+            except Exception:
+                current.troubles.append(traceback.format_exc())
+                self.give_up()
+        try:
+            self.end_pod()
+        except Exception:
+            self.storm.troubles.append(f"lane {self.number}, at its end: {traceback.format_exc()}")
+            self.give_up()
+
+    def play(self, current):
+        started = time.monotonic()
+        choice, chance = current.choice, random.Random(current.choice.seed)
+        pod = self.pod = self.pod or self.new_pod()
+        self.rounds.append(current)
+        course = current.course = COURSES[choice.exporter](pod, chance)
+        ending = ENDINGS[choice.ending](pod, chance, course)
+        self.ending = ending
+        try:
+            run = self.start(choice, ending)
+            self.wait_for_moment(choice)
+            course.before()
+            ending.end(run)
+            run.note_deliveries()
+        finally:
+            ending.close()
+            self.ending = None
+        self.note_end(current, run, ending)
+        course.after()
+        if course.leaves:
+            self.leave(current, course.told)
+        if choice.is_last_of_pod:
+            self.end_pod()
+        current.seconds = time.monotonic() - started
+
+    def new_pod(self):
+        self.pods += 1
+        name = f"{self.number}-{self.pods}"
+        with self.storm.going_on():
+            pod = Pod(self.storm.folder / f"pod-{name}", name, self.address, self.storm)
+        self.book = Book(self.storm.prometheis, self.address, pod.born)
+        self.history, self.rounds = [], []
+        return pod
+
+    def start(self, choice, ending):
+        """Starts what does not run, closes the book of the round before, and waits until all is recorded and seen."""
+        pod, left = self.pod, self.pod.parts()
+        if choice.exporter_starts_first:
+            pod.ensure_exporter()
+        wrapper = ending.prepare()
+        run = pod.start_recorder(ending.grace, ending.deaf, wrapper, **ending.fields)
+        run.await_recording()
+        pod.ensure_exporter()
+        run.recovered = recovered(left, pod)
+        self.close_book(run)
+        return run
+
+    def close_book(self, run):
+        """Waits until Prometheus has seen the run, as long as nothing happens meanwhile; settles the one before."""
+        running, until_now = None, None
+        while running is None or running != so_far(Story(run.log), run.recovered):
+            running = so_far(Story(run.log), run.recovered)
+            until_now = self.storm.watch.await_samples(self.address, time.time())
+        self.book.read(until_now + 0.001)
+        if self.pending:
+            self.settle(running)
+            self.check_carried()
+            self.check_footage(self.pending)
+            self.pending = None
+
+    def settle(self, running=Counter()):
+        current = self.pending
+        current.entry = self.book.close(current.truth, running)
+        if not current.entry.is_exact:
+            current.troubles.append(current.entry.difference())
+        elif not current.left.agrees_with(current.entry.taken):
+            current.troubles.append(f"{current.left.finished} files finished, not as recordings were counted")
+        if falls := sum(page.falls for page in self.book.pages):
+            current.troubles.append(f"counters fell {falls} times")
+
+    def wait_for_moment(self, choice):
+        time.sleep(choice.footage)
+        ahead = {"just before a scrape": 0.04, "just after a scrape": -0.04}.get(choice.moment)
+        if ahead:
+            time.sleep(self.storm.watch.until_scrape(self.address, ahead))
+
+    def note_end(self, current, run, ending):
+        current.run = run
+        story = Story(run.log)
+        self.storm.ranges = self.storm.ranges or ranges(run.log)
+        current.truth = Truth(run, story, ending.pinned, run.recovered)
+        current.left = FilesLeft(self.pod, run, story.recordings())
+        current.troubles += current.left.troubles
+        self.pending = current
+        if not current.truth.outcomes & ending.outcomes:
+            current.troubles.append(f"{current.truth.verdicts}, where the fault demands {ending.outcomes}")
+        current.last_word, history = self.pod.last_word()
+        self.history.append(current.truth.verdicts)
+        remembered = self.history[-HISTORY:]
+        if len(history) != len(remembered) or not all(one in may for one, may in zip(history, remembered)):
+            current.troubles.append(f"history is {history}, not {remembered}")
+
+    def check_carried(self):
+        """The last word of a run whose exporter did not leave: what is carried on has reached both Prometheis, too."""
+        current = self.pending
+        if current.departure:
+            return
+        missed = 0
+        for prometheus in self.storm.prometheis:
+            found = prometheus.last_values(self.address)
+            missed += sum(not is_carried(series, value, found.get(series)) for series, value in current.last_word.items())
+        self.note_final_values(current, missed)
+
+    def leave(self, current, told):
+        """The exporter has been told to leave: both Prometheis must have every series of the last word then."""
+        current.departure = Departure(self.pod, told)
+        if current.departure.trouble:
+            current.troubles.append(current.departure.trouble)
+        wanted = current.last_word
+        missed = 0
+        for prometheus in self.storm.prometheis:
+            def missing(prometheus=prometheus):
+                found = prometheus.last_values(self.address)
+                return [series for series, value in wanted.items() if found.get(series) != value]
+
+            # What Prometheus has acknowledged, it has still to store.
+            end = time.monotonic() + 5
+            while (lacks := missing()) and time.monotonic() < end:
+                time.sleep(0.2)
+            missed += len(lacks)
+        self.note_final_values(current, missed)
+
+    def note_final_values(self, current, missed):
+        current.final_values += len(current.last_word) * len(self.storm.prometheis)
+        current.final_values_missed += missed
+        if missed:
+            current.troubles.append(f"{missed} final values missed")
+
+    def end_pod(self):
+        """Ends the pod for good: its exporter leaves, its books are closed, its files are made whole and looked at."""
+        if not self.pod or not self.pod.runs:
+            return
+        pod, last = self.pod, self.pending
+        if not last.departure:
+            pod.ensure_exporter()
+            until("scrapers", lambda: "streamvault_exporter_scrapers 2\n" in pod.answer("/metrics"), PATIENCE)
+            told = time.time()
+            pod.exporter.terminate()
+            self.leave(last, told)
+        self.book.read(time.time())
+        self.settle()
+        self.heal()
+        self.check_footage(last)
+        self.pending = None
+        self.check_files(last)
+        if any(one.troubles for one in self.rounds):
+            self.storm.keep(pod)
+        self.pod = None
+        pod.close()
+        shutil.rmtree(pod.base)
+
+    def heal(self):
+        """The next start makes everything good; it is not of this pod, and tells its telemetry to nobody."""
+        pod = self.pod
+        pod.telemetry = pod.base / "elsewhere"
+        pod.telemetry.mkdir()
+        pod.configure([], "8s")
+        recorder = pod.start()
+        until("the recovery", lambda: not pod.parts() and (recorder.active() or recorder.is_ready), PATIENCE)
+        assert recorder.stop()[0] == 0, recorder.log
+
+    def check_footage(self, current):
+        run = current.run
+        footage = Footage(self.pod, run, Story(run.log))
+        current.missing_footage = footage.check(run.cut_at or run.signalled_at or run.exited_at)
+        current.troubles += footage.troubles
+
+    def check_files(self, last):
+        check_rows(self.pod)
+        for path in self.pod.files(".ts"):
+            last.files += 1
+            if not does_decode(path, self.storm.sample.rate):
+                last.undecodable += 1
+                last.troubles.append(f"{path.name} does not decode")
+
+    def give_up(self):
+        """Keeps the logs of a pod in which something went wrong, and goes on with another one."""
+        pod, self.pod, self.pending = self.pod, None, None
+        if pod:
+            self.storm.keep(pod)
+            pod.close()
+            shutil.rmtree(pod.base)
+
+    def clear_away(self):
+        """Leaves nothing behind when the storm ends before it is over."""
+        for one in (self.ending, self.pod):
+            if one:
+                with contextlib.suppress(OSError):
+                    one.close()
+
+
+def is_carried(series, value, found):
+    """Whether a series of a last word has come, although the next run has begun."""
+    name = dict(series)["__name__"]
+    if name.startswith("streamvault_last_shutdown_"):
+        return found == value
+    is_count = name.endswith(("_total", "_bucket", "_count", "_sum"))
+    return not is_count or (found is not None and found >= value)
