@@ -72,7 +72,7 @@ class Book:
         self.read_until = until
 
     def close(self, truth, running=Counter()):
-        """Settles a run that is over, while another is running; its Entry."""
+        """Settles what is over, while a run is running; its Entry."""
         found = [+page.counts - self.settled - running for page in self.pages]
         missing = [self.settled + running - page.counts for page in self.pages]
         fits = [one for one in truth.alternatives if found == [one] * len(found) and not any(missing)]

@@ -1,12 +1,13 @@
 """What the rounds are to be: every kind as often as it weighs, shuffled, and all of it from one seed."""
 
-import itertools
 import random
+from collections import Counter
 from dataclasses import dataclass
 
-from .endings import ENDINGS
+from .endings import ENDINGS, Gated
 from .exporters import COURSES
 
+CUT_STARTS = [(), ("SIGKILL",), ("SIGTERM",), ("SIGKILL", "SIGTERM", "SIGKILL")]
 MOMENTS = ["just before a scrape", "just after a scrape", "at any time"]
 
 
@@ -17,24 +18,30 @@ class Choice:
     exporter: str
     moment: str
     footage: float  # Seconds.
+    cut_starts: tuple[str, ...]  # The signals that cut short the starts before the one of the round.
     is_last_of_pod: bool
     exporter_starts_first: bool
     seed: int  # Of all that is left to chance in the round.
 
     def __str__(self):
-        return (f"round {self.number}: {self.ending}; exporter {self.exporter}; {self.moment}; {self.footage:.2f} s of footage; "
-                f"{'last of its pod' if self.is_last_of_pod else 'same directory again'}; seed {self.seed}")
+        cut = f"starts cut short by {' '.join(self.cut_starts)}; " if self.cut_starts else ""
+        return (f"round {self.number}: {cut}{self.ending}; exporter {self.exporter}; {self.moment}; "
+                f"{self.footage:.2f} s of footage; {'last of its pod' if self.is_last_of_pod else 'same directory again'}; seed {self.seed}")
 
 
 def deal(rounds, lanes, seed):
     """The rounds of each lane."""
     chance = random.Random(seed)
     endings = draw(chance, {one.name: one.weight for one in ENDINGS.values()}, rounds)
-    courses = {name: cycle(chance, courses_of(ENDINGS[name])) for name in ENDINGS}
+    # A gate is set by the log of a shutdown that was seen.
+    calm = [number for number, name in enumerate(endings) if not issubclass(ENDINGS[name], Gated)][:lanes]
+    endings = [endings[number] for number in calm] + [name for number, name in enumerate(endings) if number not in calm]
+    courses = Counter()
     hands = [[] for _ in range(lanes)]
     for number, ending in enumerate(endings):
         hands[number % lanes].append(Choice(
-            number, ending, next(courses[ending]), chance.choice(MOMENTS), chance.uniform(0, 2.5),
+            number, ending, rarest(chance, courses, courses_of(ENDINGS[ending])), chance.choice(MOMENTS), chance.uniform(0, 2.5),
+            chance.choices(CUT_STARTS, [6, 1, 1, 1])[0],
             chance.random() < 0.2, chance.random() < 0.5, chance.randrange(1 << 32)))
     return hands
 
@@ -52,6 +59,9 @@ def courses_of(ending):
     return [name for name in COURSES if name.startswith(ending.courses)]
 
 
-def cycle(chance, names):
-    chance.shuffle(names)
-    return itertools.cycle(names)
+def rarest(chance, drawn, names):
+    """One of those that were drawn least often."""
+    fewest = min(drawn[name] for name in names)
+    name = chance.choice([name for name in names if drawn[name] == fewest])
+    drawn[name] += 1
+    return name

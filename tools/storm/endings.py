@@ -8,7 +8,7 @@ import time
 from faults.bench import until
 
 from .faults import MemoryGroup, no_room_for_names
-from .gate import Gate, is_pinned, stands_at_gate
+from .gate import Gate, author_of_last_line, is_pinned, stands_at_gate
 from .pod import PATIENCE
 from .sources import COMMAND_STREAMS
 from .story import PHASES, Story
@@ -28,7 +28,7 @@ class Ending:
     outcomes = {"clean"}  # As Prometheus must have them, when the machine is not too slow.
     courses = ALL_COURSES
     fields = {}
-    pinned = False
+    is_pinned, last_author = False, None  # What could be seen of the threads before they were killed.
 
     def __init__(self, pod, random, course):
         self.pod, self.random, self.course = pod, random, course
@@ -57,7 +57,7 @@ class Ending:
     def kill(self, run):
         """SIGKILL at a moment that the log can tell, if anything can."""
         run.freeze()
-        self.pinned = is_pinned(run)
+        self.is_pinned = is_pinned(run)
         run.process.kill()
         run.await_end()
 
@@ -136,6 +136,7 @@ class KilledInPhase(Gated):
 
     def at_gate(self, run):
         self.pause(0.5)
+        self.last_author = author_of_last_line(run)
         self.kill(run)
 
 
@@ -213,7 +214,7 @@ class Hanging(Ending):
 
     def end(self, run):
         run.freeze()
-        self.pinned, run.cut_at = True, time.time()
+        self.is_pinned, run.cut_at = True, time.time()
         run.note_deliveries()
         until("the verdict", self.pod.is_hung, PATIENCE)
         run.tell(signal.SIGTERM)

@@ -26,6 +26,12 @@ class FilesLeft:
             if word and (word == "whole") != is_finished:
                 self.troubles.append(f"{one.path} is {'' if is_finished else 'not '}finished, the log says {one.end}")
 
+    def add(self, other):
+        self.finished += other.finished
+        self.untold += other.untold
+        self.failed += other.failed
+        self.troubles += other.troubles
+
     def agrees_with(self, counts):
         """Whether as many files are finished as recordings ended with a whole one."""
         told = counts[("recordings", "interrupted")] + counts[("recordings", "completed")]

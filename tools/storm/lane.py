@@ -3,6 +3,7 @@
 import contextlib
 import random
 import shutil
+import signal
 import time
 import traceback
 from collections import Counter
@@ -15,6 +16,7 @@ from .endings import ENDINGS
 from .exporters import COURSES, Departure
 from .footage import FilesLeft, Footage, does_decode, recovered
 from .pod import PATIENCE, Pod
+from .starts import CutStart
 from .story import Story, ranges
 from .truth import Truth, so_far
 
@@ -27,7 +29,7 @@ class Round:
     def __init__(self, choice):
         self.choice = choice
         self.truth = self.entry = self.left = self.departure = self.course = None
-        self.troubles = []
+        self.cut_starts, self.troubles = [], []
         self.final_values = self.final_values_missed = 0
         self.missing_footage = 0.0
         self.files = self.undecodable = 0
@@ -66,7 +68,7 @@ class Lane:
         ending = ENDINGS[choice.ending](pod, chance, course)
         self.ending = ending
         try:
-            run = self.start(choice, ending)
+            run = self.start(choice, ending, chance)
             self.wait_for_moment(choice)
             course.before()
             ending.end(run)
@@ -91,11 +93,14 @@ class Lane:
         self.history, self.rounds = [], []
         return pod
 
-    def start(self, choice, ending):
+    def start(self, choice, ending, chance):
         """Starts what does not run, closes the book of the round before, and waits until all is recorded and seen."""
-        pod, left = self.pod, self.pod.parts()
+        pod = self.pod
         if choice.exporter_starts_first:
             pod.ensure_exporter()
+        for number in choice.cut_starts if self.pending else []:
+            self.cut_a_start(self.pending, CutStart(pod, signal.Signals[number], chance))
+        left = pod.parts()
         wrapper = ending.prepare()
         run = pod.start_recorder(ending.grace, ending.deaf, wrapper, **ending.fields)
         run.await_recording()
@@ -103,6 +108,15 @@ class Lane:
         run.recovered = recovered(left, pod)
         self.close_book(run)
         return run
+
+    def cut_a_start(self, current, start):
+        """A start that was cut short is counted with the round before it."""
+        current.cut_starts.append(start)
+        current.left.add(start.left)
+        if start.is_born:
+            current.truth.follow(start.truth, start.alternatives)
+            self.history.append(start.truth.verdicts)
+        self.note_last_word(current)
 
     def close_book(self, run):
         """Waits until Prometheus has seen the run, as long as nothing happens meanwhile; settles the one before."""
@@ -137,14 +151,17 @@ class Lane:
         current.run = run
         story = Story(run.log)
         self.storm.ranges = self.storm.ranges or ranges(run.log)
-        current.truth = Truth(run, story, ending.pinned, run.recovered)
+        current.truth = Truth(run, story, run.recovered, ending.is_pinned, ending.last_author)
         current.left = FilesLeft(self.pod, run, story.recordings())
         current.troubles += current.left.troubles
         self.pending = current
         if not current.truth.outcomes & ending.outcomes:
             current.troubles.append(f"{current.truth.verdicts}, where the fault demands {ending.outcomes}")
-        current.last_word, history = self.pod.last_word()
         self.history.append(current.truth.verdicts)
+        self.note_last_word(current)
+
+    def note_last_word(self, current):
+        current.last_word, history = self.pod.last_word()
         remembered = self.history[-HISTORY:]
         if len(history) != len(remembered) or not all(one in may for one, may in zip(history, remembered)):
             current.troubles.append(f"history is {history}, not {remembered}")

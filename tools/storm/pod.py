@@ -77,6 +77,7 @@ class Pod(Bench):
         super().__init__(base, storm.sample.path)
         self.name, self.address, self.storm = name, address, storm
         self.mount(self.recordings, DISK)
+        self.segment = self.telemetry / "cam.telemetry"
         self.born = time.time()
         self.runs = []
         self.exporter = None

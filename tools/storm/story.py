@@ -73,7 +73,7 @@ class Story:
                 failed.add(stream)
             elif stream in open_ones and message in Recording.ENDS:
                 one = open_ones[stream]
-                one.end = message
+                one.end, one.last_line = message, number
                 one.is_of_shutdown = self.request is not None and number > self.request
                 one.has_failed = stream in failed
         return all_of_them
@@ -99,7 +99,8 @@ class Recording:
 
     def __init__(self, stream, path):
         self.stream, self.path = stream, path
-        self.end = None  # What the log says last of it.
+        self.end = None  # What the log says last of it, and in which line.
+        self.last_line = None
         self.is_of_shutdown = True
         self.has_failed = False
 

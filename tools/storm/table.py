@@ -7,6 +7,7 @@ from .pod import SYNC_INTERVAL
 from .story import PHASES
 
 TOLERANCE = 0.010  # Seconds.
+MOST_LAG = 5  # Seconds: less than the shortest wait for a scraper.
 
 
 UNTOLD = "rounds in which nobody outside could tell on which side of a step the kill came"
@@ -48,6 +49,9 @@ class Table:
         for kind, count in kinds.most_common():
             self.row(kind, count, exact[kind])
             self.is_exact &= exact[kind] == count
+        cut = Counter(start.signal for one in self.rounds for start in one.cut_starts)
+        for signal, count in cut.items():
+            self.row(f"and before the next round, {signal} within half a second of a start", count, "")
 
     def add_counts(self):
         truth = sum((entry.taken for entry in self.entries), Counter())
@@ -107,7 +111,7 @@ class Table:
             self.bar_row(f"last word in both, exporter {name}",
                          f"{sum(not one.trouble for one in departures)} of {len(departures)}; gone after {statistics.median(waited):.2f} s, "
                          f"at most {max(waited):.2f} s; {max(lags) * 1000:.0f} ms after the last acknowledgement",
-                         "all; 1 s", max(lags) < 1 and not any(one.trouble for one in departures))
+                         f"all; {MOST_LAG} s", max(lags) < MOST_LAG and not any(one.trouble for one in departures))
 
 
 def place(key):

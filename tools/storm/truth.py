@@ -8,6 +8,7 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass
 
+from .gate import AT_GATE, PAST
 from .story import LAST_WORDS, PHASES, Recording
 
 OVER = len(PHASES)
@@ -22,6 +23,10 @@ class Span:
     high: float
     about: float | None = None
 
+    def __add__(self, other):
+        about = None if self.about is None or other.about is None else self.about + other.about
+        return Span(self.low + other.low, self.high + other.high, about)
+
     def is_met_by(self, seconds):
         return self.low - STAMP <= seconds <= self.high + STAMP
 
@@ -34,17 +39,25 @@ class Span:
 class Truth:
     """The truth of a run that is over."""
 
-    def __init__(self, run, story, is_pinned, recovered):
+    def __init__(self, run, story, recovered, is_pinned=False, last_author=None):
         self.story = story
         positions = self.positions(run, is_pinned)
         base = so_far(story, recovered)
         ends = [self.end_at(position, results)
-                for position in positions for results in self.results(positions)]
+                for position in positions for results in self.results(positions, last_author)]
         self.alternatives = [base + counts for counts, _ in ends]
         self.verdicts = {verdict for _, verdict in ends}
         self.position = positions[0]
         self.spans = self.phase_spans(run)
         self.whole = self.whole_span(run)
+
+    def follow(self, later, ways):
+        """Adds a run that came after it, in all the ways in which that may be counted."""
+        self.alternatives = [one + way for one in self.alternatives for way in ways]
+        for phase, span in later.spans.items():
+            self.spans[phase] = self.spans.get(phase, Span(0, 0, 0)) + span
+        if later.whole:
+            self.whole = (self.whole or Span(0, 0, 0)) + later.whole
 
     @property
     def outcomes(self):
@@ -61,7 +74,7 @@ class Truth:
             return [number]
         return [number, number + 1]
 
-    def results(self, positions):
+    def results(self, positions, last_author):
         """How the recordings ended that were open when the end came; each a way that it may have been."""
         is_settled = min(positions) > 1 or self.story.says(*LAST_WORDS["recordings"])
         ways = []
@@ -71,7 +84,11 @@ class Truth:
             word = Recording.ENDS.get(one.end, "abandoned")
             result = "interrupted" if word == "whole" else word
             # Its end is published behind its line.
-            ways.append([result] if is_settled or result == "abandoned" else [result, "abandoned"])
+            is_last_line = one.last_line == len(self.story.lines) - 1
+            if is_settled or result == "abandoned" or last_author == PAST or last_author == AT_GATE and not is_last_line:
+                ways.append([result])
+            else:
+                ways.append(["abandoned"] if last_author == AT_GATE else [result, "abandoned"])
         return [Counter(("recordings", result) for result in way) for way in itertools.product(*ways)]
 
     def end_at(self, position, results):

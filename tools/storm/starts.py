@@ -1,0 +1,52 @@
+"""Starts that are cut short: a signal comes before the recorder is through with them."""
+
+import itertools
+import signal
+import time
+from collections import Counter
+
+from .footage import FilesLeft, recovered
+from .story import Story
+from .truth import Truth
+
+LONGEST = 0.5  # Seconds until the signal.
+
+
+class CutStart:
+    """A start that was cut short, and the ways in which it may be counted."""
+
+    def __init__(self, pod, number, random):
+        self.signal = number.name
+        left, segment = pod.parts(), identity(pod.segment)
+        run = pod.start_recorder("30s")
+        time.sleep(random.uniform(0, LONGEST))
+        run.tell(number)
+        run.await_end()
+        if number == signal.SIGKILL:
+            run.signalled_at = None
+        story = Story(run.log)
+        # Whoever is born has a segment, and it is another one.
+        self.is_born = identity(pod.segment) != segment
+        said = {name: size for name, size in left.items() if story.says(f"{name} outcome=")}
+        unsaid = {name: size for name, size in left.items() if name not in said}
+        self.truth = Truth(run, story, recovered(said, pod), is_pinned=True) if self.is_born else None
+        self.left = FilesLeft(pod, run, story.recordings())
+        self.doubts = unsaid_recordings(pod, story, left) + [[Counter(), recovered({name: size}, pod)] for name, size in unsaid.items()]
+
+    @property
+    def alternatives(self):
+        if not self.is_born:
+            return [Counter()]
+        ways = itertools.product(self.truth.alternatives, *self.doubts)
+        return [sum(way, Counter()) for way in ways]
+
+
+def unsaid_recordings(pod, story, left):
+    """Files that were made, and perhaps published as recordings, before that was said."""
+    said = {one.path.rsplit("/", 1)[-1] for one in story.recordings()}
+    begun = Counter([("recordings started",), ("recordings", "abandoned")])
+    return [[Counter(), begun] for name in pod.parts() if name not in left and name not in said]
+
+
+def identity(path):
+    return (path.stat().st_dev, path.stat().st_ino) if path.exists() else None
