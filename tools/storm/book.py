@@ -34,6 +34,7 @@ class Page:
         self.counts = Counter()
         self.seconds = defaultdict(float)
         self.latest = {}  # {series: (time, value)}
+        self.is_new = True
         self.falls = 0
 
     def read(self, instance, start, end):
@@ -42,9 +43,11 @@ class Page:
             table, into = (COUNTERS, self.counts) if labels["__name__"] in COUNTERS else (SUMS, self.seconds)
             what, names = table[labels["__name__"]]
             into[(what, *(labels[name] for name in names))] += self.increase(series, samples)
+        self.is_new = False
 
     def increase(self, series, samples):
-        moment, value = self.latest.get(series, (0, 0))
+        # Of a series that is born later, what it is born with is not seen to be an increase.
+        moment, value = self.latest.get(series, (0, 0 if self.is_new else samples[0][1]))
         total = 0
         for later, next_value in samples:
             if later <= moment:
@@ -79,8 +82,7 @@ class Book:
         taken = fits[0] if fits else truth.alternatives[0]
         durations = [{key: page.seconds[key] - timed[key] for key in page.seconds}
                      for page, timed in zip(self.pages, self.timed, strict=True)]
-        self.timed = [dict(page.seconds) for page in self.pages]
-        self.timed = [defaultdict(float, one) for one in self.timed]
+        self.timed = [page.seconds.copy() for page in self.pages]
         # What did not fit is not held against the rounds that follow.
         self.settled = Counter(self.pages[0].counts) - running if not fits else self.settled + taken
         return Entry(truth, taken, found, missing, durations, bool(fits))

@@ -4,8 +4,9 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 
-from .endings import ENDINGS, Gated
+from .endings import ENDINGS
 from .exporters import COURSES
+from .gated import Gated
 
 CUT_STARTS = [(), ("SIGKILL",), ("SIGTERM",), ("SIGKILL", "SIGTERM", "SIGKILL")]
 MOMENTS = ["just before a scrape", "just after a scrape", "at any time"]

@@ -30,7 +30,6 @@ class FilesLeft:
         self.finished += other.finished
         self.untold += other.untold
         self.failed += other.failed
-        self.troubles += other.troubles
 
     def agrees_with(self, counts):
         """Whether as many files are finished as recordings ended with a whole one."""
@@ -57,11 +56,11 @@ class Footage:
 
     def check(self, ended_at):
         """Seconds of footage that are missing, of the stream that misses most."""
-        missing = [self.missing_of_program(stream) for stream in self.run.delivered]
-        missing.append(self.missing_of_hls(ended_at))
-        if max(missing) > SYNC_INTERVAL:
-            self.troubles.append(f"{max(missing):.2f} s of footage missing")
-        return max(missing)
+        missing = max(self.missing_of_program(stream) for stream in self.run.delivered)
+        # Only who was killed may miss any.
+        if missing > (SYNC_INTERVAL if self.run.process.returncode < 0 else 0):
+            self.troubles.append(f"{missing:.2f} s of footage missing")
+        return max(missing, self.missing_of_hls(ended_at))
 
     def content(self, stream):
         files = [self.file(one.path) for one in self.recordings if one.stream == stream]

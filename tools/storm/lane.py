@@ -14,26 +14,15 @@ from stage import free_port
 from .book import Book
 from .endings import ENDINGS
 from .exporters import COURSES, Departure
+from .final_values import missed_at_the_end, missed_by_the_next
 from .footage import FilesLeft, Footage, does_decode, recovered
 from .pod import PATIENCE, Pod
+from .round import Round
 from .starts import CutStart
 from .story import Story, ranges
 from .truth import Truth, so_far
 
 HISTORY = 32  # Runs that a segment remembers.
-
-
-class Round:
-    """What came of a round."""
-
-    def __init__(self, choice):
-        self.choice = choice
-        self.truth = self.entry = self.left = self.departure = self.course = None
-        self.cut_starts, self.troubles = [], []
-        self.final_values = self.final_values_missed = 0
-        self.missing_footage = 0.0
-        self.files = self.undecodable = 0
-        self.seconds = 0.0
 
 
 class Lane:
@@ -46,21 +35,20 @@ class Lane:
 
     def go(self):
         for choice in self.choices:
-            current = Round(choice)
+            current = Round(self.storm, choice)
             self.storm.rounds.append(current)
             try:
                 self.play(current)
             except Exception:
-                current.troubles.append(traceback.format_exc())
+                current.add_trouble(traceback.format_exc())
                 self.give_up()
         try:
             self.end_pod()
         except Exception:
-            self.storm.troubles.append(f"lane {self.number}, at its end: {traceback.format_exc()}")
+            self.storm.tell(f"lane {self.number}, at its end", traceback.format_exc())
             self.give_up()
 
     def play(self, current):
-        started = time.monotonic()
         choice, chance = current.choice, random.Random(current.choice.seed)
         pod = self.pod = self.pod or self.new_pod()
         self.rounds.append(current)
@@ -82,7 +70,6 @@ class Lane:
             self.leave(current, course.told)
         if choice.is_last_of_pod:
             self.end_pod()
-        current.seconds = time.monotonic() - started
 
     def new_pod(self):
         self.pods += 1
@@ -113,6 +100,7 @@ class Lane:
         """A start that was cut short is counted with the round before it."""
         current.cut_starts.append(start)
         current.left.add(start.left)
+        current.add_trouble(*start.left.troubles)
         if start.is_born:
             current.truth.follow(start.truth, start.alternatives)
             self.history.append(start.truth.verdicts)
@@ -127,7 +115,8 @@ class Lane:
         self.book.read(until_now + 0.001)
         if self.pending:
             self.settle(running)
-            self.check_carried()
+            if not self.pending.departure:
+                self.check_final_values(self.pending, missed_by_the_next)
             self.check_footage(self.pending)
             self.pending = None
 
@@ -135,11 +124,11 @@ class Lane:
         current = self.pending
         current.entry = self.book.close(current.truth, running)
         if not current.entry.is_exact:
-            current.troubles.append(current.entry.difference())
+            current.add_trouble(current.entry.difference())
         elif not current.left.agrees_with(current.entry.taken):
-            current.troubles.append(f"{current.left.finished} files finished, not as recordings were counted")
+            current.add_trouble(f"{current.left.finished} files finished, not as recordings were counted")
         if falls := sum(page.falls for page in self.book.pages):
-            current.troubles.append(f"counters fell {falls} times")
+            current.add_trouble(f"counters fell {falls} times")
 
     def wait_for_moment(self, choice):
         time.sleep(choice.footage)
@@ -153,10 +142,10 @@ class Lane:
         self.storm.ranges = self.storm.ranges or ranges(run.log)
         current.truth = Truth(run, story, run.recovered, ending.is_pinned, ending.last_author)
         current.left = FilesLeft(self.pod, run, story.recordings())
-        current.troubles += current.left.troubles
+        current.add_trouble(*current.left.troubles)
         self.pending = current
         if not current.truth.outcomes & ending.outcomes:
-            current.troubles.append(f"{current.truth.verdicts}, where the fault demands {ending.outcomes}")
+            current.add_trouble(f"{current.truth.verdicts}, where the fault demands {ending.outcomes}")
         self.history.append(current.truth.verdicts)
         self.note_last_word(current)
 
@@ -164,43 +153,18 @@ class Lane:
         current.last_word, history = self.pod.last_word()
         remembered = self.history[-HISTORY:]
         if len(history) != len(remembered) or not all(one in may for one, may in zip(history, remembered)):
-            current.troubles.append(f"history is {history}, not {remembered}")
-
-    def check_carried(self):
-        """The last word of a run whose exporter did not leave: what is carried on has reached both Prometheis, too."""
-        current = self.pending
-        if current.departure:
-            return
-        missed = 0
-        for prometheus in self.storm.prometheis:
-            found = prometheus.last_values(self.address)
-            missed += sum(not is_carried(series, value, found.get(series)) for series, value in current.last_word.items())
-        self.note_final_values(current, missed)
+            current.add_trouble(f"history is {history}, not {remembered}")
 
     def leave(self, current, told):
         """The exporter has been told to leave: both Prometheis must have every series of the last word then."""
         current.departure = Departure(self.pod, told)
         if current.departure.trouble:
-            current.troubles.append(current.departure.trouble)
-        wanted = current.last_word
-        missed = 0
-        for prometheus in self.storm.prometheis:
-            def missing(prometheus=prometheus):
-                found = prometheus.last_values(self.address)
-                return [series for series, value in wanted.items() if found.get(series) != value]
+            current.add_trouble(current.departure.trouble)
+        self.check_final_values(current, missed_at_the_end)
 
-            # What Prometheus has acknowledged, it has still to store.
-            end = time.monotonic() + 5
-            while (lacks := missing()) and time.monotonic() < end:
-                time.sleep(0.2)
-            missed += len(lacks)
-        self.note_final_values(current, missed)
-
-    def note_final_values(self, current, missed):
-        current.final_values += len(current.last_word) * len(self.storm.prometheis)
-        current.final_values_missed += missed
-        if missed:
-            current.troubles.append(f"{missed} final values missed")
+    def check_final_values(self, current, missed_in):
+        missed = sum(missed_in(one, self.address, current.last_word) for one in self.storm.prometheis)
+        current.note_final_values(self.storm.prometheis, missed)
 
     def end_pod(self):
         """Ends the pod for good: its exporter leaves, its books are closed, its files are made whole and looked at."""
@@ -232,14 +196,14 @@ class Lane:
         pod.telemetry.mkdir()
         pod.configure([], "8s")
         recorder = pod.start()
-        until("the recovery", lambda: not pod.parts() and (recorder.active() or recorder.is_ready), PATIENCE)
+        until("the recovery", lambda: not pod.files(".part") and (recorder.active() or recorder.is_ready), PATIENCE)
         assert recorder.stop()[0] == 0, recorder.log
 
     def check_footage(self, current):
         run = current.run
         footage = Footage(self.pod, run, Story(run.log))
         current.missing_footage = footage.check(run.cut_at or run.signalled_at or run.exited_at)
-        current.troubles += footage.troubles
+        current.add_trouble(*footage.troubles)
 
     def check_files(self, last):
         check_rows(self.pod)
@@ -247,7 +211,7 @@ class Lane:
             last.files += 1
             if not does_decode(path, self.storm.sample.rate):
                 last.undecodable += 1
-                last.troubles.append(f"{path.name} does not decode")
+                last.add_trouble(f"{path.name} does not decode")
 
     def give_up(self):
         """Keeps the logs of a pod in which something went wrong, and goes on with another one."""
@@ -263,12 +227,3 @@ class Lane:
             if one:
                 with contextlib.suppress(OSError):
                     one.close()
-
-
-def is_carried(series, value, found):
-    """Whether a series of a last word has come, although the next run has begun."""
-    name = dict(series)["__name__"]
-    if name.startswith("streamvault_last_shutdown_"):
-        return found == value
-    is_count = name.endswith(("_total", "_bucket", "_count", "_sum"))
-    return not is_count or (found is not None and found >= value)
