@@ -5,15 +5,13 @@ import Posix
 /// `streamvault-recorder`: reads what it is to do, records, and ends as it was told.
 @main
 enum Main {
-    static let version = "0.1.0"
-
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
         let environment = ProcessInfo.processInfo.environment
         do {
             switch try Arguments.parse(arguments, environment: environment) {
             case .help(let text): print(text)
-            case .version: print("streamvault-recorder \(version)")
+            case .version: print("streamvault-recorder \(recorderVersion)")
             case .run(let arguments): try run(arguments, environment)
             case .waitIdle(let wait): try run(wait)
             case .healthcheck(let check): try check.run()
@@ -31,7 +29,11 @@ enum Main {
         let configuration = try Configuration.load(arguments)
         if arguments.checksOnly { return print("\(arguments.configPath): ok") }
         try Signals.ignoringBrokenPipe()
-        let recorder = try Recorder(configuration, version: version, environment: environment)
+        let recorder = try Recorder(
+            configuration,
+            version: recorderVersion,
+            environment: environment
+        )
         // Not `exit`: a thread that was left behind must not hold up the end, and nothing is left to flush.
         _exit(try recorder.run())
     }

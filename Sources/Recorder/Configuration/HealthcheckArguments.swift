@@ -40,7 +40,7 @@ enum HealthcheckArguments {
             let timeout = values.duration("timeout") ?? Healthcheck.defaultTimeout
             let url = try HealthcheckURL(values.operands[0])
             return .healthcheck(
-                Healthcheck(url, timeout: timeout, agent: "streamvault-recorder/\(Main.version)")
+                Healthcheck(url, timeout: timeout, agent: "streamvault-recorder/\(recorderVersion)")
             )
         }
     }

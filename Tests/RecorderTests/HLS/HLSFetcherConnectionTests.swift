@@ -75,7 +75,8 @@ struct HLSFetcherConnectionTests {
             let lines = Set(head.split(separator: "\r\n").dropFirst().map(String.init))
             #expect(
                 lines.isSuperset(of: [
-                    "User-Agent: streamvault-recorder/\(Main.version)", "Accept-Encoding: identity",
+                    "User-Agent: streamvault-recorder/\(recorderVersion)",
+                    "Accept-Encoding: identity",
                     "Authorization: Bearer t", "X-Empty:",
                 ])
             )

@@ -53,7 +53,7 @@ import Posix
         try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
         // No file to read cookies from, but memory to keep them.
         try set(CURLOPT_COOKIEFILE, "")
-        try set(CURLOPT_USERAGENT, "streamvault-recorder/\(Main.version)")
+        try set(CURLOPT_USERAGENT, "streamvault-recorder/\(recorderVersion)")
         // A segment is written as it was sent; should a server compress all the same, it is not unpacked.
         try set(CURLOPT_ACCEPT_ENCODING, "identity")
         try set(CURLOPT_HTTP_CONTENT_DECODING, 0)
