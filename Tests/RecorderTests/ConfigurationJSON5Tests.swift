@@ -55,6 +55,7 @@ struct ConfigurationJSON5Tests {
             ("{a: 01}", 1, 5, "not a number"),
             ("{a: 1.2.3}", 1, 5, "not a number"),
             ("{a: -}", 1, 5, "not a number"),
+            ("{a: -+1}", 1, 5, "not a number"),
             ("{a: '\\ud83d'}", 1, 6, "half a pair"),
             ("{a: '\\1'}", 1, 6, "unknown escape"),
             ("{a: '\\xg0'}", 1, 8, "expected a hex digit"),
@@ -68,10 +69,17 @@ struct ConfigurationJSON5Tests {
         }
     }
 
+    @Test("a mistake is one line, whatever the field's name holds")
+    func oneLine() {
+        let error = #expect(throws: JSON5Error.self) { try JSON5Parser.parse("{'a\\n\\u009b' 1}") }
+        #expect(error?.description == "line 1, column 14: expected ':' after \"a\\u{A}\\u{9B}\"")
+    }
+
     @Test(
         "what is read and what is refused is as with Foundation",
         arguments: [
             "[1, 2,]", "[,]", "{a: 1,}", "{,}", "[1,,2]", "'a'", "\"a", "0x", "0xg", "+1", "+-1",
+            "-+1", "++1",
             "1.", ".",
             "1e", "1e+5", "Infinity", "Inf", "[NaN]", "{1: 2}", "{'1': 2}", "{a-b: 1}", "nul",
             "null//",

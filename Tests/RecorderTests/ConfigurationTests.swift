@@ -122,6 +122,7 @@ struct ConfigurationTests {
                 {
                     name: "-x", sync_interval: "1m1s", shutdown: { grace_period: "2s" }, wob: {},
                     web: { listen_address: [] }, log: [], telemetry_dir: "",
+                    "wob\\nx": 1,
                     streams: [
                         { name: "cam", sorce: {}, source: { type: "hls", url: "ftp://h/x" } },
                         { name: "cam", source: { type: "command", argv: [] } },
@@ -159,7 +160,7 @@ struct ConfigurationTests {
                 "streams[6].source.quality: must be \"best\", \"worst\", a height such as \"720p\""
                     + " or a bandwidth such as \"2500k\" or \"6M\"",
                 "streams[6].source.from: must not be empty",
-                "wob: unknown field",
+                "wob: unknown field", "wob\\u{A}x: unknown field",
                 "name: \(rule)",
             ]
         )

@@ -6,7 +6,7 @@ final class ConfigurationProblems {
     private(set) var lines: [String] = []
 
     func add(_ path: String, _ problem: String) {
-        lines.append("\(path): \(problem)")
+        lines.append("\(path): \(problem)".withoutControls)
     }
 }
 

@@ -112,7 +112,8 @@ extension JSON5Parser {
             return UInt64(rest, radix: 16).map { Double($0) }
         }
         let mantissa = digits.prefix { $0 != "e" && $0 != "E" }
-        guard mantissa.contains(where: \.isNumber), !mantissa.contains("-"),
+        guard mantissa.contains(where: \.isNumber),
+            !mantissa.contains(where: { $0 == "+" || $0 == "-" }),
             !(mantissa.hasPrefix("0") && mantissa.dropFirst().first?.isNumber == true)
         else { return nil }
         return Double(mantissa.hasPrefix(".") ? "0" + digits : String(digits))

@@ -27,5 +27,16 @@ struct JSON5Error: Error, Equatable, CustomStringConvertible {
     let column: Int
     let problem: String
 
-    var description: String { "line \(line), column \(column): \(problem)" }
+    var description: String { "line \(line), column \(column): \(problem)".withoutControls }
+}
+
+extension String {
+    /// With control characters as escapes: what names a mistake must stay one line, and tell a terminal nothing.
+    var withoutControls: String {
+        unicodeScalars.map { scalar in
+            guard scalar.properties.generalCategory == .control else { return String(scalar) }
+            return "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
+        }
+        .joined()
+    }
 }
