@@ -1,7 +1,7 @@
 /// Cuts what a program writes to its standard error into lines fit for a log.
 ///
 /// A carriage return ends a line too: progress displays overwrite themselves with it. Lines are cut at `longest` bytes,
-/// and lose control characters and the queries of addresses, where tokens are.
+/// and lose control characters, and the users and queries of addresses, where passwords and tokens are.
 struct ErrorLines {
     private var line: [UInt8] = []
     private let longest: Int
@@ -30,7 +30,7 @@ struct ErrorLines {
     /// Takes the end of the output as the end of a line.
     mutating func finish() -> [String] {
         guard !line.isEmpty else { return [] }
-        last = withoutQueries(String(decoding: line, as: UTF8.self))
+        last = withoutSecrets(String(decoding: line, as: UTF8.self))
         line.removeAll(keepingCapacity: true)
         return [last]
     }

@@ -138,14 +138,14 @@ import Posix
     /// The `Content-Length` of the last answer.
     var announcedBytes: Int? { unsafe announced(by: handle) }
 
-    /// What went wrong, without the query of an address, and without what would break a line of the log.
+    /// What went wrong, without what is secret in an address, and without what would break a line of the log.
     func text(of result: CURLcode) -> String {
         let detail = unsafe message.baseAddress.map { unsafe String(cString: $0) } ?? ""
         let text = detail.isEmpty ? unsafe String(cString: curl_easy_strerror(result)) : detail
         let printable = text.unicodeScalars.map { scalar in
             scalar.properties.generalCategory == .control || scalar == "\"" ? "'" : scalar
         }
-        return withoutQueries(String(String.UnicodeScalarView(printable)))
+        return withoutSecrets(String(String.UnicodeScalarView(printable)))
     }
 
     /// Forgets all cookies when there are too many.

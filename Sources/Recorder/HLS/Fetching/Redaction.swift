@@ -1,26 +1,32 @@
 import Foundation
 
-/// The text without the query of any address in it; tokens are kept there.
+/// The text without the user and the query of any address in it; passwords and tokens are kept there.
 ///
-/// A query reaches from `?` to the next blank, quote or bracket.
-func withoutQueries(_ text: String) -> String {
+/// An address reaches to the next character that none can hold (RFC 3986, appendix A). Quotes and brackets may be part of
+/// a token, and go with it, but for those at its very end.
+func withoutSecrets(_ text: String) -> String {
     var result = ""
     var rest = text[...]
     while let scheme = rest.range(of: "://") {
         let end = rest[scheme.upperBound...].firstIndex(where: endsAddress) ?? rest.endIndex
-        let address = rest[..<end]
-        if let query = address[scheme.upperBound...].firstIndex(where: { $0 == "?" || $0 == "#" }) {
-            result += address[..<query]
-        } else {
-            result += address
-        }
+        result += rest[..<scheme.upperBound] + bare(rest[scheme.upperBound..<end])
         rest = rest[end...]
     }
     return result + rest
 }
 
+/// Host and path of what follows a scheme.
+private func bare(_ address: Substring) -> Substring {
+    let authority = address.prefix { !"/?#".contains($0) }
+    let start = authority.lastIndex(of: "@").map { address.index(after: $0) }
+    let shown = address[(start ?? address.startIndex)...]
+    guard let query = shown.firstIndex(where: { $0 == "?" || $0 == "#" }) else { return shown }
+    let closing = shown[query...].reversed().prefix { "'()[]".contains($0) }
+    return shown[..<query] + closing.reversed()
+}
+
 private func endsAddress(_ character: Character) -> Bool {
-    character.isWhitespace || "\"'<>()[]{}`".contains(character)
+    character.isWhitespace || "\"<>\\^`{|}".contains(character)
 }
 
 extension URL {
