@@ -49,6 +49,18 @@ struct APIAnswer: Sendable {
         return wish.map { min(max($0, .zero), Self.longestPause) }
     }
 
+    /// The token that was asked for; of visible ASCII, for it goes into a header field.
+    func token() throws(HelixError) -> Secret {
+        guard status == 200 else { throw .refused(status: status, message: "token: \(message)") }
+        struct Grant: Decodable {
+            let accessToken: String
+        }
+        guard let text = decodedJSON(Grant.self, body)?.accessToken, !text.isEmpty,
+            text.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
+        else { throw .malformed("token") }
+        return Secret(Array(text.utf8))
+    }
+
     /// The server's words, without what would break a line, and not too many.
     var message: String {
         struct Problem: Decodable {

@@ -54,16 +54,7 @@ struct HelixClient {
         if let token { return token }
         let request = APIRequest.token(application, clientSecret)
         let answer = try persist(request, "token", until: stop)
-        guard answer.status == 200 else {
-            throw .refused(status: answer.status, message: "token: \(answer.message)")
-        }
-        struct Grant: Decodable {
-            let accessToken: String
-        }
-        guard let grant = decodedJSON(Grant.self, answer.body) else {
-            throw .malformed("token")
-        }
-        let token = Secret(Array(grant.accessToken.utf8))
+        let token = try answer.token()
         self.token = token
         return token
     }

@@ -183,6 +183,10 @@ struct TwitchSubscriberTests {
         arguments: [
             ("/oauth2/token", FakeHelix.json("{}"), "malformed answer to token"),
             (
+                "/oauth2/token", FakeHelix.json(#"{"access_token":"a\r\nX-Injected: b"}"#),
+                "malformed answer to token"
+            ),
+            (
                 "/oauth2/token", FakeHelix.json(#"{"message":"invalid client secret"}"#, 403),
                 "HTTP status 403: token: invalid client secret"
             ),
