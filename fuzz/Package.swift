@@ -40,17 +40,37 @@ let package = Package(
             exclude: ["Main.swift"],
             swiftSettings: settings
         ),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3"),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl"),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto"),
         .target(
-            name: "Playlists",
-            dependencies: ["Posix"],
-            path: "Sources/Recorder/HLS/Playlists",
+            name: "Recorder",
+            dependencies: [
+                "Posix", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl", "CCrypto",
+            ],
+            exclude: ["Main.swift"],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "FuzzSupport",
+            dependencies: ["HTTP"],
+            path: "Targets/Support",
             swiftSettings: settings
         ),
         fuzzer("Request", ["HTTP"]),
         fuzzer("Accept", ["Exporter"]),
         fuzzer("Segment", ["Exporter", "StreamVaultTelemetry"]),
-        fuzzer("Ingest", ["Exporter", "Posix", "StreamVaultTelemetry"]),
-        fuzzer("Playlist", ["Playlists", "Posix"]),
+        fuzzer("Ingest", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
+        fuzzer("Playlist", ["Recorder", "Posix"]),
+        fuzzer("Configuration", ["Recorder", "FuzzSupport", "Posix"]),
+        fuzzer("EventSub", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),
+        fuzzer("WebSocket", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),
+        fuzzer("Media", ["Recorder", "FuzzSupport", "CCrypto", "Posix"]),
+        fuzzer("Stderr", ["Recorder", "FuzzSupport"]),
+        fuzzer("Token", ["Recorder", "FuzzSupport", "HTTP"]),
+        fuzzer("Answer", ["Recorder", "FuzzSupport", "Posix"]),
+        fuzzer("API", ["Recorder", "FuzzSupport", "HTTP", "Posix", "StreamVaultTelemetry"]),
+        fuzzer("Page", ["Exporter", "FuzzSupport", "HTTP", "Posix", "StreamVaultTelemetry"]),
         .executableTarget(
             name: "RequestReader",
             dependencies: ["HTTP"],

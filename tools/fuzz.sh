@@ -3,13 +3,14 @@
 #
 # usage: tools/fuzz.sh [SECONDS] [TARGET]...
 #
-# Begins with what fuzz/Corpus has, and collects what it finds of interest in .build/fuzz/corpus.
+# Begins with what fuzz/Corpus has, knows the words of fuzz/Words, and collects what it finds of interest in .build/fuzz/corpus.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 seconds=${1:-60}
 shift || true
-[[ $# -gt 0 ]] || set -- Request Accept Segment Ingest Playlist
+targets=("$@")
+[[ $# -gt 0 ]] || mapfile -t targets < <(ls fuzz/Corpus)
 
 build=.build/fuzz
 
@@ -20,13 +21,15 @@ compare_with_h11() {
 }
 
 export SWIFT_BACKTRACE=enable=no # or a finding would hang in it
-for target in "$@"; do
+for target in "${targets[@]}"; do
     swift build --package-path fuzz --scratch-path "$build" -c release --sanitize=fuzzer -Xswiftc -enable-testing \
         --product "Fuzz$target"
     corpus=$build/corpus/$target
     mkdir -p "$corpus" "fuzz/Corpus/$target"
+    words=()
+    [[ ! -f fuzz/Words/$target ]] || words=(-dict="fuzz/Words/$target")
     echo "fuzz: $target"
-    "$build/release/Fuzz$target" -max_total_time="$seconds" -max_len=700 -print_final_stats=1 -print_funcs=0 \
-        -artifact_prefix="$build/$target-" "$corpus" "fuzz/Corpus/$target"
+    "$build/release/Fuzz$target" -max_total_time="$seconds" -max_len=1500 -print_final_stats=1 -print_funcs=0 \
+        "${words[@]}" -artifact_prefix="$build/$target-" "$corpus" "fuzz/Corpus/$target"
     if [[ $target == Request ]]; then compare_with_h11 "$corpus" "fuzz/Corpus/$target"; fi
 done

@@ -1,3 +1,4 @@
+import FuzzSupport
 import Posix
 
 @testable import Exporter
@@ -6,12 +7,11 @@ import Posix
 /// Reads lines of the ingest socket from any bytes: twice, at once and in pieces, with the same answers.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzIngest(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
-    let bytes = Array(UnsafeBufferPointer(start: start, count: count))
-    let whole = answers(to: [bytes])
-    // Where to cut is taken from the bytes themselves, so that a finding is one file.
-    let cuts = bytes.prefix(3).map { Int($0) % (bytes.count + 1) }.sorted()
-    let pieces = zip([0] + cuts, cuts + [bytes.count]).map { Array(bytes[$0..<$1]) }
-    precondition(answers(to: pieces) == whole, "the answers depend on the pieces")
+    let bytes = input(start, count)
+    precondition(
+        answers(to: pieces(of: bytes)) == answers(to: [bytes]),
+        "the answers depend on the pieces"
+    )
     return 0
 }
 

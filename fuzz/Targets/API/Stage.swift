@@ -1,0 +1,83 @@
+import FuzzSupport
+import HTTP
+import Posix
+import StreamVaultTelemetry
+
+@testable import Recorder
+
+/// A recorder without files, threads or sockets, which drains: so no request starts anything.
+enum Stage {
+    /// In lower case.
+    static let token = "a-token"
+
+    static func api() -> RecorderAPI {
+        do {
+            return try make()
+        } catch {
+            fatalError("\(error)")
+        }
+    }
+
+    private static func make() throws -> RecorderAPI {
+        let publisher = try Publisher(
+            directory: "/nowhere",
+            name: "fuzz",
+            version: "1",
+            phases: []
+        )
+        let context = try context(publisher)
+        let streams = ["gate", "yard"].map { name in
+            StreamConfiguration(
+                name: name,
+                title: nil,
+                source: .command(argv: ["true"], container: .mpegTS),
+                record: .onDemand
+            )
+        }
+        let roster = Roster(name: "fuzz", workers: streams.map { StreamWorker($0, context) })
+        try roster.open()
+        let broadcaster = try Recorder.makeBroadcaster(publisher)
+        let drain = Drain(roster: roster, context: context, broadcaster: broadcaster)
+        drain.begin()
+        return RecorderAPI(
+            roster: roster,
+            drain: drain,
+            broadcaster: broadcaster,
+            handshake: WebSocketHandshake(allowedOrigins: []),
+            token: BearerToken(Array(token.utf8)),
+            eventSub: eventSub(roster, publisher, context.log),
+            hasRoom: { true }
+        )
+    }
+
+    private static func context(_ publisher: Publisher) throws -> RecordingContext {
+        let (log, metrics) = (Log(), RecorderMetrics(publisher))
+        let catalogue = try Catalogue(path: Catalogue.inMemory)
+        return RecordingContext(
+            directory: "/nowhere",
+            syncInterval: .seconds(1),
+            sourcePatience: .seconds(1),
+            publisher: publisher,
+            metrics: metrics,
+            catalogue: catalogue,
+            journal: CatalogueJournal(catalogue, log),
+            continuations: Continuations(within: .seconds(600)),
+            disk: DiskGuard("/nowhere", recorder: "fuzz", DiskSettings(), metrics, log),
+            wantsRemux: false,
+            log: log,
+            wakeup: try Wakeup(),
+            report: { _ in }
+        )
+    }
+
+    private static func eventSub(
+        _ roster: Roster,
+        _ publisher: Publisher,
+        _ log: Log
+    ) -> EventSubService {
+        let metrics = EventSubMetrics(publisher)
+        let webhook = EventSubWebhook(secret: Secret(Array("nobody knows it".utf8)))
+        let switchboard = EventSubSwitchboard(roster, metrics, log) { _ in true }
+        return EventSubService(webhook, switchboard, metrics, log)
+    }
+}
