@@ -53,7 +53,8 @@ struct HLSFetcherTests {
     )
     func failures(of reply: HLSScriptedServer.Reply, are expected: FetchError) async throws {
         let server = try HLSScriptedServer { _, _ in reply }
-        let limits = Fetcher.Limits(bytes: 1000, timeout: .milliseconds(400), redirects: 3)
+        let timeout = expected == .timedOut ? Duration.milliseconds(400) : .seconds(60)
+        let limits = Fetcher.Limits(bytes: 1000, timeout: timeout, redirects: 3)
         #expect(await get(server.url("/a"), limits) == .failure(expected))
     }
 

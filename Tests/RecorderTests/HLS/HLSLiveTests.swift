@@ -70,7 +70,7 @@ struct HLSLiveTests {
     @Test("a live stream stopped in its middle leaves what decodes without an error")
     func stopped() async throws {
         defer { try? FileManager.default.removeItem(at: directory) }
-        let encoder = try encode(seconds: 60)
+        let encoder = try encode(seconds: 600)
         let server = try fileServer()
         let source = HLSSource(url: server.url("/live.m3u8"), log: lines.append)
         let stop = stop
