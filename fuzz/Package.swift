@@ -59,7 +59,7 @@ let package = Package(
         ),
         fuzzer("Request", ["HTTP"]),
         fuzzer("Accept", ["Exporter"]),
-        fuzzer("Segment", ["Exporter", "StreamVaultTelemetry"]),
+        fuzzer("Segment", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Ingest", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Playlist", ["Recorder", "Posix"]),
         fuzzer("Configuration", ["Recorder", "FuzzSupport", "Posix"]),

@@ -1,56 +1,68 @@
+import FuzzSupport
 import Posix
 
 @testable import Exporter
 @testable import StreamVaultTelemetry
 
-/// Any records that hold, each for itself, give a snapshot or a typed reason, and a snapshot all pages.
+/// Any records that hold, each for itself, give a snapshot or a typed reason, and a snapshot any page.
 ///
-/// The bytes are changes to a segment in which everything is used, for no generator guesses a checksum: five each, which
-/// record and which of its bytes (16 bits, little-endian, modulo what there is), and the new byte.
+/// The first byte says which page: one for each input, for a page is a thousand times what a record costs. The rest are
+/// changes to a segment in which everything is used.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzSegment(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
-    let input = UnsafeBufferPointer(start: start, count: count)
+    let bytes = input(start, count)
+    guard let kind = bytes.first else { return 0 }
+    let changes = SegmentChange.all(in: bytes.dropFirst())
     var file = sample.bytes
-    for change in stride(from: 0, to: count - 4, by: 5) {
-        let record = sample.records[number(input, change) % sample.records.count]
-        let offset = number(input, change + 2) % (record.count - 8)
-        file[record.lowerBound + offset] = input[change + 4]
-        seal(record, in: &file)
+    for change in changes { change.apply(to: &file) }
+    guard let segment = try? ParsedSegment(file) else { return 0 }
+    let known = segment.known()
+    switch kind % 4 {
+    case 0: render(segment, changes, in: .prometheus)
+    case 1: render(segment, changes, in: .openMetrics(created: true))
+    case 2:
+        var page = ProtobufPage()
+        require(!page.render([MetricSource(known)]).isEmpty, "a page")
+    default:
+        _ = known.snapshot.map { SegmentDump(snapshot: $0).json.bytes() }
+        _ = HealthReport([known], uptime: .zero, HealthPolicy()).json.bytes()
     }
-    guard let snapshot = try? Snapshot(of: file) else { return 0 }
-    let known = KnownRecorder(
-        name: snapshot.contents.identity.name,
-        reader: SegmentReader(path: ""),
-        snapshot: snapshot
-    )
-    for format in ExpositionFormat.allCases {
-        var page = MetricsPage(format)
-        precondition(!page.render([MetricSource(known)]).isEmpty)
-    }
-    _ = SegmentDump(snapshot: snapshot).json.bytes()
-    _ = HealthReport([known], uptime: .zero, HealthPolicy()).json.bytes()
     return 0
 }
 
-private func number(_ input: UnsafeBufferPointer<UInt8>, _ index: Int) -> Int {
-    Int(input[index]) | Int(input[index + 1]) << 8
+/// A page that is brought up to date is the one that a new exporter would render.
+private func render(_ segment: ParsedSegment, _ changes: [SegmentChange], in dialect: TextDialect) {
+    var page = MetricsPage(dialect)
+    _ = page.render([MetricSource(segment.known())])
+    var later = segment
+    for change in changes { change.apply(to: &later.words) }
+    var fresh = MetricsPage(dialect)
+    let expected = fresh.render([MetricSource(later.known())])
+    require(page.render([MetricSource(later.known())]) == expected, "the page of these words")
+    require(expected.last == 0x0A, "whole lines")
 }
 
-private func seal(_ record: Range<Int>, in file: inout [UInt8]) {
-    var checksum = RecordWriter()
-    checksum.integer(UInt64(Checksum.crc32(file[record.dropLast(8)])))
-    file.replaceSubrange(record.suffix(8), with: checksum.bytes)
-}
+/// The parts of a file, and its words: what a reader has that caught it at rest.
+private struct ParsedSegment {
+    let contents: SegmentContents
+    var words: [UInt64]
 
-extension Snapshot {
-    /// Parses a whole file, as a reader does that caught it at rest.
-    fileprivate init(of file: [UInt8]) throws(SegmentError) {
+    init(_ file: [UInt8]) throws(SegmentError) {
         let header = try SegmentHeader(file)
-        let contents = SegmentContents(try SegmentParts(file, header))
+        contents = SegmentContents(try SegmentParts(file, header))
         let first = header.layout[.words].offset
-        var words = (0..<contents.fileWords).map { file.word(at: first + $0 * 8) }
-        words += [UInt64](repeating: 0, count: contents.addedWords)
-        let now = BootTime(nanoseconds: .max)
-        self.init(contents, words: words, isOwned: false, now: now, bootID: BootID(bytes: [7]))
+        words = (0..<contents.fileWords).map { file.word(at: first + $0 * 8) }
+    }
+
+    func known() -> KnownRecorder {
+        let snapshot = Snapshot(
+            contents,
+            words: words + [UInt64](repeating: 0, count: contents.addedWords),
+            isOwned: false,
+            now: BootTime(nanoseconds: .max),
+            bootID: BootID(bytes: [7])
+        )
+        let reader = SegmentReader(path: "")
+        return KnownRecorder(name: contents.identity.name, reader: reader, snapshot: snapshot)
     }
 }
