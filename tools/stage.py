@@ -89,6 +89,12 @@ class Pod:
             "--web.listen-address", self.address, *flags,
         )
 
+    def elapsed(self, phase):
+        """Seconds for which the phase has been running, by the exporter's page."""
+        found = re.search(rf'^streamvault_shutdown_phase_elapsed_seconds{{.*phase="{phase}".*}} (\S+)$',
+                          fetch(f"http://{self.address}/metrics"), re.M)
+        return float(found[1])
+
     def page(self):
         """The exporter's page: {sample name: [labels]}."""
         families = {}
