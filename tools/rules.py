@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+import tempfile
+from pathlib import Path
 
 import yaml
 
@@ -44,6 +46,26 @@ def lint(expect):
         if "record" in rule:
             expect(re.fullmatch(r"\w+:streamvault_\w+:\w+", rule["record"]), f"{rule['record']}: not level:metric:operation")
     lint_tests(alerts, expect)
+    check_examples(expect)
+
+
+def check_examples(expect):
+    """Prometheus takes what docs/fleet.md tells to put into its files."""
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "fleet.md").read_text(), re.S)
+    expect(examples, "docs/fleet.md: no examples")
+    for example in map(yaml.safe_load, examples):
+        if isinstance(example, list):
+            kind, example = "rules", {"groups": [{"name": "example", "rules": example}]}
+        else:
+            kind = "config"
+        if "metric_relabel_configs" in example:
+            example = {"scrape_configs": [{"job_name": "example"} | example]}
+        for job in example.get("scrape_configs", []):
+            job.pop("kubernetes_sd_configs", None)  # Debian's Prometheus does not know it.
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+            yaml.safe_dump(example, file)
+            file.flush()
+            check_with_promtool(["check", kind], Path(file.name), expect)
 
 
 def check_with_promtool(command, path, expect):
