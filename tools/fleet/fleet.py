@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A day of a thousand pods in short, before the eyes of one Prometheus: what it costs, and what a rollout of all looks like.
+"""A thousand pods under one Prometheus, and a rollout of them all: what it costs, and whether it is seen.
 
 usage: fleet.py [PODS [SEED]]       1000 pods without an argument
 
 Each pod is a real exporter with an address of its own; their recorders are played by one process, which publishes the
 metrics of a real one. Prometheus has the project's rules and alerts, and scrapes every 15 seconds. After a steady time,
-in which some recorders crash, every pod is replaced, a tenth of them at a time: most shut down well, some are degraded, a
-few are killed. Exits with 1 when Prometheus has counted one end wrong.
+in which some recorders crash, every pod is replaced, a tenth of them at a time: most shut down well, some are degraded,
+a few are killed. Exits with 1 when Prometheus has counted one end wrong.
 
 Needs prometheus; the programs in .build/debug, or where STREAMVAULT_BIN says, and Fleet in .build/release.
 """
@@ -97,13 +97,16 @@ def measure(prometheus, cluster, tables):
     tables.row("ms a scrape, median", 1e3 * statistics.median(durations))
     tables.row("ms a scrape, 99th percentile", 1e3 * durations[int(len(durations) * 0.99)])
     tables.row("resident MiB of all exporters, shared memory once", cluster.resident_mebibytes())
+    return samples
 
 
-def show_disk(prometheus, tables):
+def show_disk(prometheus, rate, tables):
+    """What the head takes as a block, and what such blocks of two hours make in a day."""
     chunks, index, samples, series = prometheus.snapshot()
     tables.head("disk")
     tables.row("bytes a sample", chunks / samples)
     tables.row("bytes of the index a series", index / series)
+    tables.row("GB a day", (rate * DAY * chunks / samples + DAY / 7200 * index) / 1e9)
 
 
 def show_rules(prometheus, tables):
@@ -133,8 +136,9 @@ def compare(prometheus, ends, crashes, tables):
     for outcome in ("clean", "degraded", "killed", "crashed"):
         alert = fired.get(f"StreamVault{alerts.get(outcome)}", 0)
         tables.row(outcome, true[outcome], rule.get(outcome, 0), alert if outcome in alerts else "")
-    others = {name: count for name, count in fired.items() if name not in {f"StreamVault{one}" for one in alerts.values()}}
-    print(f"other alerts: {others}")
+    others = fired.keys() - {f"StreamVault{alert}" for alert in alerts.values()}
+    for alert in sorted(others):
+        tables.row(alert, "", "", fired[alert])
     return all(rule.get(outcome, 0) == count for outcome, count in true.items())
 
 
@@ -151,7 +155,7 @@ def main():
             prometheus = Prometheus(folder, cluster.targets, INTERVAL)
             wait_for("all targets", 300, lambda: prometheus.value("count(streamvault_recorder_up == 1)") == count)
             time.sleep(2 * INTERVAL)
-            measure(prometheus, cluster, tables)
+            rate = measure(prometheus, cluster, tables)
             show_rules(prometheus, tables)
             show_cardinality(prometheus, tables)
             crashes = crash_some(cluster, count)
@@ -168,7 +172,7 @@ def main():
             good = compare(prometheus, ends, crashes, tables)
             show_rules(prometheus, tables)
             panels.show(prometheus, tables)
-            show_disk(prometheus, tables)
+            show_disk(prometheus, rate, tables)
         finally:
             if prometheus:
                 prometheus.close()

@@ -16,7 +16,6 @@ from stage import free_port, wait_for  # noqa: E402
 
 PORT = 9847
 PATIENCE = 120
-# What many programs share cannot be bounded by what one of them may have.
 SECONDS_TO_TEAR_DOWN = 1
 FLEET = Path(os.environ.get("STREAMVAULT_FLEET", ROOT / ".build" / "release" / "Fleet"))
 
@@ -43,7 +42,8 @@ class Recorders:
     """The process in which all recorders live."""
 
     def __init__(self, template):
-        self.process = subprocess.Popen([FLEET, str(template)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+        self.process = subprocess.Popen([FLEET, str(template)], **pipes)
         self.ended = {}
         self.lock = threading.Lock()
         threading.Thread(target=self.listen, daemon=True).start()
@@ -92,7 +92,7 @@ class Pod:
             stdout=self.cluster.log, stderr=self.cluster.log, stdin=subprocess.DEVNULL)
 
     def stop(self, end, seconds):
-        """As a native sidecar: the exporter is told to leave when the recorder is gone, and leaves when it has been heard."""
+        """With a native sidecar: the exporter is told to leave when the recorder is gone."""
         self.cluster.recorders.stop(self, end, seconds)
         self.exporter.send_signal(signal.SIGTERM)
         assert self.exporter.wait(PATIENCE) == 0, f"{self.name}: exporter {self.exporter.returncode}"

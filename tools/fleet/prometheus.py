@@ -22,14 +22,14 @@ class Prometheus:
         self.address = f"127.0.0.1:{free_port()}"
         config = folder / "prometheus.json"
         config.write_text(json.dumps({
-            "global": {"scrape_interval": f"{interval}s", "scrape_timeout": "10s", "evaluation_interval": f"{interval}s"},
+            "global": {"scrape_interval": f"{interval}s", "evaluation_interval": f"{interval}s"},
             "rule_files": [str(ROOT / "prometheus" / f"streamvault-{kind}.yml") for kind in ("rules", "alerts")],
             "scrape_configs": [{"job_name": JOB, "file_sd_configs": [{"files": [str(targets)]}]}],
         }))
         with open(folder / "prometheus.log", "w") as log:
             self.process = subprocess.Popen(
-                ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data", "--web.enable-admin-api",
-                 f"--web.listen-address={self.address}"], stdout=log, stderr=log)
+                ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data",
+                 "--web.enable-admin-api", f"--web.listen-address={self.address}"], stdout=log, stderr=log)
         wait_for("Prometheus", 60, lambda: fetch(f"http://{self.address}/-/ready"))
 
     def ask(self, path, method="GET", **parameters):

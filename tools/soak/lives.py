@@ -1,4 +1,4 @@
-"""Who comes and goes during the soak: a recorder that is restarted, its recordings, its live streams, a guest on the socket."""
+"""Who comes and goes during the soak: recorders, their recordings, a live stream, a guest on the ingest socket."""
 
 import collections
 import contextlib
@@ -33,7 +33,8 @@ class Origin:
     def __init__(self, folder, seconds):
         folder.mkdir()
         subprocess.run(
-            ["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate=25:duration={seconds}",
+            ["ffmpeg", "-v", "error", "-nostdin",
+             "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate=25:duration={seconds}",
              "-c:v", "libx264", "-preset", "ultrafast", "-threads", "1", "-g", "25", "-sc_threshold", "0",
              "-f", "hls", "-hls_time", "1", "-hls_list_size", "0",
              "-hls_segment_filename", f"{folder}/%d.ts", f"{folder}/all.m3u8"],
@@ -153,7 +154,8 @@ class Recorder:
         for number in itertools.count():
             if over.wait(1):
                 return
-            self.switch(SWITCHED[number % len(SWITCHED)], ["start", "stop"][number // len(SWITCHED) % 2])
+            turn, index = divmod(number, len(SWITCHED))
+            self.switch(SWITCHED[index], "stop" if turn % 2 else "start")
 
     def restart_until(self, over, every, about_to_end):
         """Ends it again and again, politely and by SIGKILL in turn."""
@@ -166,44 +168,51 @@ class Recorder:
 
 
 class Guest:
-    """A process on the exporter's ingest socket that lives for half a second, and ends in every way there is, in turn."""
+    """A process on the exporter's ingest socket that lives for half a second, and ends in every way, in turn."""
 
-    ENDS = ["clean", "degraded", "killed", "crashed"]
+    WAYS = ["clean", "degraded", "killed", "crashed"]
 
     def __init__(self, path):
         self.name, self.path = "guest", str(path)
         self.starts, self.ends = 0, collections.Counter()
 
     def live_until(self, over):
-        for end in itertools.cycle(self.ENDS):
+        for end in itertools.cycle(self.WAYS):
             if over.wait(0.5):
                 return
-            self.live(end, over)
+            with socket.socket(socket.AF_UNIX) as self.connection:
+                self.connection.settimeout(PATIENCE)
+                self.connection.connect(self.path)
+                self.begin()
+                for turn in range(5):
+                    over.wait(0.1)
+                    self.work(turn)
+                self.end(end)
+            self.ends[end] += 1
 
-    def live(self, end, over):
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE)
-            connection.connect(self.path)
-            replies = connection.makefile("rb")
-            self.say(connection, "hello", name=self.name, heartbeat_interval=1, phases=[{"name": "upload", "budget": 5}], ack=True)
-            answer = json.loads(replies.readline())
-            assert answer.get("ok"), f"hello: {answer}"
-            self.starts += 1
-            self.say(connection, "declare", metric="counter", name="guest_turns_total", help="Turns.", labels=["kind"])
-            self.say(connection, "declare", metric="histogram", name="guest_turn_seconds", help="Turns.", unit="seconds")
-            self.say(connection, "recording_started", id=self.starts, stream="guest")
-            for turn in range(5):
-                over.wait(0.1)
-                self.say(connection, "add", name="guest_turns_total", labels={"kind": "odd" if turn % 2 else "even"}, value=1)
-                self.say(connection, "observe", name="guest_turn_seconds", value=0.1)
-                self.say(connection, "recording_progress", id=self.starts, bytes=turn * 1000)
-            if end in ("killed", "degraded", "clean"):
-                self.say(connection, "shutdown_begin", signal=15, grace_period=10)
-            if end in ("degraded", "clean"):
-                self.say(connection, "recording_ended", id=self.starts, result="interrupted")
-                self.say(connection, "phase_end", outcome={"clean": "ok", "degraded": "timeout"}[end])
-                self.say(connection, "goodbye", exit_status=0)
-        self.ends[end] += 1
+    def begin(self):
+        phases = [{"name": "upload", "budget": 5}]
+        self.say("hello", name=self.name, heartbeat_interval=1, phases=phases, ack=True)
+        answer = json.loads(self.connection.makefile("rb").readline())
+        assert answer.get("ok"), f"hello: {answer}"
+        self.starts += 1
+        self.say("declare", metric="counter", name="guest_turns_total", help="Turns.", labels=["kind"])
+        self.say("declare", metric="histogram", name="guest_turn_seconds", help="Turns.", unit="seconds")
+        self.say("recording_started", id=self.starts, stream="guest")
 
-    def say(self, connection, kind, **fields):
-        connection.sendall(json.dumps({"type": kind, **fields}).encode() + b"\n")
+    def work(self, turn):
+        self.say("add", name="guest_turns_total", labels={"kind": "odd" if turn % 2 else "even"}, value=1)
+        self.say("observe", name="guest_turn_seconds", value=0.1)
+        self.say("recording_progress", id=self.starts, bytes=turn * 1000)
+
+    def end(self, end):
+        """What it says before it goes: nothing when it crashes."""
+        if end != "crashed":
+            self.say("shutdown_begin", signal=15, grace_period=10)
+        if end in ("clean", "degraded"):
+            self.say("recording_ended", id=self.starts, result="interrupted")
+            self.say("phase_end", outcome={"clean": "ok", "degraded": "timeout"}[end])
+            self.say("goodbye", exit_status=0)
+
+    def say(self, kind, **fields):
+        self.connection.sendall(json.dumps({"type": kind, **fields}).encode() + b"\n")

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """An exporter under 100 scrapes a second, beside a recorder that is restarted every minute: does anything grow?
 
-usage: soak.py [MINUTES [SECONDS]]      60 minutes, and a restart every 60 seconds, without an argument
+usage: soak.py [MINUTES [SECONDS]]      60 minutes, and a restart every 60 seconds, without an argument; in fewer than 15
+                                        minutes retention, which works once a minute, does not come to rest
 
 Three publish into one directory: `phoenix`, which is ended by SIGTERM and by SIGKILL in turn and starts again on its
-directories; `oak`, which runs through; and a guest that comes and goes on the ingest socket. Recordings start and end all
-the time. At the end the medians of the second and of the last tenth of the time are compared, and the counters with what
-the bench has counted itself. Exits with 1 when something has grown, or does not agree.
+directories; `oak`, which runs through; and a guest that comes and goes on the ingest socket. Recordings start and end
+all the time. At the end the medians of the second and of the last tenth of the time are compared, and the counters with
+what the bench has counted itself. Exits with 1 when something has grown, or does not agree.
 
 Needs ffmpeg; the programs in .build/debug, or where STREAMVAULT_BIN says.
 """
@@ -59,6 +60,7 @@ class Soak:
         self.load = Load(self.address, RATE)
         self.figures = Figures(LIMITS)
         self.over = threading.Event()
+        self.exporter = None
 
     def run(self):
         self.start_exporter()
@@ -111,7 +113,10 @@ class Soak:
         for recorder in self.recorders:
             media = recorder.media()
             self.figures.add(moment, recorder.name, {
-                "segment bytes": size(recorder.segment), "files": len(media), "recordings MiB": size(*media) / MEBIBYTE})
+                "segment bytes": size(recorder.segment),
+                "files": len(media),
+                "recordings MiB": size(*media) / MEBIBYTE,
+            })
 
     def sample_life(self):
         """What the phoenix has come to at the end of each life."""
@@ -147,14 +152,15 @@ def compare(soak):
     rows.append(("segments that could not be read", counted(page, "exporter_segment_read_errors_total"), 0))
     print(f"\n{'':58}{'counted':>11}{'true':>11}")
     for what, told, true in rows:
-        print(f"{what:58}{told:11.0f}{true:11}  {'' if told == true else 'WRONG'}")
+        print(f"{what:58}{told:11.0f}{true:11.0f}  {'' if told == true else 'WRONG'}")
     return all(told == true for _, told, true in rows)
 
 
 def main():
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 60
     restart_seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 60
-    with tempfile.TemporaryDirectory(prefix="streamvault-soak-") as folder, tempfile.TemporaryDirectory(dir="/dev/shm") as telemetry:
+    with tempfile.TemporaryDirectory(prefix="streamvault-soak-") as folder, \
+            tempfile.TemporaryDirectory(dir="/dev/shm") as telemetry:
         soak = Soak(folder, telemetry, minutes, restart_seconds)
         try:
             soak.run()
