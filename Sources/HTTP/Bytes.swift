@@ -76,6 +76,18 @@ extension Span where Element == UInt8 {
         while end > start, self[end - 1] == .space || self[end - 1] == .tab { end -= 1 }
         return start..<end
     }
+
+    /// Takes the next item that is not empty off the front of a comma-separated list.
+    func nextListItem(in rest: inout Range<Int>) -> Range<Int>? {
+        while !rest.isEmpty {
+            var comma = rest.lowerBound
+            while comma < rest.upperBound, self[comma] != 0x2C { comma += 1 }
+            let item = trimmed(rest.lowerBound..<comma)
+            rest = min(comma + 1, rest.upperBound)..<rest.upperBound
+            if !item.isEmpty { return item }
+        }
+        return nil
+    }
 }
 
 extension String {

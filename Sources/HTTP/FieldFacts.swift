@@ -81,17 +81,3 @@ extension FieldFacts {
         codings = !isChunked ? .notChunked : count == 1 ? .chunked : .unknownCoding
     }
 }
-
-extension Span where Element == UInt8 {
-    /// Takes the next item that is not empty off the front of a comma-separated list.
-    fileprivate func nextListItem(in rest: inout Range<Int>) -> Range<Int>? {
-        while !rest.isEmpty {
-            var comma = rest.lowerBound
-            while comma < rest.upperBound, self[comma] != 0x2C { comma += 1 }
-            let item = trimmed(rest.lowerBound..<comma)
-            rest = min(comma + 1, rest.upperBound)..<rest.upperBound
-            if !item.isEmpty { return item }
-        }
-        return nil
-    }
-}

@@ -91,6 +91,18 @@ package struct Request: Sendable {
         }
         return values
     }
+
+    /// Whether a field that is a comma-separated list holds `token`, in any case of its letters (RFC 9110 §5.6.1).
+    package func lists(_ token: String, in name: String) -> Bool {
+        headers(name).contains { value in
+            let bytes = value.utf8.span
+            var rest = 0..<bytes.count
+            while let item = bytes.nextListItem(in: &rest) {
+                if bytes.extracting(item).equalsIgnoringCase(token) { return true }
+            }
+            return false
+        }
+    }
 }
 
 extension Span where Element == UInt8 {

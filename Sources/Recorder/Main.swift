@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 import HTTP
 import Posix
 
@@ -7,7 +7,7 @@ import Posix
 enum Main {
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
-        let environment = ProcessInfo.processInfo.environment
+        let environment = processEnvironment()
         do {
             switch try Arguments.parse(arguments, environment: environment) {
             case .help(let text): print(text)
@@ -40,7 +40,7 @@ enum Main {
 
     private static func run(_ wait: WaitIdle) throws {
         let outcome = wait.run(try StopSignal()) { line in
-            FileHandle.standardOutput.write(Data("\(line)\n".utf8))  // At once, also into a pipe.
+            say(line, on: STDOUT_FILENO)
         }
         exit(outcome.rawValue)
     }
@@ -48,8 +48,14 @@ enum Main {
     /// One line a mistake, on standard error; the status as `sysexits.h` has it.
     private static func leave(_ status: CInt, _ error: any Error) -> Never {
         for line in "\(error)".split(separator: "\n") {
-            FileHandle.standardError.write(Data("streamvault-recorder: \(line)\n".utf8))
+            say("streamvault-recorder: \(line)", on: STDERR_FILENO)
         }
         exit(status)
+    }
+
+    /// Writes a line at once, also into a pipe.
+    private static func say(_ line: String, on descriptor: CInt) {
+        let bytes = Array("\(line)\n".utf8)
+        unsafe bytes.withUnsafeBytes { _ = unsafe write(descriptor, $0.baseAddress, $0.count) }
     }
 }

@@ -38,6 +38,9 @@ struct Recorder: ~Copyable {
             log
         )
         let catalogue = try Self.openCatalogue(configuration.cataloguePath, metrics, log)
+        let journal = try StartError.wrapping { () throws(SystemError) in
+            try CatalogueJournal(catalogue, log)
+        }
         let context = RecordingContext(
             directory: configuration.recordingsDirectory,
             syncInterval: configuration.syncInterval,
@@ -45,7 +48,7 @@ struct Recorder: ~Copyable {
             publisher: publisher,
             metrics: metrics,
             catalogue: catalogue,
-            journal: CatalogueJournal(catalogue, log),
+            journal: journal,
             continuations: Continuations(within: configuration.resumeWindow),
             disk: disk,
             wantsRemux: configuration.remux != nil,
@@ -70,14 +73,18 @@ struct Recorder: ~Copyable {
         let housekeeping = try StartError.wrapping { () throws(SystemError) in
             try Housekeeping(wakeup)
         }
+        let addresses = server.addresses
+        let apiServer = APIServer(server)
+        let broadcasting = try StartError.wrapping { () throws(SystemError) in
+            try apiServer.start(api, log)
+            return try broadcaster.start(wakeup) { roster.active }
+        }
         (self.configuration, self.plan) = (configuration, plan)
         (self.context, self.roster) = (context, roster)
-        (self.broadcaster, self.twitch) = (broadcaster, twitch)
-        broadcasting = broadcaster.start(wakeup) { roster.active }
+        (self.broadcaster, self.broadcasting, self.twitch) = (broadcaster, broadcasting, twitch)
         self.housekeeping = housekeeping
         self.loop = loop
-        logStart(server.addresses)
-        APIServer(server).start(api, log)
+        logStart(addresses)
     }
 
     /// Records until a signal ends it, or the drain that one began is over.
@@ -86,7 +93,7 @@ struct Recorder: ~Copyable {
     consuming func run() throws(SystemError) -> CInt {
         var signal = try takeUpEarlierRuns()
         if signal == nil { try beginRecording() }
-        let services = startServices(withEventSub: signal == nil)
+        let services = try startServices(withEventSub: signal == nil)
         var drainSignal: CInt = 0
         while true {
             if signal == SIGUSR1 {
@@ -107,17 +114,19 @@ struct Recorder: ~Copyable {
     private mutating func beginRecording() throws(SystemError) {
         context.disk.look()
         try context.disk.start()
-        startCleanup()
+        try startCleanup()
         try roster.open()
         if case .recording = roster.current { context.publisher.enter(.recording) }
     }
 
     /// Starts what needs streams that can be switched.
-    private borrowing func startServices(withEventSub hasEventSub: Bool) -> Shutdown.Services {
+    private borrowing func startServices(
+        withEventSub hasEventSub: Bool
+    ) throws(SystemError) -> Shutdown.Services {
         Shutdown.Services(
             broadcaster: broadcasting,
             cleanup: housekeeping.service,
-            eventSub: hasEventSub ? twitch?.start(context.wakeup) : nil,
+            eventSub: hasEventSub ? try twitch?.start(context.wakeup) : nil,
             announce: { [broadcaster] phase, deadline in
                 let secondsLeft = deadline.since(.now()).inSeconds
                 broadcaster.send(.stopping(phase, secondsLeft: secondsLeft))
@@ -137,7 +146,7 @@ struct Recorder: ~Copyable {
             return nil
         }
         let earlier = EarlierRuns(context: context, recovery: recovery)
-        let task = housekeeping.start("recovery") { earlier.takeUp(until: $0) }
+        let task = try housekeeping.start("recovery") { earlier.takeUp(until: $0) }
         let patience = BootTime.now().advanced(by: .seconds(5))
         while task.result == nil {
             guard BootTime.now() < patience else {
@@ -149,14 +158,14 @@ struct Recorder: ~Copyable {
         return nil
     }
 
-    private mutating func startCleanup() {
+    private mutating func startCleanup() throws(SystemError) {
         if !configuration.retention.isEmpty {
             let sweep = RetentionSweep(context: context, plan: configuration.retention)
-            housekeeping.start("retention") { sweep.run(until: $0) }
+            try housekeeping.start("retention") { sweep.run(until: $0) }
         }
         if let remux = configuration.remux {
             let remuxer = Remuxer(context: context, deletesSource: remux.deletesSource)
-            housekeeping.start("remux") { remuxer.run(until: $0) }
+            try housekeeping.start("remux") { remuxer.run(until: $0) }
         }
     }
 

@@ -15,13 +15,13 @@ struct CatalogueJournalTests {
     private func journal(
         _ catalogue: Catalogue,
         retryPause: Duration = .milliseconds(20)
-    ) -> CatalogueJournal {
-        CatalogueJournal(catalogue, Log(), retryPause: retryPause)
+    ) throws -> CatalogueJournal {
+        try CatalogueJournal(catalogue, Log(), retryPause: retryPause)
     }
 
     @Test("what was entered before the close is in the catalogue after it, in its order")
     func order() throws {
-        let journal = journal(try Catalogue(path: path))
+        let journal = try journal(try Catalogue(path: path))
         let entries = (0..<500).map { catalogueEntry("/r/\($0).ts.part") }
         for entry in entries { journal.enter(.partBegan(entry)) }
         try journal.close(until: inSeconds(30))
@@ -30,7 +30,7 @@ struct CatalogueJournalTests {
 
     @Test("ids are of this moment, and no two are the same")
     func ids() throws {
-        let journal = journal(try Catalogue(path: path))
+        let journal = try journal(try Catalogue(path: path))
         let ids = (0..<1000).map { _ in journal.newRecordingID() }
         #expect(Set(ids).count == 1000 && ids == ids.sorted())
         #expect(Double(ids[0]) < 9_007_199_254_740_992, "JavaScript reads it without loss")
@@ -39,7 +39,7 @@ struct CatalogueJournalTests {
 
     @Test("an entry that can never be made does not stop the others")
     func impossible() throws {
-        let journal = journal(try Catalogue(path: path))
+        let journal = try journal(try Catalogue(path: path))
         let entry = catalogueEntry("/r/a.ts.part")
         journal.enter(.partBegan(entry))
         journal.enter(.partBegan(entry))  // The same part twice.
@@ -54,7 +54,7 @@ struct CatalogueJournalTests {
 
     @Test("while another program holds the lock nobody waits, and afterwards all is entered")
     func locked() throws {
-        let journal = journal(try Catalogue(path: path, timeout: .milliseconds(50)))
+        let journal = try journal(try Catalogue(path: path, timeout: .milliseconds(50)))
         let holder = try FilesHolder(["python3", "-c", lockingScript, path])
         let start = BootTime.now()
         for number in 0..<10 { journal.enter(.partBegan(catalogueEntry("/r/\(number).ts.part"))) }
@@ -66,7 +66,7 @@ struct CatalogueJournalTests {
 
     @Test("what cannot be entered by the deadline is an error of the close, with its reason")
     func lockedTillTheEnd() throws {
-        let journal = journal(try Catalogue(path: path, timeout: .milliseconds(50)))
+        let journal = try journal(try Catalogue(path: path, timeout: .milliseconds(50)))
         let holder = try FilesHolder(["python3", "-c", lockingScript, path])
         journal.enter(.partBegan(catalogueEntry("/r/a.ts.part")))
         let error = #expect(throws: CatalogueError.self) { try journal.close(until: inSeconds(3)) }

@@ -19,7 +19,7 @@ struct ShutdownServicesTests {
 
         init(_ behaviour: Behaviour, _ wakeup: Wakeup) throws {
             let (asked, end) = (try StopSignal(), try StopSignal())
-            let task = BackgroundTask(named: "service", wakeup) { () throws(SystemError) in
+            let task = try BackgroundTask(named: "service", wakeup) { () throws(SystemError) in
                 let never = BootTime(nanoseconds: .max)
                 switch behaviour {
                 case .obeys: _ = asked.wait(until: never)

@@ -1,4 +1,3 @@
-import Foundation
 import HTTP
 import Posix
 import Synchronization
@@ -20,16 +19,14 @@ final class APIServer: Sendable {
         self.server = Mutex(server)
     }
 
-    func start(_ api: RecorderAPI, _ log: Log) {
-        let thread = Thread { [self] in
+    func start(_ api: RecorderAPI, _ log: Log) throws(SystemError) {
+        try DetachedThread.start(named: "api") { [self] in
             do throws(SystemError) {
                 try serve(api)
             } catch {
                 log(.error, "API ended", ["error": "\(error)"])
             }
         }
-        thread.name = "api"
-        thread.start()
     }
 
     private func serve(_ api: RecorderAPI) throws(SystemError) -> Never {

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// Encodes with names such as `started_at`, sorted; `nil` when a value is no JSON.
 func encodedJSON(_ value: some Encodable) -> [UInt8]? {

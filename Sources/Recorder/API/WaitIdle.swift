@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import Posix
 
 /// `wait-idle URL`: waits until a recorder can be replaced without harm.

@@ -1,5 +1,4 @@
 import Dispatch
-import Foundation
 import Posix
 import Synchronization
 
@@ -27,11 +26,13 @@ final class CatalogueJournal: Sendable {
     /// Entries that wait; above, the oldest are dropped: the next start learns from the files what they said.
     static let mostEntries = 100_000
 
-    init(_ catalogue: Catalogue, _ log: Log, retryPause: Duration = .seconds(2)) {
+    init(
+        _ catalogue: Catalogue,
+        _ log: Log,
+        retryPause: Duration = .seconds(2)
+    ) throws(SystemError) {
         (self.catalogue, self.log, self.retryPause) = (catalogue, log, retryPause)
-        let thread = Thread { [self] in run() }
-        thread.name = "journal"
-        thread.start()
+        try DetachedThread.start(named: "journal") { [self] in run() }
     }
 
     /// An id for a new recording: microseconds since 1970, so that it needs no answer from the catalogue.

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// How to hear from Twitch when a stream begins and ends.
 struct TwitchConfiguration: Equatable, Sendable {

@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 import Posix
 import StreamVaultTelemetry
 import Synchronization
@@ -60,11 +60,9 @@ final class DiskGuard: Sendable {
     /// Looks at the disk every second from now on, on a thread of its own: a file system that hangs must hang nothing else.
     func start() throws(SystemError) {
         let never = try StopSignal()
-        let thread = Thread { [self] in
+        try DetachedThread.start(named: "disk") { [self] in
             repeat { look() } while !never.wait(until: BootTime.now().advanced(by: .seconds(1)))
         }
-        thread.name = "disk"
-        thread.start()
     }
 
     func look() {

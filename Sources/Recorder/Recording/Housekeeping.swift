@@ -16,8 +16,8 @@ struct Housekeeping {
     mutating func start(
         _ name: String,
         _ job: @escaping @Sendable (StopSignal) -> Void
-    ) -> BackgroundTask<SystemError> {
-        let started = BackgroundTask(named: name, wakeup) { [stop] () throws(SystemError) in
+    ) throws(SystemError) -> BackgroundTask<SystemError> {
+        let started = try BackgroundTask(named: name, wakeup) { [stop] () throws(SystemError) in
             job(stop)
         }
         jobs.append(started)

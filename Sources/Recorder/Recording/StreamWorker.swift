@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 import Posix
 import StreamVaultTelemetry
 import Synchronization
@@ -73,10 +73,7 @@ final class StreamWorker: Sendable {
 
     private func launch() throws(SystemError) -> StopSignal {
         let stop = try StopSignal()
-        let thread = Thread { [self] in run(until: stop) }
-        thread.name = stream.name
-        thread.stackSize = 512 << 10
-        thread.start()
+        try DetachedThread.start(named: stream.name) { [self] in run(until: stop) }
         return stop
     }
 

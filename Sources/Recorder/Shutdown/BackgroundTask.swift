@@ -1,4 +1,4 @@
-import Foundation
+import Posix
 import Synchronization
 
 /// Work on a thread of its own, which whoever waits for it can leave behind.
@@ -13,13 +13,11 @@ final class BackgroundTask<Failure: Error>: Sendable {
         named name: String,
         _ wakeup: Wakeup,
         _ work: @escaping @Sendable () throws(Failure) -> Void
-    ) {
-        let thread = Thread { [self] in
+    ) throws(SystemError) {
+        try DetachedThread.start(named: name) { [self] in
             let result = Result(catching: work)
             outcome.withLock { $0 = result }
             wakeup.wake()
         }
-        thread.name = name
-        thread.start()
     }
 }

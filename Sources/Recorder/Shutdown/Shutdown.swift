@@ -148,11 +148,17 @@ extension Shutdown {
         // Sooner than the phase, so that its error is heard.
         let now = BootTime.now()
         let deadline = now.advanced(by: deadline(of: .database).since(now) * 0.8)
-        let closing = BackgroundTask(named: "database", wakeup) { () throws(CatalogueError) in
-            try journal.close(until: deadline)
+        let close = { @Sendable () throws(CatalogueError) in try journal.close(until: deadline) }
+        guard let closing = try? BackgroundTask(named: "database", wakeup, close) else {
+            // There is no room for a thread: better here, and perhaps late, than not at all.
+            return noteDatabase(Result(catching: close))
         }
         _ = try wait(in: .database) { closing.result != nil }
-        switch closing.result {
+        return noteDatabase(closing.result)
+    }
+
+    private func noteDatabase(_ result: Result<Void, CatalogueError>?) -> PhaseOutcome {
+        switch result {
         case .success:
             context.log.plain("✅ Database connections closed")
             return .ok

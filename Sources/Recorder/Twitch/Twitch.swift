@@ -41,11 +41,12 @@ struct Twitch: Sendable {
         }
     }
 
-    func start(_ mainThread: Wakeup) -> RunningService {
-        let webhook = BackgroundTask(named: "eventsub", mainThread) { () throws(SystemError) in
+    func start(_ mainThread: Wakeup) throws(SystemError) -> RunningService {
+        let webhook = try BackgroundTask(named: "eventsub", mainThread) { () throws(SystemError) in
             service.run()
         }
-        let subscriptions = BackgroundTask(named: "twitch", mainThread) { () throws(SystemError) in
+        let subscriptions = try BackgroundTask(named: "twitch", mainThread) {
+            () throws(SystemError) in
             subscriber?.run(until: stop)
         }
         return RunningService(tasks: [webhook, subscriptions]) { _ in

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import Posix
 
 /// Makes the recorder's subscriptions at Twitch, and starts what is live already; on a thread of its own.

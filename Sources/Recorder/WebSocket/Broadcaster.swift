@@ -69,8 +69,8 @@ final class Broadcaster: Sendable {
     func start(
         _ mainThread: Wakeup,
         _ active: @escaping @Sendable () -> [ActiveRecording]
-    ) -> RunningService {
-        let task = BackgroundTask(named: "broadcaster", mainThread) { () throws(SystemError) in
+    ) throws(SystemError) -> RunningService {
+        let task = try BackgroundTask(named: "broadcaster", mainThread) { () throws(SystemError) in
             try self.run(active)
         }
         return RunningService(tasks: [task]) { self.stop(until: $0) }

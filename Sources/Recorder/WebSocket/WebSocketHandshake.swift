@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import HTTP
 
 /// Answers the opening handshake, RFC 6455 §4.2.
@@ -11,8 +11,8 @@ struct WebSocketHandshake {
 
     func answer(_ request: Request) -> Response {
         guard request.method == .get else { return .methodNotAllowed(allow: [.get]) }
-        guard !request.isHTTP10, request.hasToken("websocket", in: "Upgrade"),
-            request.hasToken("upgrade", in: "Connection")
+        guard !request.isHTTP10, request.lists("websocket", in: "Upgrade"),
+            request.lists("upgrade", in: "Connection")
         else { return upgradeRequired("this is a WebSocket") }
         guard request.headers("Sec-WebSocket-Version") == ["13"] else {
             return upgradeRequired("the version must be 13")
@@ -54,13 +54,5 @@ struct WebSocketHandshake {
             ("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"),
         ]
         return response
-    }
-}
-
-extension Request {
-    /// Whether a comma-separated field holds `token`, in any case of its letters.
-    fileprivate func hasToken(_ token: String, in field: String) -> Bool {
-        let items = (header(field) ?? "").split(separator: ",")
-        return items.contains { $0.trimmingCharacters(in: .whitespaces).lowercased() == token }
     }
 }

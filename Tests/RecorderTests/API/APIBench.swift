@@ -43,7 +43,7 @@ final class APIBench: Sendable {
             publisher: publisher,
             metrics: metrics,
             catalogue: catalogue,
-            journal: CatalogueJournal(catalogue, log),
+            journal: try CatalogueJournal(catalogue, log),
             continuations: Continuations(within: .seconds(600)),
             disk: DiskGuard(files.path, recorder: "bench", DiskSettings(), metrics, log),
             wantsRemux: false,
@@ -82,11 +82,11 @@ final class APIBench: Sendable {
     /// Serves the API and the WebSocket; the address.
     func serve() throws -> (address: ListenAddress, broadcasting: RunningService) {
         let roster = roster
-        let broadcasting = broadcaster.start(context.wakeup) { roster.active }
+        let broadcasting = try broadcaster.start(context.wakeup) { roster.active }
         let listener = ListenAddress.internet(.loopback, port: 0)
         let server = try Server(on: [listener], limits: APIServer.limits)
         let address = server.addresses[0]
-        APIServer(server).start(api(), context.log)
+        try APIServer(server).start(api(), context.log)
         return (address, broadcasting)
     }
 

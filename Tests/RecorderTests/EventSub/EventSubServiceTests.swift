@@ -20,23 +20,23 @@ struct EventSubServiceTests {
     }
 
     /// A service that asks the bench's catalogue, or `catalogue`; it runs until `end` is called.
-    private func service(_ catalogue: Catalogue? = nil) -> Running {
+    private func service(_ catalogue: Catalogue? = nil) throws -> Running {
         let catalogue = catalogue ?? bench.context.catalogue
         let switchboard = EventSubSwitchboard(bench.roster, bench.metrics, bench.context.log) {
             (id) throws(CatalogueError) in try catalogue.remember(messageID: id)
         }
         let webhook = EventSubWebhook(secret: Secret(Array("s3cRe7".utf8)))
         let service = EventSubService(webhook, switchboard, bench.metrics, bench.context.log)
-        return Running(service: service, bench.context.wakeup)
+        return try Running(service: service, bench.context.wakeup)
     }
 
     private struct Running {
         let service: EventSubService
         let task: BackgroundTask<SystemError>
 
-        init(service: EventSubService, _ wakeup: Wakeup) {
+        init(service: EventSubService, _ wakeup: Wakeup) throws {
             self.service = service
-            task = BackgroundTask(named: "eventsub", wakeup) { () throws(SystemError) in
+            task = try BackgroundTask(named: "eventsub", wakeup) { () throws(SystemError) in
                 service.run()
             }
         }
@@ -60,7 +60,7 @@ struct EventSubServiceTests {
 
     @Test("the challenge is given back byte for byte, as text")
     func challenge() throws {
-        let running = service()
+        let running = try service()
         let now = WallTime.now()
         var delivery = Delivery.challenge
         (delivery.timestamp, delivery.signature) = (now.iso8601, nil)
@@ -74,7 +74,7 @@ struct EventSubServiceTests {
 
     @Test("online starts all streams of the broadcaster and no other, offline completes them")
     func onlineAndOffline() throws {
-        let running = service()
+        let running = try service()
         #expect(try running.post(.stream("stream.online", id: "a")).status == .noContent)
         try waitFor("two recordings") { bench.roster.active.count == 2 }
         #expect(phases[2] == .off)
@@ -90,7 +90,7 @@ struct EventSubServiceTests {
 
     @Test("a message that comes twice does nothing the second time, also after a restart")
     func duplicates() throws {
-        let first = service()
+        let first = try service()
         let online = Delivery.stream("stream.online", id: "a")
         _ = try first.post(online)
         _ = try first.post(.stream("stream.offline", id: "b"))
@@ -98,7 +98,7 @@ struct EventSubServiceTests {
         try waitFor("the end") { bench.roster.workers.allSatisfy(\.hasEnded) }
 
         // A catalogue opened anew at the same file is all that a restart keeps.
-        let again = service(try Catalogue(path: "\(bench.files.path)/catalogue.sqlite"))
+        let again = try service(try Catalogue(path: "\(bench.files.path)/catalogue.sqlite"))
         #expect(try again.post(online).status == .noContent)
         try again.end()
         #expect(try count("stream.online", "duplicate") == 1)
@@ -107,7 +107,7 @@ struct EventSubServiceTests {
 
     @Test("a message that a later one has overtaken does nothing")
     func overtaken() throws {
-        let running = service()
+        let running = try service()
         let earlier = WallTime(nanoseconds: WallTime.now().nanoseconds - 5_000_000_000)
         _ = try running.post(.stream("stream.online", id: "a"))
         _ = try running.post(.stream("stream.offline", id: "b", at: earlier))
@@ -119,7 +119,7 @@ struct EventSubServiceTests {
 
     @Test("a revocation is counted")
     func revocation() throws {
-        let running = service()
+        let running = try service()
         let body = #"{"subscription":{"type":"stream.online","status":"authorization_revoked"}}"#
         let delivery = Delivery(timestamp: WallTime.now().iso8601, kind: "revocation", body: body)
         #expect(try running.post(delivery).status == .noContent)
@@ -129,7 +129,7 @@ struct EventSubServiceTests {
 
     @Test("a broadcaster that nobody records is no error")
     func strangers() throws {
-        let running = service()
+        let running = try service()
         #expect(try running.post(.stream("stream.online", "42", id: "a")).status == .noContent)
         #expect(try running.post(.stream("channel.update", id: "b")).status == .noContent)
         try running.end()
@@ -142,7 +142,7 @@ struct EventSubServiceTests {
         "while draining an end is heeded and a beginning put off; while stopping both are put off"
     )
     func refusals() throws {
-        let running = service()
+        let running = try service()
         _ = try running.post(.stream("stream.online", id: "a"))
         try waitFor("two recordings") { bench.roster.active.count == 2 }
         bench.drain.begin()
@@ -161,7 +161,7 @@ struct EventSubServiceTests {
 
     @Test("after its end it takes nothing, so that Twitch delivers again")
     func afterTheEnd() throws {
-        let running = service()
+        let running = try service()
         try running.end()
         #expect(try running.post(.stream("stream.online", id: "a")).status == .unavailable)
         #expect(try count("stream.online", "unavailable") == 1)
@@ -171,7 +171,7 @@ struct EventSubServiceTests {
     func noCatalogue() throws {
         let catalogue = try Catalogue(path: "\(bench.files.path)/other.sqlite")
         try catalogue.close(until: BootTime.now().advanced(by: .seconds(10)))
-        let running = service(catalogue)
+        let running = try service(catalogue)
         _ = try running.post(.stream("stream.online", id: "a"))
         try waitFor("two recordings") { bench.roster.active.count == 2 }
         try running.end()
@@ -208,7 +208,7 @@ struct EventSubServiceTests {
 
     @Test("what is refused or malformed is answered in words, and only POST is taken")
     func answers() throws {
-        let running = service()
+        let running = try service()
         var forged = Delivery.stream("stream.online", id: "a")
         forged.secret = "wrong"
         let response = try running.post(forged)

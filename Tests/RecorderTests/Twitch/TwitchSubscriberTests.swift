@@ -24,7 +24,8 @@ struct TwitchSubscriberTests {
         defer { helix.stop() }
         let stop = try StopSignal()
         let subscriber = try subscriber(helix)
-        let task = BackgroundTask(named: "twitch", bench.context.wakeup) { () throws(SystemError) in
+        let wakeup = bench.context.wakeup
+        let task = try BackgroundTask(named: "twitch", wakeup) { () throws(SystemError) in
             subscriber.run(until: stop)
         }
         try waitFor("what Twitch is asked: \(helix.requests.map(\.target))", isDone)
@@ -209,7 +210,8 @@ struct TwitchSubscriberTests {
         let helix = try FakeHelix()
         let stop = try StopSignal()
         let subscriber = try subscriber(helix)
-        let task = BackgroundTask(named: "twitch", bench.context.wakeup) { () throws(SystemError) in
+        let wakeup = bench.context.wakeup
+        let task = try BackgroundTask(named: "twitch", wakeup) { () throws(SystemError) in
             subscriber.run(until: stop)
         }
         #expect(!stop.wait(until: BootTime.now().advanced(by: .milliseconds(200))))

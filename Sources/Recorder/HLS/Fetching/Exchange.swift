@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// What has come of one answer so far; pure.
 struct Exchange {

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// What is to be had from the network.
 struct FetchRequest: Hashable, Sendable {

@@ -1,5 +1,5 @@
 import CCurl
-import Foundation
+import FoundationEssentials
 import Posix
 
 /// Owns an easy handle: the options of requests, and what is known of the last answer.

@@ -1,5 +1,5 @@
 import CCurl
-import Foundation
+import FoundationEssentials
 import Posix
 
 /// Owns a multi handle: it drives transfers without blocking, and keeps connections from one to the next.

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// The text without the user and the query of any address in it; passwords and tokens are kept there.
 ///
@@ -7,7 +7,7 @@ import Foundation
 func withoutSecrets(_ text: String) -> String {
     var result = ""
     var rest = text[...]
-    while let scheme = rest.range(of: "://") {
+    while let scheme = rest.firstRange(of: "://") {
         let end = rest[scheme.upperBound...].firstIndex(where: endsAddress) ?? rest.endIndex
         result += rest[..<scheme.upperBound] + bare(rest[scheme.upperBound..<end])
         rest = rest[end...]

@@ -1,5 +1,5 @@
 import CCurl
-import Foundation
+import FoundationEssentials
 import Posix
 
 /// One request on its way, from address to address.

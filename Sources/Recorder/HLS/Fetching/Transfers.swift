@@ -1,5 +1,5 @@
 import CCurl
-import Foundation
+import FoundationEssentials
 import Posix
 
 /// HTTP GETs over libcurl, several at once, all of them driven by the thread that waits for them.

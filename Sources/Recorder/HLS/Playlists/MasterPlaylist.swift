@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// A master playlist (RFC 8216, section 4.3.4), as far as a choice needs it.
 struct MasterPlaylist: Equatable, Sendable {

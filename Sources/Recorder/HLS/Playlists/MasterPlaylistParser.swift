@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// Reads a master playlist, line by line.
 struct MasterPlaylistParser {

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// Why an address in a playlist or a redirect is not followed.
 enum AddressError: Error, Equatable, Sendable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// A media playlist (RFC 8216, section 4.3.3), as far as a recorder needs it.
 struct MediaPlaylist: Equatable, Sendable {

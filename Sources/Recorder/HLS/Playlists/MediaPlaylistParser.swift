@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// Reads a media playlist, line by line.
 struct MediaPlaylistParser {

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// What stands at the address of a stream: its segments, or a list of the forms in which it is to be had.
 enum Playlist: Equatable, Sendable {

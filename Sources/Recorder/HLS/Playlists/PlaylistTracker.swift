@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import Posix
 
 /// Follows the playlist of a live stream: which segments are new, when to load it again, and when the stream is over.

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import Posix
 
 /// One recording of an HLS stream: loads the playlist, fetches what is new, delivers it in order; all on one thread.

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// The way to a stream's media playlist: the address that is given, or the variant that the master playlist there names.
 struct PlaylistRoute: Sendable {
