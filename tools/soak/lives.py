@@ -22,7 +22,7 @@ from stage import fetch, free_port, wait_for  # noqa: E402
 
 PATIENCE = 60
 TOKEN = "soak"
-SWITCHED = [f"switched-{number}" for number in range(1, 4)]
+SWITCHED = ["live", "one", "two", "three"]
 # Delivers so many seconds of media, then ends by itself.
 PROGRAMME = 'n=0; while [ $n -lt "$1" ]; do cat "$0" || exit; n=$((n + 1)); sleep 1; done'
 
@@ -99,10 +99,11 @@ class Recorder:
             "resume_within": "1s",
             "retention": retention,
             "streams": [
-                {"name": "live", "source": {"type": "hls", "url": origin.url}},
+                # Retention takes no recording that is not over, so none goes on for ever.
+                {"name": "live", "record": "on_demand", "source": {"type": "hls", "url": origin.url}},
+                *(self.programme(name, media, 1000) | {"record": "on_demand"} for name in SWITCHED[1:]),
                 self.programme("short", media, 12),
                 self.programme("long", media, 30),
-                *(self.programme(name, media, 1000) | {"record": "on_demand"} for name in SWITCHED),
             ],
         }))
 
@@ -150,9 +151,9 @@ class Recorder:
             pass
 
     def switch_until(self, over):
-        """One stream each second, on and off in turn."""
+        """One stream every two seconds, on and off in turn."""
         for number in itertools.count():
-            if over.wait(1):
+            if over.wait(2):
                 return
             turn, index = divmod(number, len(SWITCHED))
             self.switch(SWITCHED[index], "stop" if turn % 2 else "start")
