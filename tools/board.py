@@ -61,11 +61,6 @@ class Dashboard:
                 ).groups()
                 yield name, selector, label
 
-    def painted_names(self, title):
-        """The names of series that have a colour of their own in a panel."""
-        panel = next(p for p in self.charts if p["title"] == title)
-        return {o["matcher"]["options"] for o in panel["fieldConfig"]["overrides"]}
-
 
 def lint(board, expect):
     """The rules of dashboard-linter --strict, and ours about identity and layout."""
@@ -161,8 +156,9 @@ def expect_known(query, families, expect):
     expect(named <= known | labels, f"{place}: {named - known - labels} without a selector")
 
 
-def check_colours(board, families, expect):
+def check_colours(boards, families, expect):
     """Every value of a closed set has a colour, and no colour is for a value that is not there."""
+    panels = {panel["title"]: panel for board in boards for panel in board.charts}
 
     def values(metric, label):
         return {series[label] for series in families[metric]}
@@ -182,5 +178,5 @@ def check_colours(board, families, expect):
         "Runs ended, of all recorders": outcomes,
         "Last shutdown of all recorders, 95th percentile": phases,
     }.items():
-        painted = board.painted_names(title)
+        painted = {override["matcher"]["options"] for override in panels[title]["fieldConfig"]["overrides"]}
         expect(painted == wanted, f"{title}: colours for {sorted(painted)}, not {sorted(wanted)}")

@@ -67,7 +67,7 @@ def rehearse(stage, boards):
     wait_for("the recording", 10, lambda: "streamvault_recording_written_bytes" in first.page())
     for board in boards.values():
         check_names(board, first.page(), expect)
-    check_colours(boards["shutdown"], first.page(), expect)
+    check_colours(boards.values(), first.page(), expect)
     for query in rules.queries():
         expect_known(query, first.page(), expect)
     wait_for("Prometheus", 20, lambda: stage.value(active) == 1)
@@ -223,7 +223,8 @@ def watch(stage, boards):
 
 
 def main():
-    boards = {name: Dashboard(ROOT / "grafana" / f"streamvault-{name}.json") for name in ("shutdown", "recorder")}
+    boards = {name: Dashboard(ROOT / "grafana" / f"streamvault-{name}.json")
+              for name in ("fleet", "shutdown", "recorder")}
     for board in boards.values():
         lint(board, expect)
     rules.lint(expect)
@@ -239,7 +240,7 @@ def main():
             stage.stop_all()
     if "--show" in sys.argv:
         print(json.dumps(moments, indent=1))
-    shown = {moment: panels["shutdown"] for moment, panels in moments.items()}
+    shown = {moment: panels["fleet"] | panels["shutdown"] for moment, panels in moments.items()}
     check_recorder_board(moments["before"]["recorder"])
     check_before(shown["before"])
     check_during(shown["during"])

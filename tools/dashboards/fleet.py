@@ -1,6 +1,6 @@
-"""All recorders in one row, readable also with a thousand of them."""
+"""All recorders together, readable also with a thousand of them."""
 
-from .dashboard import FLEET, wide
+from .dashboard import FLEET, dashboard
 from .panels import (
     GREEN, ORANGE, OUTCOME_COLOURS, PHASE_COLOURS, RED, STATE_COLOURS, bars, counted, lines, named, painted, query,
     steps, table,
@@ -30,14 +30,18 @@ def p95(phase):
     return f"quantile by (phase) (0.95, {lasted} and on (job, instance, recorder) {STOPPED})"
 
 
-def fleet():
+def now():
+    return [(9,
+        lines(
+            "Recorders by state", "How many recorders do what. A rollout is a dent in the green.",
+            query(f"sum by (streamvault_recorder_state) (streamvault_recorder_state{{{FLEET}}}) > 0", "{{streamvault_recorder_state}}"),
+            stacked=True, fill=60, decimals=0, overrides=painted(STATE_COLOURS),
+        ))]
+
+
+def over_time():
     return [
         (8,
-            wide(2, lines(
-                "Recorders by state", "How many recorders do what. A rollout is a dent in the green.",
-                query(f"sum by (streamvault_recorder_state) (streamvault_recorder_state{{{FLEET}}}) > 0", "{{streamvault_recorder_state}}"),
-                stacked=True, fill=60, decimals=0, legend=["lastNotNull", "max"], overrides=painted(STATE_COLOURS),
-            )),
             bars(
                 "Runs ended, of all recorders", "In the time range: shutdowns by outcome, and runs that died without one.",
                 query(counted(f"streamvault_shutdowns_total{{{FLEET}}}", "outcome"), "{{outcome}}", now=True),
@@ -45,11 +49,12 @@ def fleet():
                 empty="not scraped", decimals=0, overrides=painted(OUTCOME_COLOURS),
             ),
             bars(
-                "Last shutdown of all recorders, 95th percentile", "Of each phase in the last shutdown of each recorder, also of pods that are gone.",
+                "Last shutdown of all recorders, 95th percentile",
+                "Of each phase in the last shutdown of each recorder, also of pods that are gone.",
                 *(query(p95(phase), "{{phase}}", now=True) for phase in PHASE_COLOURS),
                 unit="s", decimals=3, empty="no shutdown", overrides=painted(PHASE_COLOURS),
             )),
-        (10, ends()),
+        (14, ends()),
     ]
 
 
@@ -90,4 +95,13 @@ def ends():
                 "url": "/d/streamvault-shutdown?${datasource:queryparam}&var-recorder=${__value.text}&${__url_time_range}",
             }]),
         ],
+    )
+
+
+def fleet_dashboard():
+    return dashboard(
+        "streamvault-fleet", "StreamVault fleet",
+        "All StreamVault recorders: what they are doing, how a rollout goes, and how each of them last ended.",
+        refresh="1m", since="3h",
+        rows=[("Now", now()), ("Shutdowns", over_time())],
     )

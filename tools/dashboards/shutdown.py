@@ -1,7 +1,6 @@
 """Every shutdown: the one that is running, those that are over, and how they go over weeks."""
 
 from .dashboard import RECORDER, annotation, choice, dashboard, wide
-from .fleet import fleet
 from .panels import (
     GREEN, ONE, ORANGE, OUTCOME_COLOURS, PHASE_COLOURS, RED, STATE_COLOURS, bars, counted, gauge, heatmap, lines,
     named, painted, query, stat, steps,
@@ -197,5 +196,5 @@ def shutdown_dashboard():
                        f"(streamvault_last_shutdown_timestamp_seconds{{{ONE}}} > 0))",
                        "{{recorder}}: {{streamvault_last_shutdown_outcome}}"),
         ],
-        rows=[("$recorder", running()), ("All recorders", fleet()), ("$recorder over time", over_time())],
+        rows=[("$recorder", running()), ("$recorder over time", over_time())],
     )

@@ -25,7 +25,7 @@ def ask(prometheus, query, target, seconds):
 
 
 def show(prometheus, tables, seconds=3600):
-    for name in ("shutdown", "recorder"):
+    for name in ("fleet", "shutdown", "recorder"):
         board = Dashboard(ROOT / "grafana" / f"streamvault-{name}.json")
         tables.head(f"dashboard {name}", "ms", "series", "KiB")
         total = 0
