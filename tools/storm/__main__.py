@@ -23,6 +23,9 @@ from .sources import Origin, Sample
 from .table import Table
 
 
+LONGEST_ROUND = 60  # Seconds, on the average of a lane and on a slow machine.
+
+
 class Storm:
     """What all lanes share."""
 
@@ -38,9 +41,9 @@ class Storm:
 
     def prepare(self):
         folder, options = self.folder, self.options
-        self.sample = Sample(folder)
-        self.origin = Origin(folder, self.sample, self.processes)
         hands = deal(options.rounds, options.lanes, options.seed)
+        self.sample = Sample(folder)
+        self.origin = Origin(folder, self.sample, 600 + LONGEST_ROUND * len(hands[0]), self.processes)
         self.lanes = [Lane(self, number, hand) for number, hand in enumerate(hands)
                       if options.only_lane in (None, number)]
         targets = [lane.address for lane in self.lanes]
@@ -70,7 +73,7 @@ class Storm:
 
     def keep(self, pod):
         """Keeps the logs of a pod for whoever wants to know what went wrong."""
-        with self.lock:
+        with self.going_on():
             self.kept = self.kept or Path(tempfile.mkdtemp(prefix="streamvault-storm-kept-"))
         folder = self.kept / pod.name
         folder.mkdir()
@@ -78,7 +81,9 @@ class Storm:
             shutil.copy(path, folder)
 
     def tell(self, where, trouble):
-        """Says what went wrong, at once."""
+        """Says what went wrong, at once; what breaks when the storm is broken off is no news."""
+        if self.processes.is_over:
+            return
         self.is_exact = False
         print(f"{where}\n  {trouble}", file=sys.stderr, flush=True)
 

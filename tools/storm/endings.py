@@ -3,9 +3,9 @@
 from .ending import Ending
 from .finalize_faults import FailingDiskInFinalize, HangingDatabase, HangingFinalize, LockedInFinalize, NoSpaceInFinalize
 from .gated import Gated, KilledInPhase
-from .kills import Hanging, Killed, KilledWhileStopping, OutOfMemory, OutOfMemoryWhileStopping, ShortGrace
+from .kills import Hanging, Hurried, Killed, KilledWhileStopping, OutOfMemory, OutOfMemoryWhileStopping, ShortGrace
 
 ENDINGS = {one.name: one for one in [
-    Ending, ShortGrace, Gated, KilledInPhase, KilledWhileStopping, Killed, OutOfMemory, OutOfMemoryWhileStopping, Hanging,
+    Ending, Hurried, ShortGrace, Gated, KilledInPhase, KilledWhileStopping, Killed, OutOfMemory, OutOfMemoryWhileStopping, Hanging,
     NoSpaceInFinalize, LockedInFinalize, FailingDiskInFinalize, HangingFinalize, HangingDatabase,
 ]}

@@ -111,9 +111,18 @@ class AwayAfter(Course):
         self.pod.kill_exporter()
 
 
+class KilledWhileLeaving(Course):
+    name = "killed while it leaves, back at the next start"
+
+    def after(self):
+        self.tell()
+        time.sleep(self.random.uniform(0, 0.5))
+        self.pod.kill_exporter()
+
+
 COURSES = {one.name: one for one in [
     Course, EndsAfter, EndsTogether, EndsFirst, KilledBefore, AwayAllTheTime, KilledInTheMiddle, AwayFromTheMiddle,
-    KilledAfter, AwayAfter,
+    KilledAfter, AwayAfter, KilledWhileLeaving,
 ]}
 
 

@@ -6,7 +6,7 @@ from faults.bench import PACKET, decodes
 
 from .pod import SYNC_INTERVAL
 from .sources import HLS_STREAM
-from .story import Recording
+from .story import LEFT_BEHIND, Recording
 
 
 class FilesLeft:
@@ -57,8 +57,9 @@ class Footage:
     def check(self, ended_at):
         """Seconds of footage that are missing, of the stream that misses most."""
         missing = max(self.missing_of_program(stream) for stream in self.run.delivered)
-        # Only who was killed may miss any.
-        if missing > (SYNC_INTERVAL if self.run.process.returncode < 0 else 0):
+        # Only who was killed, or left a recording behind, may miss any.
+        is_excused = self.run.process.returncode < 0 or any(one.end == LEFT_BEHIND for one in self.recordings)
+        if missing > (SYNC_INTERVAL if is_excused else 0):
             self.troubles.append(f"{missing:.2f} s of footage missing")
         return max(missing, self.missing_of_hls(ended_at))
 

@@ -1,4 +1,4 @@
-"""Ends by SIGKILL, whoever sends it: an orchestrator, the kernel when it has no memory, or nobody knows."""
+"""Ends in a hurry, or by SIGKILL, whoever sends it: an orchestrator, or the kernel when it has no memory."""
 
 import signal
 import time
@@ -9,6 +9,25 @@ from .ending import ALL_COURSES, SUDDEN_COURSES, Ending
 from .faults import MemoryGroup
 from .pod import PATIENCE
 from .sources import COMMAND_STREAMS
+
+
+class Hurried(Ending):
+    """A second signal leaves each phase a second; a source that heeds none is left behind."""
+
+    name = "SIGTERM twice"
+    weight = 5
+    outcomes = {"clean", "degraded"}
+
+    def __init__(self, pod, random, course):
+        super().__init__(pod, random, course)
+        self.deaf = random.sample(COMMAND_STREAMS, random.randrange(3))
+
+    def end(self, run):
+        self.terminate(run)
+        self.pause(0.3)
+        run.tell(signal.SIGTERM)
+        self.course.in_the_middle()
+        run.await_end()
 
 
 class ShortGrace(Ending):

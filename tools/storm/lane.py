@@ -7,6 +7,7 @@ import signal
 import time
 import traceback
 from collections import Counter
+from functools import partial
 
 from faults.bench import check_rows, until
 from stage import free_port
@@ -34,18 +35,18 @@ class Lane:
         self.pending = None  # The round whose run is over, and whose book is open.
 
     def go(self):
-        for choice in self.choices:
-            current = Round(self.storm, choice)
-            self.storm.rounds.append(current)
-            try:
-                self.play(current)
-            except Exception:
-                current.add_trouble(traceback.format_exc())
-                self.give_up()
+        with contextlib.suppress(InterruptedError):
+            for choice in self.choices:
+                current = Round(self.storm, choice)
+                self.storm.rounds.append(current)
+                self.attempt(current.add_trouble, self.play, current)
+            self.attempt(partial(self.storm.tell, f"lane {self.number}, at its end"), self.end_pod)
+
+    def attempt(self, complain, action, *arguments):
         try:
-            self.end_pod()
-        except Exception:
-            self.storm.tell(f"lane {self.number}, at its end", traceback.format_exc())
+            action(*arguments)
+        except Exception:  # Of any kind: it is told, and the others go on.
+            complain(traceback.format_exc())
             self.give_up()
 
     def play(self, current):

@@ -9,7 +9,6 @@ COMMAND_STREAMS = ["gate", "yard"]
 HLS_STREAM = "roof"
 STREAMS = [*COMMAND_STREAMS, HLS_STREAM]
 SAMPLE_SECONDS = 180
-HLS_SECONDS = 2 * 3600
 
 
 def ffmpeg(*arguments):
@@ -34,10 +33,10 @@ class Sample:
 class Origin:
     """The same picture as a live HLS stream, for all lanes; it says what it has delivered to whom."""
 
-    def __init__(self, folder, sample, processes):
+    def __init__(self, folder, sample, seconds, processes):
         media = folder / "hls"
         media.mkdir()
-        ffmpeg("-stream_loop", -1, "-i", sample.path, "-t", HLS_SECONDS, "-c", "copy",
+        ffmpeg("-stream_loop", -1, "-i", sample.path, "-t", seconds, "-c", "copy",
                "-f", "hls", "-hls_time", 1, "-hls_list_size", 5, "-hls_segment_filename", media / "%d.ts", media / "list.m3u8")
         self.media = media
         self.deliveries = folder / "deliveries"

@@ -27,6 +27,7 @@ TROUBLES = {
                  "❌ Error disposing database engine: connection pool exhausted": "timeout",
                  "❌ Error disposing database engine": "error"},
 }
+LEFT_BEHIND = "Recording left behind, for the next start"
 REASONS = {
     "timeout": "timeout", "file locked": "file_locked", "no space left": "no_space", "permission denied": "permission",
     "input/output error": "io", "invalid media": "invalid_media", "unexpected error": "other",
@@ -54,7 +55,7 @@ class Story:
 
     def last_finalized_at(self):
         stamps = [stamp(line) for line in self.lines if 'msg="Recording finalized"' in line]
-        left_behind = [stamp(line) for line in self.lines if 'msg="Recording left behind' in line]
+        left_behind = [stamp(line) for line in self.lines if LEFT_BEHIND in line]
         return max(stamps + left_behind, default=None)
 
     def recordings(self):
@@ -94,7 +95,7 @@ class Recording:
     ENDS = {
         "Recording finalized": "whole",
         "Recording not finalized, left for the next start": "failed",
-        "Recording left behind, for the next start": "abandoned",
+        LEFT_BEHIND: "abandoned",
     }
 
     def __init__(self, stream, path):

@@ -125,11 +125,12 @@ class Truth:
         return spans
 
     def whole_span(self, run):
+        """From the request, which its line follows at once but for what the phase `signal` takes, to the last line."""
         ended = self.story.ended
         if len(ended) < OVER or run.process.returncode < 0:
             return None
         low = ended["eventsub"] - ended["signal"] - STAMP
-        return Span(max(0, low), run.exited_at - run.signalled_at, ended["database"] - run.signalled_at)
+        return Span(max(0, low), run.exited_at - run.signalled_at, ended["database"] - ended["signal"])
 
 
 def so_far(story, recovered):
