@@ -190,12 +190,17 @@ def check_recorder_board(shown):
 
 
 def check_table(shown, when, *outcomes):
-    """Each pod that a run ended in has a row, which every query has something for."""
-    cells = shown["Last end of every recorder"]
+    """Each pod that a run ended in has a row, and if that was not well, one in the other table, too."""
+    check_rows(shown["Last end of every recorder"], f"{when}: ends", outcomes)
+    check_rows(shown["Last ends that were not clean"], f"{when}: bad ends", [end for end in outcomes if end != "clean"])
+
+
+def check_rows(cells, place, outcomes):
+    """A table has a row for each, which every query has something for."""
     seen = sorted(re.findall(r"streamvault_last_shutdown_outcome=(\w+)", " ".join(cells)))
-    expect(seen == sorted(outcomes), f"{when}: table of outcomes {seen}")
+    expect(seen == sorted(outcomes), f"{place}: {seen}")
     letters = [cell[0] for cell in cells]
-    expect(all(letters.count(letter) == len(outcomes) for letter in "ABCDEF"), f"{when}: table {letters}")
+    expect(all(letters.count(letter) == len(outcomes) for letter in "ABCDEF"), f"{place}: {letters}")
 
 
 def check_alerts(fired, outcome):

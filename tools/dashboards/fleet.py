@@ -6,8 +6,7 @@ from .panels import (
     steps, table,
 )
 
-# Rows of the table: so many of the newest ends, and so many of those that were not clean.
-ROWS = 100
+ROWS = 100  # Of a table.
 POD = "job, namespace, pod, instance, recorder"
 
 
@@ -17,12 +16,9 @@ def last(metric, matchers=""):
 
 
 STOPPED = f"({last('timestamp_seconds')} > 0)"
-BAD = last("outcome", ', streamvault_last_shutdown_outcome!="clean"')
-SHOWN = f"(topk({ROWS}, {STOPPED}) or topk({ROWS}, {STOPPED} and on (job, instance, recorder) ({BAD} == 1)))"
-
-
-def of_shown(metric, condition=""):
-    return f"{last(metric)} {condition} and on (job, instance, recorder) {SHOWN}"
+NEWEST = f"topk({ROWS}, {STOPPED})"
+BAD = last("outcome", ', streamvault_last_shutdown_outcome!="clean"') + " == 1"
+NEWEST_BAD = f"topk({ROWS}, {STOPPED} and on (job, instance, recorder) ({BAD}))"
 
 
 def p95(phase):
@@ -54,12 +50,26 @@ def over_time():
                 *(query(p95(phase), "{{phase}}", now=True) for phase in PHASE_COLOURS),
                 unit="s", decimals=3, empty="no shutdown", overrides=painted(PHASE_COLOURS),
             )),
-        (14, ends()),
+        (10, ends(
+            "Last ends that were not clean",
+            f"The newest {ROWS} of those recorders whose last run was degraded, killed or crashed, also of pods that are gone. The instance leads to "
+            "the exporter's own page.",
+            NEWEST_BAD,
+        )),
+        (10, ends(
+            "Last end of every recorder",
+            "How the last run of each recorder ended, also of pods that are gone: when it was asked to stop, how it ended, how long its shutdown took, "
+            f"and in which phase. Of many, the newest {ROWS}.",
+            NEWEST,
+        )),
     ]
 
 
-def ends():
-    """A recorder's last end as a row of a table."""
+def ends(title, description, shown):
+    """The last end of each recorder that is `shown`, as a row of a table."""
+    def of_shown(metric, condition=""):
+        return f"{last(metric)} {condition} and on (job, instance, recorder) {shown}"
+
     columns = {
         "recorder": "Recorder", "pod": "Pod", "instance": "Instance", "Value #A": "Asked to stop",
         "streamvault_last_shutdown_outcome": "Outcome", "Value #C": "Took", "Value #D": "Grace used",
@@ -71,10 +81,8 @@ def ends():
     }}]
     coloured = {"type": "color-text"}
     return table(
-        "Last end of every recorder",
-        "How the last run of each recorder ended, also of pods that are gone: when it was asked to stop, how it ended, how long its shutdown took, and in "
-        f"which phase. Of many, the newest {ROWS}, and the newest {ROWS} that were not clean. The instance leads to the exporter's own page.",
-        query(f"1000 * max by ({POD}) ({SHOWN})", table=True),
+        title, description,
+        query(f"1000 * max by ({POD}) ({shown})", table=True),
         query(f"max by ({POD}, streamvault_last_shutdown_outcome) ({of_shown('outcome', '== 1')})", table=True),
         query(f"max by ({POD}) ({of_shown('duration_seconds')})", table=True),
         query(f"max by ({POD}) ({of_shown('grace_used_ratio')})", table=True),
