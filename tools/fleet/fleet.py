@@ -13,7 +13,9 @@ Needs prometheus; the programs in .build/debug, or where STREAMVAULT_BIN says, a
 
 import collections
 import concurrent.futures
+import contextlib
 import random
+import resource
 import statistics
 import sys
 import tempfile
@@ -42,8 +44,9 @@ def plan(count):
     return ends
 
 
-def crash_some(cluster, count):
-    unlucky = random.sample(range(count), max(1, round(CRASHES * count)))
+def crash_some(cluster):
+    """Lets some recorders die; how many."""
+    unlucky = random.sample(sorted(cluster.pods), max(1, round(CRASHES * len(cluster.pods))))
     for number in unlucky:
         cluster.pods[number].crash()
     return len(unlucky)
@@ -100,6 +103,16 @@ def measure(prometheus, cluster, tables):
     return samples
 
 
+def show_rollout(prometheus, cluster, took, tables):
+    departures = cluster.departures()
+    series, resident = prometheus.own("prometheus_tsdb_head_series", "process_resident_memory_bytes")
+    tables.head(f"rollout, {took:.0f} s")
+    for reason, count in departures.items():
+        tables.row(f"exporters that left: {reason}", count)
+    tables.row("series in the head", series)
+    tables.row("resident MiB of Prometheus", resident / 2**20)
+
+
 def show_disk(prometheus, rate, tables):
     """What the head takes as a block, and what such blocks of two hours make in a day."""
     chunks, index, samples, series = prometheus.snapshot()
@@ -142,41 +155,49 @@ def compare(prometheus, ends, crashes, tables):
     return all(rule.get(outcome, 0) == count for outcome, count in true.items())
 
 
+def allow_descriptors():
+    """All that are to be had: the process of the recorders has one for each of them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def await_pods(prometheus, cluster):
+    running = "count(streamvault_recorder_up == 1)"
+    wait_for("all pods", 300, lambda: prometheus.value(running) == len(cluster.pods))
+
+
+def play(prometheus, cluster, tables):
+    """The day; whether Prometheus has every end of it."""
+    await_pods(prometheus, cluster)
+    time.sleep(2 * INTERVAL)
+    rate = measure(prometheus, cluster, tables)
+    show_rules(prometheus, tables)
+    show_cardinality(prometheus, tables)
+    crashes = crash_some(cluster)
+    time.sleep(2 * INTERVAL)
+    ends = plan(len(cluster.pods))
+    took = roll_out(cluster, ends)
+    await_pods(prometheus, cluster)
+    prometheus.await_rules()
+    show_rollout(prometheus, cluster, took, tables)
+    good = compare(prometheus, ends, crashes, tables)
+    show_rules(prometheus, tables)
+    panels.show(prometheus, tables)
+    show_disk(prometheus, rate, tables)
+    return good
+
+
 def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    random.seed(seed)
-    tables = Tables()
-    with tempfile.TemporaryDirectory(prefix="streamvault-fleet-", dir="/dev/shm") as name:
-        folder = Path(name)
-        cluster = Cluster(folder, make_template(folder), count)
-        prometheus = None
-        try:
-            prometheus = Prometheus(folder, cluster.targets, INTERVAL)
-            wait_for("all targets", 300, lambda: prometheus.value("count(streamvault_recorder_up == 1)") == count)
-            time.sleep(2 * INTERVAL)
-            rate = measure(prometheus, cluster, tables)
-            show_rules(prometheus, tables)
-            show_cardinality(prometheus, tables)
-            crashes = crash_some(cluster, count)
-            time.sleep(2 * INTERVAL)
-            ends = plan(count)
-            took = roll_out(cluster, ends)
-            wait_for("the new pods", 300, lambda: prometheus.value("count(streamvault_recorder_up == 1)") == count)
-            prometheus.await_rules()
-            tables.head(f"rollout, {took:.0f} s", *cluster.departures())
-            tables.row("exporters that left", *cluster.departures().values())
-            series, resident = prometheus.own("prometheus_tsdb_head_series", "process_resident_memory_bytes")
-            tables.row("series in the head", series)
-            tables.row("resident MiB of Prometheus", resident / 2**20)
-            good = compare(prometheus, ends, crashes, tables)
-            show_rules(prometheus, tables)
-            panels.show(prometheus, tables)
-            show_disk(prometheus, rate, tables)
-        finally:
-            if prometheus:
-                prometheus.close()
-            cluster.close()
+    random.seed(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    allow_descriptors()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamvault-fleet-")))
+        telemetry = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
+        cluster = stack.enter_context(contextlib.closing(Cluster(folder, telemetry, make_template(folder))))
+        cluster.start(count)
+        prometheus = stack.enter_context(contextlib.closing(Prometheus(folder, cluster.targets, INTERVAL)))
+        good = play(prometheus, cluster, Tables())
     sys.exit(0 if good else 1)
 
 

@@ -1,8 +1,11 @@
 """A thousand pods: an exporter each, with an address of its own, and all their recorders in one process."""
 
+import collections
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,7 +80,7 @@ class Pod:
         self.cluster, self.number, self.generation = cluster, number, generation
         self.name = f"streamvault-{number}"
         self.address = f"127.{1 + generation}.{number >> 8}.{number & 255}:{PORT}"
-        self.directory = cluster.folder / f"{self.name}.{generation}"
+        self.directory = cluster.telemetry / f"{self.name}.{generation}"
         self.exporter = None
 
     @property
@@ -107,30 +110,31 @@ class Pod:
 class Cluster:
     """All pods, and the list of them that Prometheus reads."""
 
-    def __init__(self, folder, template, count):
-        self.folder = folder
+    def __init__(self, folder, telemetry, template):
+        self.telemetry = telemetry
         self.targets = folder / "targets.json"
         self.log_path = folder / "exporters.log"
         self.log = open(self.log_path, "ab")
         self.recorders = Recorders(template)
-        self.lock = threading.Lock()
-        self.pods = {number: Pod(self, number, 0) for number in range(count)}
-        for pod in self.pods.values():
-            pod.start()
+        self.pods = {}
+
+    def start(self, count):
+        for number in range(count):
+            self.pods[number] = Pod(self, number, 0)
+            self.pods[number].start()
         self.publish()
 
     def publish(self):
-        with self.lock:
-            text = json.dumps([pod.target for pod in self.pods.values() if pod])
-            new = self.targets.with_suffix(".new")
-            new.write_text(text)
-            new.rename(self.targets)
+        new = self.targets.with_suffix(".new")
+        new.write_text(json.dumps([pod.target for pod in self.pods.values() if pod]))
+        new.rename(self.targets)
 
     def replace(self, number, end, seconds):
         """One pod's part in a rollout."""
         pod = self.pods[number]
         pod.stop(end, seconds)
         self.pods[number] = None
+        shutil.rmtree(pod.directory)
         time.sleep(SECONDS_TO_TEAR_DOWN)
         following = Pod(self, number, pod.generation + 1)
         following.start()
@@ -138,12 +142,7 @@ class Cluster:
 
     def departures(self):
         """How the exporters that have left say why: {reason: how many}."""
-        reasons = {}
-        for line in self.log_path.read_text().splitlines():
-            if "msg=Exiting" in line:
-                reason = line.split('reason="')[1].split('"')[0]
-                reasons[reason] = reasons.get(reason, 0) + 1
-        return reasons
+        return collections.Counter(re.findall(r'msg=Exiting reason="?([a-z ]+)', self.log_path.read_text()))
 
     def resident_mebibytes(self):
         """Of all exporters together; memory that they share counts once."""
