@@ -78,15 +78,13 @@ class Footage:
     def missing_of_hls(self, ended_at):
         """Segments that had been sent long enough before the end must be there, one after the other."""
         origin, content = self.pod.storm.origin, self.content(HLS_STREAM)
-        numbers = origin.delivered(self.run.viewer, ended_at)
+        due = origin.delivered(self.run.viewer, ended_at - SYNC_INTERVAL)
         place = 0
-        for index, number in enumerate(numbers):
+        for number in due:
             segment = origin.segment(number)
             if not content.startswith(segment, place):
-                late = origin.delivered(self.run.viewer, ended_at - SYNC_INTERVAL)
-                if number in late:
-                    self.troubles.append(f"{HLS_STREAM}: segment {number} is missing or not what was delivered")
-                return len([one for one in late if one in numbers[index:]])
+                self.troubles.append(f"{HLS_STREAM}: segment {number} is missing or not what was delivered")
+                return len(due) - due.index(number)
             place += len(segment)
         return 0
 
