@@ -54,20 +54,37 @@ package enum FileSystem {
 
     /// Names in `directory` but `.` and `..`, sorted.
     package static func entries(of directory: String) throws(SystemError) -> [String] {
-        guard let stream = unsafe opendir(directory) else {
-            throw SystemError(call: "opendir \(directory)", code: errno)
+        var opened: OpaquePointer?
+        try retrying("opendir \(directory)") {
+            unsafe opened = opendir(directory)
+            return unsafe opened == nil ? -1 : 0
         }
+        guard let stream = unsafe opened else { return [] }
         defer { unsafe closedir(stream) }
         var names: [String] = []
-        while let entry = unsafe readdir(stream) {
-            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
-                unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) {
-                    unsafe String(cString: $0)
-                }
-            }
+        while let name = try unsafe nextEntry(of: stream, directory) {
             if name != ".", name != ".." { names.append(name) }
         }
         return names.sorted()
+    }
+
+    /// The next name, with `readdir(3)`; `nil` at the end, which looks like a failure but for `errno`.
+    private static func nextEntry(
+        of stream: OpaquePointer,
+        _ directory: String
+    ) throws(SystemError) -> String? {
+        var entry: UnsafeMutablePointer<dirent>?
+        try retrying("readdir \(directory)") {
+            errno = 0
+            unsafe entry = readdir(stream)
+            return unsafe entry == nil && errno != 0 ? -1 : 0
+        }
+        guard let entry = unsafe entry else { return nil }
+        return unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+            unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) {
+                unsafe String(cString: $0)
+            }
+        }
     }
 }
 
