@@ -107,6 +107,29 @@ struct RecorderDirectoryTests {
         #expect(text.contains("x_total{recorder=\"cam\"} 5\n"))
     }
 
+    @Test(
+        "a directory that cannot be listed any more: counted, and what is known of its recorders stays"
+    )
+    func unlistable() throws {
+        let link = files.path + "-link"
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: files.path)
+        defer { try? FileManager.default.removeItem(atPath: link) }
+        var directory = RecorderDirectory(path: link)
+        let publisher = try files.publisher()
+        publisher.counter("x_total", "X.").add(5)
+        #expect(names(&directory) == ["cam"])
+        try FileManager.default.removeItem(atPath: link)
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: link)
+
+        let known = try #require(directory.look().first)
+        #expect(directory.readErrors == ["unreadable": 2], "the directory, and the segment")
+        var page = MetricsPage(.prometheus)
+        let text = String(decoding: page.render([MetricSource(known)]), as: UTF8.self)
+        #expect(text.contains("x_total{recorder=\"cam\"} 5\n"))
+        try FileManager.default.removeItem(atPath: link)
+        #expect(names(&directory) == [])
+    }
+
     @Test("a segment that was never readable is shown as recorder_up 0")
     func neverRead() throws {
         try Data("no segment".utf8).write(to: URL(fileURLWithPath: files.file("cam")))

@@ -1,3 +1,4 @@
+import Glibc
 import Posix
 import StreamVaultTelemetry
 
@@ -18,6 +19,8 @@ struct RecorderDirectory {
     private let bootID = BootID.current()
     private var recorders: [KnownRecorder] = []
     private var listed: Listing?
+    /// Why the entries could not be listed at the last look, so that it is said once.
+    private var listingFailure: SystemError?
     /// Failed reads since the start, by `SegmentError.reason`.
     private(set) var readErrors: [String: UInt64] = [:]
 
@@ -88,10 +91,20 @@ struct RecorderDirectory {
                 recorders.append(KnownRecorder(name: name, reader: reader))
             }
             recorders.sort { $0.name < $1.name }
+            listingFailure = nil
         } catch {
-            (listed, recorders) = (nil, [])
+            listed = nil
+            // A directory that is missing has none; one that cannot be listed still has those that are known.
+            if error.code == ENOENT { recorders = [] } else { note(error) }
         }
         return false
+    }
+
+    private mutating func note(_ failure: SystemError) {
+        defer { listingFailure = failure }
+        readErrors[SegmentError.unreadable(failure).reason, default: 0] += 1
+        guard failure != listingFailure else { return }
+        log?(.warn, "Telemetry directory not readable", ["error": "\(failure)"])
     }
 
     /// The recorder that a file of the directory belongs to; `nil` for any other file.
