@@ -1,5 +1,16 @@
 package import Glibc
 
+/// Writes all of `bytes` to a descriptor that somebody else owns, however many `write(2)` calls that takes.
+func write(all bytes: Span<UInt8>, to descriptor: CInt) throws(SystemError) {
+    var written = 0
+    while written < bytes.count {
+        let rest = bytes.extracting(droppingFirst: written)
+        written += try retrying("write") {
+            unsafe rest.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
+        }
+    }
+}
+
 /// Owns a descriptor and closes it once; every descriptor is close-on-exec.
 package struct FileDescriptor: ~Copyable, Sendable {
     package let rawValue: CInt
@@ -61,13 +72,7 @@ package struct FileDescriptor: ~Copyable, Sendable {
 
     /// Writes all of `bytes`, however many `write(2)` calls that takes.
     package borrowing func writeAll(_ bytes: Span<UInt8>) throws(SystemError) {
-        var written = 0
-        while written < bytes.count {
-            let rest = bytes.extracting(droppingFirst: written)
-            written += try retrying("write") {
-                unsafe rest.withUnsafeBytes { unsafe write(rawValue, $0.baseAddress, $0.count) }
-            }
-        }
+        try write(all: bytes, to: rawValue)
     }
 
     /// Cuts or extends the file to `length` bytes, with `ftruncate(2)`.

@@ -40,13 +40,12 @@ package final class Log: Sendable {
                 text = "level=warn msg=\"Log lines dropped\" count=\(outputs.dropped)\n" + text
             }
             let bytes = Array(text.utf8)
-            if canTake(STDOUT_FILENO) {
-                write(bytes, to: STDOUT_FILENO)
+            if canTake(STDOUT_FILENO), (try? write(all: bytes.span, to: STDOUT_FILENO)) != nil {
                 outputs.dropped = 0
             } else {
                 outputs.dropped += 1
             }
-            if let file = outputs.file?.rawValue { write(bytes, to: file) }
+            if let file = outputs.file?.rawValue { try? write(all: bytes.span, to: file) }
         }
     }
 }
@@ -54,11 +53,7 @@ package final class Log: Sendable {
 /// Whether a write of a line will not block: a log whose reader hangs must not hang a recording.
 private func canTake(_ descriptor: CInt) -> Bool {
     var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-    return unsafe poll(&entry, 1, 50) == 1
-}
-
-private func write(_ bytes: [UInt8], to descriptor: CInt) {
-    unsafe bytes.withUnsafeBytes { _ = unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+    return (try? retrying("poll") { unsafe poll(&entry, 1, 50) }) == 1
 }
 
 private func quoteIfNeeded(_ value: String) -> String {
