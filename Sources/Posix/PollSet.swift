@@ -2,6 +2,9 @@ import Glibc
 
 /// Descriptors to wait for together, with `poll(2)`; kept and refilled, so that a turn allocates nothing.
 package struct PollSet: Sendable {
+    /// Microseconds between two attempts while the kernel has no memory for a wait.
+    private static let shortagePause: useconds_t = 50_000
+
     private var entries: [pollfd] = []
 
     /// What to wait for; errors and hang-ups count as ready whatever was asked.
@@ -35,9 +38,15 @@ package struct PollSet: Sendable {
         let count = unsafe poll(&entries, nfds_t(entries.count), timeout)
         if count >= 0 { return Int(count) }
         let code = errno
+        switch code {
         // Not restarted: a signal may have changed what the caller waits for.
-        guard code == EINTR else { throw SystemError(call: "poll", code: code) }
-        return 0
+        case EINTR: return 0
+        // The kernel is short of memory, which passes; asked again at once, it would be asked for ever.
+        case ENOMEM, EAGAIN:
+            usleep(Self.shortagePause)
+            return 0
+        default: throw SystemError(call: "poll", code: code)
+        }
     }
 
     package func isReady(_ index: Int) -> Bool { entries[index].revents != 0 }
