@@ -71,7 +71,9 @@ extension Connection {
 
     /// The responses whose bytes have been acknowledged since the last call.
     func settle(at now: BootTime) -> [Delivery] {
-        guard !pending.isEmpty, let open = try? socket.unacknowledgedBytes() else { return [] }
+        guard !pending.isEmpty else { return [] }
+        // As long as the kernel does not say, nothing has arrived.
+        let open = (try? socket.unacknowledgedBytes()) ?? sent
         return pending.settle(acknowledged: sent - open, at: now)
     }
 }

@@ -35,15 +35,18 @@ package struct ListeningSocket: ~Copyable, Sendable {
     /// - Throws: `EMFILE` and its like when the connection must keep waiting.
     package borrowing func accept() throws(SystemError) -> Socket? {
         var peer = SocketAddress()
+        let descriptor: FileDescriptor
         do throws(SystemError) {
             let accepted = try retrying("accept") {
                 unsafe peer.withMutablePointer { unsafe Glibc.accept(rawValue, $0, $1) }
             }
-            return try Socket(adopting: FileDescriptor(adopting: accepted), peer: peer)
+            descriptor = FileDescriptor(adopting: accepted)
         } catch {
             guard Self.passing.contains(error.code) else { throw error }
             return nil
         }
+        // What fails here fails for this connection, which is closed by that.
+        return try? Socket(adopting: descriptor, peer: peer)
     }
 
     /// Errors that concern one connection, not the listener (`accept(2)`, "Error handling").

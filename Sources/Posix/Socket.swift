@@ -40,10 +40,12 @@ package struct Socket: ~Copyable, Sendable {
 
     /// Takes what has arrived, up to `buffer.count` bytes, with `recv(2)`.
     package borrowing func receive(into buffer: inout MutableSpan<UInt8>) -> Transfer {
-        let count = unsafe buffer.withUnsafeMutableBytes {
-            unsafe recv(rawValue, $0.baseAddress, $0.count, 0)
+        let taken = Self.transfer {
+            unsafe buffer.withUnsafeMutableBytes {
+                unsafe recv(rawValue, $0.baseAddress, $0.count, 0)
+            }
         }
-        return count == 0 ? .closed : Self.outcome(of: count)
+        return taken == .moved(0) ? .closed : taken
     }
 
     /// Hands `first` and then `second` to the kernel, as far as it takes them, with one `sendmsg(2)`.
@@ -51,10 +53,11 @@ package struct Socket: ~Copyable, Sendable {
         _ first: Span<UInt8>,
         _ second: Span<UInt8> = Span()
     ) -> Transfer {
-        let count = unsafe first.withUnsafeBytes { first in
-            unsafe second.withUnsafeBytes { second in unsafe send(first, second) }
+        Self.transfer {
+            unsafe first.withUnsafeBytes { first in
+                unsafe second.withUnsafeBytes { second in unsafe send(first, second) }
+            }
         }
-        return Self.outcome(of: count)
     }
 
     /// Tells the peer that nothing more follows, with `shutdown(2)`; a connection already lost is no error.
@@ -87,10 +90,12 @@ package struct Socket: ~Copyable, Sendable {
     }
 
     /// Every error but "later" ends the connection, so a caller has only that to know.
-    private static func outcome(of count: Int) -> Transfer {
-        guard count == -1 else { return .moved(count) }
-        let code = errno
-        return code == EAGAIN || code == EINTR ? .wouldBlock : .lost
+    private static func transfer(_ call: () -> Int) -> Transfer {
+        do throws(SystemError) {
+            return .moved(try retrying("", call))
+        } catch {
+            return error.code == EAGAIN ? .wouldBlock : .lost
+        }
     }
 }
 
