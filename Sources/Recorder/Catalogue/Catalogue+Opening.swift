@@ -38,22 +38,54 @@ extension Catalogue {
         at now: UTCTime = UTCTime(.now()),
         observe: @escaping @Sendable (TransactionReport) -> Void = { _ in }
     ) throws(CatalogueError) -> OpenedCatalogue {
-        let first: CatalogueError
+        let failure: CatalogueError
         do throws(CatalogueError) {
-            return OpenedCatalogue(
-                catalogue: try Catalogue(path: path, observe: observe),
-                trouble: nil
-            )
+            let catalogue = try openReadable(path: path, observe: observe)
+            return OpenedCatalogue(catalogue: catalogue, trouble: nil)
         } catch {
-            first = error
+            failure = error
         }
-        if first.reason == .corrupt, let keptAt = setAside(path, at: now),
+        if failure.reason == .corrupt, let keptAt = setAside(path, at: now),
             let catalogue = try? Catalogue(path: path, observe: observe)
         {
-            return OpenedCatalogue(catalogue: catalogue, trouble: .replaced(first, keptAt: keptAt))
+            let trouble = CatalogueTrouble.replaced(failure, keptAt: keptAt)
+            return OpenedCatalogue(catalogue: catalogue, trouble: trouble)
         }
         let catalogue = try Catalogue(path: inMemory, observe: observe)
-        return OpenedCatalogue(catalogue: catalogue, trouble: .unusable(first))
+        return OpenedCatalogue(catalogue: catalogue, trouble: .unusable(failure))
+    }
+
+    /// Opens the file; what SQLite takes for damage is so only when the disk can be read, and it is found again.
+    ///
+    /// SQLite turns an `EIO` of a read into "database disk image is malformed" (`SQLITE_IOERR_CORRUPTFS`).
+    /// - Throws: `.io` for a disk that cannot be read.
+    private static func openReadable(
+        path: String,
+        observe: @escaping @Sendable (TransactionReport) -> Void
+    ) throws(CatalogueError) -> Catalogue {
+        do throws(CatalogueError) {
+            return try Catalogue(path: path, observe: observe)
+        } catch {
+            guard error.reason == .corrupt else { throw error }
+        }
+        do throws(SystemError) {
+            for file in [path, "\(path)-wal"] { try readThrough(file) }
+        } catch {
+            throw .database(.io, message: error.description)
+        }
+        return try Catalogue(path: path, observe: observe)
+    }
+
+    /// Reads the file to its end, if it is there; only while no database is open, whose locks its closing would drop.
+    private static func readThrough(_ path: String) throws(SystemError) {
+        let chunk = 1 << 16
+        do throws(SystemError) {
+            let file = try FileDescriptor(opening: path, O_RDONLY)
+            var offset = 0
+            while try file.bytes(at: offset, count: chunk).count == chunk { offset += chunk }
+        } catch {
+            guard error.code == ENOENT else { throw error }
+        }
     }
 
     /// Moves the database and its log away, for somebody to repair; `nil` when that fails.

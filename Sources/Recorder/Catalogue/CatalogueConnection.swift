@@ -14,7 +14,21 @@ final class CatalogueConnection: Sendable {
         // A commit is rare here, a few for each recording: worth waiting for the disk.
         try opened.run("PRAGMA synchronous = FULL")
         try opened.run("PRAGMA foreign_keys = ON")
+        opened.setBusyTimeout(.zero)
+        try Self.checkWritable(&opened)
+        opened.setBusyTimeout(busyTimeout)
         database = Mutex(opened)
+    }
+
+    /// Where a file cannot be opened for writing, SQLite opens it for reading, and says nothing.
+    private static func checkWritable(_ database: inout SQLiteDatabase) throws(CatalogueError) {
+        do throws(CatalogueError) {
+            try database.run("BEGIN IMMEDIATE")
+            try database.run("ROLLBACK")
+        } catch {
+            // Another program writes: it is busy, and can be written.
+            guard error.reason == .busy else { throw error }
+        }
     }
 
     /// Runs `body` on the database.
