@@ -39,9 +39,22 @@ extension PartFile {
             guard error.code == EEXIST else { throw error }
             return nil
         }
-        guard try file.tryExclusiveLock() else {
+        guard try lock(file, made: name.partPath) else {
             throw SystemError(call: "flock \(name.partPath)", code: EWOULDBLOCK)
         }
         return file
+    }
+
+    /// Locks the new file; where that fails, nothing is left of it, or every attempt would leave another empty one.
+    private static func lock(
+        _ file: borrowing FileDescriptor,
+        made path: String
+    ) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            return try file.tryExclusiveLock()
+        } catch {
+            try? FileSystem.unlink(path)
+            throw error
+        }
     }
 }
