@@ -40,13 +40,14 @@ def run(*arguments):
 class Recorder:
     """A running recorder; ended with its bench."""
 
-    def __init__(self, bench, wrapper=()):
+    def __init__(self, bench, wrapper=(), environment=None):
         self.bench = bench
         self.is_ready = False
         self.output = bench.base / f"recorder-{len(bench.programs)}.log"
         command = [*wrapper, program("recorder"), "--config", str(bench.config)]
         with self.output.open("wb") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                                            cwd=bench.base, env={**os.environ, **(environment or {})})
         bench.programs.append(self.process)
 
     @property
@@ -166,14 +167,17 @@ class Bench:
         recorder.line("listen=")
         return recorder
 
+    def strace(self, path, calls, injection, output="/dev/null"):
+        """A command that injects a fault into system calls on `path`, whether its name is given in full or from the base."""
+        names = [str(path), os.path.relpath(path, self.base)] if path else []
+        return ["strace", "-f", "--quiet=attach,path-resolution", "-o", str(output),
+                "-e", f"trace={calls}", "-e", f"inject={calls}:{injection}", *(word for name in names for word in ("-P", name))]
+
     @contextlib.contextmanager
-    def fault(self, recorder, path, calls, injection):
+    def fault(self, recorder, path, calls, injection, output="/dev/null"):
         """Injects a fault into system calls on `path`, from now to the end of the block."""
-        tracer = subprocess.Popen(
-            ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(recorder.process.pid), "-P", str(path),
-             "-e", f"trace={calls}", "-e", f"inject={calls}:{injection}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )
+        tracer = subprocess.Popen([*self.strace(path, calls, injection, output), "-p", str(recorder.process.pid)],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.programs.append(tracer)
         tasks = pathlib.Path(f"/proc/{recorder.process.pid}/task")
         until("strace of all threads", lambda: all(

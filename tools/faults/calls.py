@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Makes every system call of the recorder on its files, and of the exporter's server, fail: one in each run.
+
+usage: calls.py [--sample] [PART_OF_A_NAME]...     as root; needs strace and ffmpeg. Prints a table; exits with 1 on a surprise.
+
+Runs without a fault find the calls; so what the code calls tomorrow is tried tomorrow. A sample is one error for each call.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import traceback
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import exporter_calls  # noqa: E402
+import recorder_calls  # noqa: E402
+from bench import make_sample  # noqa: E402
+
+# A cell of the recorder computes, one of the exporter waits.
+JOBS = {"recorder": 4, "exporter": 12}
+
+
+def sample_of(cells):
+    """One cell for each call in each stage, each with another error as far as there are."""
+    groups = {}
+    for cell in cells:
+        groups.setdefault((cell.call.title, cell.title.rsplit(": ", 1)[0]), []).append(cell)
+    return [group[number % len(group)] for number, group in enumerate(groups.values())]
+
+
+def try_all(program, cells, try_one):
+    """Tries each cell, several at the same time, and prints a row for each; how many were a surprise."""
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(JOBS[program]) as pool:
+        futures = {pool.submit(try_one, cell, number): cell for number, cell in enumerate(cells)}
+        for future in concurrent.futures.as_completed(futures):
+            try:
+                outcome = future.result()
+            except Exception as error:  # A surprise of any kind is one row, and the others are still tried.
+                failed += 1
+                outcome = f"**{type(error).__name__}: {error}**"[:4000]
+                traceback.print_exc()
+            print(f"| {program} | {futures[future].title} | {outcome} |", flush=True)
+    return failed
+
+
+def try_program(program, subject, module, words, is_sample):
+    cells = module.enumerate_cells(subject)
+    chosen = [cell for cell in (sample_of(cells) if is_sample else cells)
+              if not words or any(word in f"{program} {cell.title}" for word in words)]
+    start = time.monotonic()
+    failed = try_all(program, chosen, lambda cell, number: module.run_cell(subject, cell, number))
+    print(f"{program}: {len(chosen)} of {len(cells)} cells, {failed} failed, {time.monotonic() - start:.0f} s", flush=True)
+    return failed
+
+
+def main():
+    words, is_sample = [word for word in sys.argv[1:] if word != "--sample"], "--sample" in sys.argv
+    with tempfile.TemporaryDirectory(prefix="streamvault-calls-") as base:
+        sample = pathlib.Path(base) / "sample.ts"
+        make_sample(sample)
+        print("| program | fault | what it costs |\n|---|---|---|", flush=True)
+        failed = try_program("recorder", recorder_calls.Template(base, sample), recorder_calls, words, is_sample)
+        house = exporter_calls.House(base, sample)
+        try:
+            failed += try_program("exporter", house, exporter_calls, words, is_sample)
+        finally:
+            house.close()
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()

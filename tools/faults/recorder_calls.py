@@ -1,0 +1,315 @@
+"""Every system call that the recorder makes on its files, made to fail: what that costs, and that it costs no more."""
+
+import pathlib
+import shutil
+import signal
+import subprocess
+from typing import NamedTuple
+
+from bench import PACKET, Bench, Recorder, check_rows, until
+from trace import Call, calls
+
+GRACE = 8
+RATE = 1_000_000
+ENOUGH = 350_000
+MARKS = [("Recorder started", "recovery"), ("taken up", "begin"), ("Recording started", "recording"),
+         ("Starting application shutdown", "finalize"), ("Closing database", "close")]
+
+# A fault of these stages comes with the signal.
+ATTACHED = ("finalize", "close")
+TRANSFERS = ("read", "write", "pread64", "pwrite64")
+
+# What each call may fail with; the others with DEFAULT. EINTR is tried of all.
+DEFAULT = ["EIO", "ENOMEM"]
+ERRORS = {
+    "open": ["EACCES", "EMFILE"], "openat": ["EACCES", "EMFILE", "ENOSPC", "EIO"],
+    "read": ["EIO"], "pread64": ["EIO"], "getdents64": ["EIO", "ENOMEM"],
+    "write": ["ENOSPC", "EIO"], "pwrite64": ["ENOSPC", "EIO"],
+    "fsync": ["EIO", "ENOSPC"], "fdatasync": ["EIO", "ENOSPC"],
+    "ftruncate": ["EIO", "ENOSPC"], "fallocate": ["ENOSPC", "EIO", "EOPNOTSUPP"],
+    "fcntl": ["ENOLCK", "EAGAIN"], "flock": ["ENOLCK", "EAGAIN"], "mmap": ["ENOMEM", "EACCES"],
+    "link": ["EACCES", "ENOSPC", "EIO"], "rename": ["EACCES", "ENOSPC", "EIO"], "mkdir": ["EACCES", "ENOSPC"],
+    "unlink": ["EACCES", "EIO"], "newfstatat": ["EACCES", "EIO", "ENOMEM"], "statfs": ["EIO", "ENOMEM"],
+    "close": ["EIO"],
+}
+# Where the reason of a recording's failure is counted, and what it is called.
+RECORDING_COUNTERS = ("finalize_errors_total", "recording_write_errors_total", "recordings_refused_total")
+REASONS = {"EIO": "io", "ENOSPC": "no_space", "EACCES": "permission", "EAGAIN": "file_locked"}
+NEEDED = ("recorder.json5", "recorder.log", "recordings", "recordings/.writable")
+
+
+class Cell(NamedTuple):
+    """A call, what it is made to return, and how often: `once`, or from its place `on`, or every other time from the start."""
+
+    call: Call
+    file: str
+    error: str
+    when: str
+
+    @property
+    def title(self):
+        return f"{self.call.title} of {self.file}, {self.call.stage}: {self.error} {self.when}"
+
+    @property
+    def occurrences(self):
+        place = self.call.place_of_all if self.is_unnamed else self.call.place
+        often = f"{place}+2" if self.is_unnamed else "1+2"
+        return {"once": f"{place}", "on": f"{place}+", "often": often}[self.when]
+
+    @property
+    def is_attached(self):
+        """Whether the fault comes with the signal: threads that have made many calls by then would make its place unsure."""
+        return self.when != "often" and self.call.stage in ATTACHED
+
+    @property
+    def may_refuse(self):
+        """Whether the recorder may not start: without its configuration, its log, or a directory that can be written."""
+        is_taken = self.call.command == "F_OFD_SETLK" and self.error == "EAGAIN"
+        return self.call.stage == "start" and (self.file in NEEDED or is_taken)
+
+    @property
+    def is_unnamed(self):
+        """Whether the file's name has the process's number in it, so that it is known by its place alone."""
+        return self.file == "recordings/.writable"
+
+
+class Template:
+    """A directory as a killed recorder left it: a part file, a write-ahead log, a segment. Each cell gets a copy."""
+
+    def __init__(self, base, sample):
+        self.base, self.sample = pathlib.Path(base), sample
+        self.media = sample.read_bytes()
+        self.bench = Bench(self.base / "template", sample)
+        self.configure(self.bench)
+        recorder = Recorder(self.bench)
+        [path] = recorder.recording()
+        recorder.send(signal.SIGKILL)
+        recorder.end()
+        self.bench.earlier = pathlib.Path(path).name.split(".")[0]
+        self.shim = self.build_shim()
+
+    def build_shim(self):
+        compiler = pathlib.Path(shutil.which("swift")).resolve().parent / "clang"
+        shim = self.base / "short.so"
+        source = pathlib.Path(__file__).with_name("short.c")
+        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", shim, source], check=True)
+        return shim
+
+    def configure(self, bench, streams=None):
+        """Relative directories, so that the rows of a copy name its own files."""
+        one = [bench.stream("one", rate=RATE)] if streams is None else streams
+        bench.configure(one, grace=f"{GRACE}s", recordings_dir="recordings", telemetry_dir="telemetry", sync_interval="200ms")
+
+    def copy(self, name):
+        bench = Bench(self.base / name, self.sample)
+        for directory in ("recordings", "telemetry"):
+            shutil.copytree(self.bench.base / directory, bench.base / directory, dirs_exist_ok=True)
+        self.configure(bench)
+        bench.earlier = self.bench.earlier
+        return bench
+
+    def file(self, bench, path):
+        """The name that stands for a path in every copy; `None` for a path elsewhere."""
+        if not path.startswith(f"{bench.base}/"):
+            return None
+        name = path.removeprefix(f"{bench.base}/").replace(bench.earlier, "EARLIER")
+        if name in ("recorder-0.log", "trace", "one.count"):
+            return "standard output" if name.startswith("recorder-") else None
+        return "recordings/.writable" if name.startswith("recordings/.writable-") else name
+
+    def path(self, file):
+        return file.replace("EARLIER", self.bench.earlier).replace("standard output", "recorder-0.log")
+
+
+def begin(bench, wrapper=(), environment=None, is_lasting=False):
+    """Starts, recovers, and records some media; a fault that is lasting may not allow that."""
+    recorder = Recorder(bench, wrapper, environment)
+    until("the start, or its refusal", lambda: "Recorder started" in told(recorder) or recorder.process.poll() is not None)
+
+    def has_recorded():
+        sizes = [path.stat().st_size for path in bench.recordings.glob("one-*") if not is_earlier(bench, path)]
+        return sum(sizes) > ENOUGH or recorder.process.poll() is not None or is_lasting and "Stream failed" in told(recorder)
+
+    until("some media", has_recorded)
+    return recorder
+
+
+def end(recorder):
+    if recorder.process.poll() is None:
+        recorder.send(signal.SIGTERM)
+    return recorder.end()
+
+
+def is_earlier(bench, path):
+    """Whether a file is of the run that was killed."""
+    return path.name.split(".")[0] == bench.earlier
+
+
+def told(recorder):
+    """What the recorder has said, on standard output and in its log: a fault may cost one of them lines."""
+    log = recorder.bench.log_file
+    return recorder.log + (log.read_text(errors="replace") if log.exists() else "")
+
+
+def enumerate_cells(template):
+    """Runs through once without a fault; every call on a file is a cell for each error, in each stage where it is made."""
+    bench = template.copy("dry")
+    trace = bench.base / "trace"
+    recorder = begin(bench, ["strace", "-D", "-f", "-y", "-s", "160", "-o", str(trace)])
+    assert end(recorder)[0] == 0, recorder.log
+    until("the trace", lambda: "+++ exited" in trace.read_text(errors="replace").splitlines()[-1])
+    first = {}
+    for call in calls(trace, MARKS, str(bench.base), anew=ATTACHED[0]):
+        file = template.file(bench, call.target)
+        # After the signal there is media to write only when some is left in the pipe.
+        if file and not (call.stage == "finalize" and call.name == "write" and file.endswith(".part")):
+            first.setdefault((call.title, file, call.stage), Cell(call, file, "", ""))
+    cells = {}
+    for cell in first.values():
+        for error in ERRORS.get(cell.call.name, DEFAULT):
+            for when in ("once", "on"):
+                cells[cell.call, cell.file, error, when] = cell._replace(error=error, when=when)
+        cells.setdefault((cell.call.name, cell.file, "EINTR"), cell._replace(error="EINTR", when="often"))
+        # The shared memory's file is filled byte by byte.
+        if cell.call.name in TRANSFERS and not cell.file.endswith("-shm"):
+            cells.setdefault((cell.call.name, cell.file, "short"), cell._replace(error="short", when="often"))
+    return list(cells.values())
+
+
+class Life:
+    """One run with a fault, and what it left."""
+
+    def __init__(self, template, cell, name):
+        self.template, self.cell, self.ended = template, cell, None
+        self.bench = template.copy(name)
+        self.earlier = next(self.bench.recordings.glob("*.ts.part")).read_bytes()
+
+    def live(self):
+        bench, cell = self.bench, self.cell
+        proof = bench.base / ("short" if cell.error == "short" else "trace")
+        path = None if cell.is_unnamed else bench.base / self.template.path(cell.file)
+        injection = f"error={cell.error}:when={cell.occurrences}"
+        if cell.error == "short":
+            shim = {"LD_PRELOAD": str(self.template.shim), "SHORT_PATH": str(path), "SHORT_PROOF": str(proof)}
+            self.recorder = begin(bench, environment=shim)
+        elif cell.is_attached:
+            self.recorder = begin(bench)
+            with bench.fault(self.recorder, path, cell.call.name, injection, proof):
+                self.ended = end(self.recorder)
+        else:
+            command = bench.strace(path, cell.call.name, injection, proof)
+            self.recorder = begin(bench, [*command, "-D", "--seccomp-bpf"], is_lasting=cell.when == "on")
+        self.ended = self.ended or end(self.recorder)
+        self.log = told(self.recorder)
+        until("the fault", lambda: proof.exists() and (cell.error == "short" or "(INJECTED)" in proof.read_text(errors="replace")), 5)
+
+    @property
+    def was_refused(self):
+        return "Recorder started" not in self.log
+
+    def check(self):
+        """The promises of one run; what it cost, in words."""
+        status, seconds = self.ended
+        assert status in (0, 1) or self.was_refused and status == 78, f"ended with {status}"
+        assert seconds < GRACE, f"took {seconds:.1f} s of {GRACE}"
+        self.check_media()
+        if self.was_refused:
+            return self.check_refusal(status)
+        assert (status == 1) == ("❌ Error during recording service shutdown" in self.log), f"status {status}:\n{self.log}"
+        if self.cell.when == "often" and not self.cell.file.startswith("recordings"):
+            assert self.bench.log_file.read_text() == self.recorder.log, "lines are lost"
+        self.metrics = self.bench.metrics()
+        return self.check_counts(status)
+
+    def check_refusal(self, status):
+        lines = self.recorder.log.splitlines()
+        assert self.cell.may_refuse, f"must not cost the start: {lines}"
+        assert status in (1, 78) and len(lines) == 1 and lines[0].startswith("streamvault-recorder: "), lines
+        return "start refused"
+
+    def check_media(self):
+        """Every file plays: it is the source's bytes from their beginning, in whole packets once it has its name."""
+        earlier = 0
+        for path in self.bench.recordings.glob("one-*"):
+            data = path.read_bytes()
+            assert self.template.media.startswith(data), f"{path.name} is not what the source sent"
+            assert path.name.endswith(".part") or len(data) % PACKET == 0, f"{path.name}: {len(data)} bytes"
+            if is_earlier(self.bench, path):
+                earlier = max(earlier, len(data))
+        assert earlier > len(self.earlier) - PACKET, f"{earlier} of {len(self.earlier)} bytes of the earlier run are left"
+
+    def counted(self, *names):
+        """{(name, reason): count} of what is not 0."""
+        return {(series.split("{")[0], series.split('="')[1].split('"')[0]): count for series, count in self.metrics.items()
+                if series.split("{")[0] in names and count > 0}
+
+    def check_counts(self, status):
+        cell, words = self.cell, []
+        failures = self.counted(*RECORDING_COUNTERS)
+        reason = REASONS.get(cell.error, "other")
+        assert all(found == reason for _, found in failures), f"{failures}, not {reason}"
+        database = self.counted("database_errors_total")
+        left = {is_earlier(self.bench, path) for path in self.bench.files(".part")}
+        if False in left:
+            assert failures, f"a part is left, and nothing counted:\n{self.log}"
+            words.append("part kept")
+        if True in left:
+            assert any(words in self.log for words in EARLIER_KEPT), f"an earlier part is left, and nothing said:\n{self.log}"
+            words.append("earlier part kept")
+        is_catalogue = cell.file.startswith("recordings/catalogue")
+        is_media = cell.file.startswith("recordings") and not is_catalogue
+        assert is_media or not failures, failures
+        assert is_catalogue or cell.file == "recordings" or not database, database  # SQLite looks at the directory, too.
+        assert not any(found == "corrupt" for _, found in database), database
+        if not is_media:
+            assert status == 0, self.log
+            self.check_whole()
+        if not cell.file.startswith("telemetry"):
+            assert (self.metrics["crashes_total"], self.metrics["recorder_runs_total"]) == (1, 2)
+        words += sorted({f"{name.removesuffix('_total').replace('_', ' ')}: {found}" for name, found in [*failures, *database]})
+        words += [told for line, told in TOLD.items() if line in self.log]
+        words += ["exit 1"] if status else []
+        return ", ".join(words) or "nothing"
+
+    def check_whole(self):
+        """All that the source has sent is in one finished file."""
+        [whole] = [path for path in self.bench.files(".ts") if not is_earlier(self.bench, path)]
+        sent = int((self.bench.base / "one.count").read_text())
+        assert whole.stat().st_size > sent - PACKET, f"{whole.stat().st_size} bytes of {sent}"
+
+    def heal(self):
+        """The next start, without the fault: no part is left, rows and files agree, and no file has become shorter."""
+        before = {path.name.split(".")[0]: path.stat().st_size for path in self.bench.recordings.glob("one-*")}
+        self.template.configure(self.bench, streams=[])
+        recorder = Recorder(self.bench)
+        until("the recovery", lambda: not self.bench.files(".part") and (recorder.active() or recorder.is_ready))
+        assert recorder.stop()[0] == 0, recorder.log
+        after = {path.name.split(".")[0]: path.stat().st_size for path in self.bench.recordings.glob("one-*.ts")}
+        for name, size in before.items():
+            assert after.get(name, 0) > size - PACKET or size == 0, f"{name}: {after.get(name)} of {size} bytes\n{recorder.log}"
+        self.check_media()
+        check_rows(self.bench)
+
+
+EARLIER_KEPT = ("Recovery failed", "left for the next start", "in use by another recorder")
+TOLD = {
+    "Telemetry is impaired": "telemetry in memory",
+    "kept in memory for this run": "catalogue in memory",
+    "No room kept in reserve": "no reserve",
+    "Recovery failed": "no recovery",
+    "Recovery not in the catalogue": "recovery not entered",
+    "Catalogue entries wait": "entries wait",
+    "Error disposing database": "database phase failed",
+}
+
+
+def run_cell(template, cell, number):
+    life = Life(template, cell, f"cell-{number}")
+    try:
+        life.live()
+        cost = life.check()
+        life.heal()
+        return cost
+    finally:
+        life.bench.close()
+        shutil.rmtree(life.bench.base, ignore_errors=True)
