@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Records streams of tools/hls_origin.py with the recorder and with streamlink at the same time, and compares.
 
-usage: beside_streamlink.py RECORDER
+usage: beside_streamlink.py RECORDER [ROUNDS]      ROUNDS of 3 without an argument
 
-For each stream: the segments of one second that each has, and what ffmpeg says to each file. Fails when the recorder has fewer.
+Streams that misbehave, once to their end: the segments of one second that each has, and what ffmpeg says to each file.
+Steady streams, in each round: once to their end, and one stream for both until they are told to end at the same moment.
+Fails when the recorder has fewer segments, or when of a steady stream the recordings of the two differ by more than one.
 """
+import contextlib
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,70 +16,106 @@ import tempfile
 import time
 from pathlib import Path
 
-STREAMS = [("ts", "calm"), ("ts", "rough"), ("aes", "rough"), ("fmp4", "rough"), ("ts", "gaps"), ("ts", "reset")]
+ROUGH = [("ts", "rough"), ("aes", "rough"), ("fmp4", "rough"), ("ts", "gaps"), ("ts", "reset")]
+STEADY = [("ts", "calm"), ("fmp4", "calm"), ("aes", "calm"), ("range", "calm")]
+SHARED = [("ts", "shared"), ("fmp4", "shared")]
 TOOLS = Path(__file__).parent
+FRAMES_A_SEGMENT = 25
+PATIENCE = 60
 
 
 def main():
-    base = Path(tempfile.mkdtemp(prefix="beside-"))
-    origin = subprocess.Popen([TOOLS / "hls_origin.py", base / "media"], stdout=subprocess.PIPE, text=True)
+    recorder, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    problems = []
+    for name, ours, theirs in record(recorder, ROUGH):
+        if show(f"{name}, to the end", ours, theirs) < 0:
+            problems.append(f"{name}: streamlink has more")
+    for number in range(1, rounds + 1):
+        for streams, title in ((STEADY, f"to the end, {number}"), (SHARED, f"cut at the same time, {number}")):
+            for name, ours, theirs in record(recorder, streams, is_cut=streams is SHARED):
+                if abs(show(f"{name}, {title}", ours, theirs)) > 1:
+                    problems.append(f"{name}, {title}: they differ")
+    if problems:
+        raise SystemExit("\n".join(problems))
+
+
+def record(recorder, streams, is_cut=False):
+    """Records each stream with both, to its end or to a moment before it: (name, the recorder's files, streamlink's files)."""
+    with tempfile.TemporaryDirectory(prefix="beside-") as base, origin(Path(base) / "media") as address:
+        base = Path(base)
+        urls = {f"{form}-{faults}": f"{address}/{form}/{faults}/live.m3u8" for form, faults in streams}
+        others = [start_streamlink(base, name, url) for name, url in urls.items()]
+        if is_cut:
+            await_files(base, [f"{name}.out" for name in urls])
+        ours = start_recorder(recorder, base, urls)
+        if is_cut:
+            await_files(base, [f"recordings/{name}-2*" for name in urls])
+            time.sleep(2)  # Some segments more, before the stream is over.
+        else:
+            await_ends(others)
+        for process in (ours, *others):
+            process.send_signal(signal.SIGTERM)
+        for process in (ours, *others):
+            process.wait(60)
+        for name in urls:
+            yield name, sorted((base / "recordings").glob(f"{name}-2*")), list(base.glob(f"{name}.out"))
+
+
+@contextlib.contextmanager
+def origin(media):
+    process = subprocess.Popen([TOOLS / "hls_origin.py", media], stdout=subprocess.PIPE, text=True)
     try:
-        compare(base, origin.stdout.readline().strip())
+        yield process.stdout.readline().strip()
     finally:
-        origin.send_signal(signal.SIGTERM)
-        origin.wait()
-        shutil.rmtree(base, ignore_errors=True)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
 
 
-def compare(base, address):
-    streams = [
-        {"name": f"{form}-{faults}", "source": {"type": "hls", "url": f"{address}/{form}/{faults}/live.m3u8"}}
-        for form, faults in STREAMS
-    ]
+def start_recorder(recorder, base, urls):
     (base / "telemetry").mkdir()
     config = base / "recorder.json5"
-    config.write_text(
-        json.dumps(
-            {
-                "recordings_dir": str(base / "recordings"),
-                "telemetry_dir": str(base / "telemetry"),
-                "web": {"listen_address": "127.0.0.1:0"},
-                "streams": streams,
-            }
-        )
-    )
-    others = [
-        subprocess.Popen(
-            ["streamlink", "--loglevel", "error", "--hls-live-edge", "99999", "-o", base / f"{stream['name']}.out"]
-            + [stream["source"]["url"], "best"]
-        )
-        for stream in streams
-    ]
-    recorder = subprocess.Popen([sys.argv[1], "--config", config], stdout=subprocess.DEVNULL)
+    config.write_text(json.dumps({
+        "recordings_dir": str(base / "recordings"),
+        "telemetry_dir": str(base / "telemetry"),
+        "web": {"listen_address": "127.0.0.1:0"},
+        "streams": [{"name": name, "source": {"type": "hls", "url": url}} for name, url in urls.items()],
+    }))
+    return subprocess.Popen([recorder, "--config", config], stdout=subprocess.DEVNULL)
+
+
+def start_streamlink(base, name, url):
+    command = ["streamlink", "--loglevel", "error", "--hls-live-edge", "99999", "-o", base / f"{name}.out", url, "best"]
+    return subprocess.Popen(command)
+
+
+def await_ends(others):
+    """Waits for streamlink, which may miss the end of a stream that misbehaves, and a little longer for the recorder."""
+    deadline = time.monotonic() + 90
     for other in others:
-        try:
-            other.wait(90)
-        except subprocess.TimeoutExpired:
-            other.send_signal(signal.SIGTERM)
-            other.wait(10)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            other.wait(max(0, deadline - time.monotonic()))
     time.sleep(2)
-    recorder.send_signal(signal.SIGTERM)
-    recorder.wait(60)
-    worse = False
-    for stream in streams:
-        name = stream["name"]
-        ours = sorted((base / "recordings").glob(f"{name}-2*"))
-        theirs = [file for file in [base / f"{name}.out"] if file.exists()]
-        mine, its = segments(ours), segments(theirs)
-        worse |= mine < its
-        print(f"{name:12} recorder {mine:5.1f} segments {complaints(ours)}, streamlink {its:5.1f} {complaints(theirs)}")
-    if worse:
-        raise SystemExit("streamlink has more")
+
+
+def await_files(base, patterns):
+    """Waits until each has media in it: a start takes longer on a machine that is busy."""
+    deadline = time.monotonic() + PATIENCE
+    while not all(any(file.stat().st_size for file in base.glob(pattern)) for pattern in patterns):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"nothing was recorded within {PATIENCE} s: {patterns}")
+        time.sleep(0.05)
+
+
+def show(title, ours, theirs):
+    """By how many segments the recorder has more than streamlink."""
+    mine, its = segments(ours), segments(theirs)
+    print(f"{title:40} recorder {mine:5.2f} segments {complaints(ours)}, streamlink {its:5.2f} {complaints(theirs)}", flush=True)
+    return mine - its
 
 
 def segments(files):
     """Seconds of pictures, by their number."""
-    return sum(len(packets(file)) for file in files) / 25
+    return sum(len(packets(file)) for file in files) / FRAMES_A_SEGMENT
 
 
 def packets(file):
@@ -92,4 +130,5 @@ def complaints(files):
     return f"({len(files)} files, {lines} complaints)"
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -27,6 +27,7 @@ SEGMENT_FAULTS = ["500", "truncated", "page", "redirect", "closed", "slow", "503
 PLAYLIST_FAULTS = [None, "redirect", "500", None, "shrunk", "truncated", "page", None, "slow", "empty"]
 FAULTS = {
     "calm": "none",
+    "shared": "none, and it is one stream for all programs, from the first request of any of them on",
     "rough": "each first request for a segment fails somehow, and every other one for the playlist",
     "gaps": "some segments answer 404, 403, or nothing but an error page, whenever they are asked for",
     "break": "EXT-X-DISCONTINUITY, and another encoding behind it",
@@ -163,7 +164,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if form not in ("ts", "fmp4", "aes", "range") or faults not in FAULTS:
             return self.answer(404)
         with self.lock:
-            viewer = (form, faults, self.headers.get("User-Agent"))
+            viewer = (form, faults, None if faults == "shared" else self.headers.get("User-Agent"))
             stream = self.streams.setdefault(viewer, Stream(self.media, form, faults))
         if name == "missed":
             return self.answer(200, str(len(GONE) if faults == "gaps" else 0).encode())
