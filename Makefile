@@ -1,4 +1,4 @@
-.PHONY: help setup build demo test bench fuzz storm soak fleet lint generate check-images clean
+.PHONY: help setup build demo test bench fuzz storm faults soak fleet lint generate check-images clean
 
 help: ## lists what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -23,6 +23,11 @@ fuzz: setup ## feeds mutated bytes to all that strangers can send, a minute each
 
 storm: setup build ## ends recorder and exporter in every way, and compares two Prometheis with the truth; STORM_RUNS=1000 takes longer
 	@STREAMVAULT_BIN=.build/bin PYTHONPATH=tools python3 -m storm
+
+faults: setup build ## makes each system call on files and connections fail, and a recorder die in each phase, and 100 times at random
+	@STREAMVAULT_BIN=.build/bin tools/faults/calls.py
+	@STREAMVAULT_BIN=.build/bin tools/faults/matrix.py
+	@STREAMVAULT_BIN=.build/bin tools/faults/kills.py
 
 soak: setup build ## an hour of 100 scrapes a second with a restart every minute: does anything grow? SOAK_MINUTES=600 takes longer
 	@STREAMVAULT_BIN=.build/bin tools/soak/soak.py $(or $(SOAK_MINUTES),60)
