@@ -3,7 +3,7 @@
 
 usage: calls.py [--sample] [PART_OF_A_NAME]...     as root; needs strace and ffmpeg. Prints a table; exits with 1 on a surprise.
 
-Runs without a fault find the calls; so what the code calls tomorrow is tried tomorrow. A sample is one error for each call.
+Runs without a fault find the calls; so what the code calls tomorrow is tried tomorrow. A sample is one fault for each call.
 """
 
 import concurrent.futures
@@ -23,37 +23,55 @@ from bench import make_sample  # noqa: E402
 JOBS = {"recorder": 4, "exporter": 12}
 
 
+def title(cell):
+    return f"{cell.subject}: {cell.error} {cell.when}"
+
+
 def sample_of(cells):
     """One cell for each call in each stage, each with another error as far as there are."""
     groups = {}
     for cell in cells:
-        groups.setdefault((cell.call.title, cell.title.rsplit(": ", 1)[0]), []).append(cell)
+        groups.setdefault(cell.subject, []).append(cell)
     return [group[number % len(group)] for number, group in enumerate(groups.values())]
 
 
 def try_all(program, cells, try_one):
-    """Tries each cell, several at the same time, and prints a row for each; how many were a surprise."""
-    failed = 0
+    """Tries each cell, several at the same time: {cell: what it costs}, and how many were a surprise."""
+    costs, failed = {}, 0
     with concurrent.futures.ThreadPoolExecutor(JOBS[program]) as pool:
         futures = {pool.submit(try_one, cell, number): cell for number, cell in enumerate(cells)}
         for future in concurrent.futures.as_completed(futures):
+            cell = futures[future]
             try:
-                outcome = future.result()
-            except Exception as error:  # A surprise of any kind is one row, and the others are still tried.
+                costs[cell] = future.result()
+            except Exception:  # A surprise of any kind is one cell, and the others are still tried.
                 failed += 1
-                outcome = f"**{type(error).__name__}: {error}**"[:4000]
-                traceback.print_exc()
-            print(f"| {program} | {futures[future].title} | {outcome} |", flush=True)
-    return failed
+                costs[cell] = "**a surprise**"
+                print(f"{program}: {title(cell)}\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+    return costs, failed
+
+
+def print_table(program, costs):
+    """A row for each call in each stage, with its faults by what they cost."""
+    rows = {}
+    for cell in costs:
+        errors = rows.setdefault(cell.subject, {}).setdefault(costs[cell], [])
+        errors.append(cell.error if cell.when != "on" else f"{cell.error}…")
+    print(f"\n| {program}: `call` of what, when | faults (… that last), and what they cost |\n|---|---|")
+    for subject, by_cost in rows.items():
+        costs_of_one = "; ".join(f"{' '.join(errors)}: {cost}" for cost, errors in by_cost.items())
+        print(f"| {subject} | {costs_of_one} |")
 
 
 def try_program(program, subject, module, words, is_sample):
+    """How many cells were a surprise."""
     cells = module.enumerate_cells(subject)
     chosen = [cell for cell in (sample_of(cells) if is_sample else cells)
-              if not words or any(word in f"{program} {cell.title}" for word in words)]
+              if not words or any(word in f"{program} {title(cell)}" for word in words)]
     start = time.monotonic()
-    failed = try_all(program, chosen, lambda cell, number: module.run_cell(subject, cell, number))
-    print(f"{program}: {len(chosen)} of {len(cells)} cells, {failed} failed, {time.monotonic() - start:.0f} s", flush=True)
+    costs, failed = try_all(program, chosen, lambda cell, number: module.run_cell(subject, cell, number))
+    print_table(program, {cell: costs[cell] for cell in chosen})
+    print(f"\n{program}: {len(chosen)} of {len(cells)} faults, {failed} with a surprise, {time.monotonic() - start:.0f} s", flush=True)
     return failed
 
 
@@ -62,7 +80,6 @@ def main():
     with tempfile.TemporaryDirectory(prefix="streamvault-calls-") as base:
         sample = pathlib.Path(base) / "sample.ts"
         make_sample(sample)
-        print("| program | fault | what it costs |\n|---|---|---|", flush=True)
         failed = try_program("recorder", recorder_calls.Template(base, sample), recorder_calls, words, is_sample)
         house = exporter_calls.House(base, sample)
         try:

@@ -49,12 +49,12 @@ class Cell(NamedTuple):
     when: str
 
     @property
-    def title(self):
-        return f"{self.call.title} of {self.target}, {self.call.stage}: {self.error} {self.when}"
+    def subject(self):
+        return f"`{self.call.title}` of {self.target}, {self.call.stage}"
 
     def strace(self, base):
         """The fault, as strace is told: on the file, where it is one of the exporter's that was started in `base`."""
-        is_file = self.target.startswith(("telemetry", "token"))
+        is_file = self.target.split("/")[0] in ("telemetry", "token", "ingest")
         place = self.call.place if is_file else self.call.place_of_all
         words = ["-e", f"trace={self.call.name}", "-e", f"inject={self.call.name}:{self.injection(place)}"]
         return words + (["-P", str(base / self.target)] if is_file else [])
@@ -285,10 +285,13 @@ def errors_of(call):
 
 def target_name(exporter, target):
     """A name that is the same in every exporter."""
-    for beginning, name in (("TCP", "web"), ("UNIX", "ingest"), ("pipe", "pipe")):
+    for beginning, name in (("TCP", "web"), ("UNIX", "ingest")):
         if target.startswith(beginning):
-            return f"{name} connection" if "->" in target else name
-    return re.sub(r"^/proc/\d+/", "/proc/self/", target.replace(f"{exporter.base}/", "").replace("exporter.log", "standard output"))
+            return f"{name} connection" if "->" in target else f"{name} socket"
+    if target.startswith("pipe"):
+        return "pipe"
+    target = target.replace(f"{exporter.base}/", "").replace("exporter.log", "standard output")
+    return re.sub(r"^/proc/\d+/", "/proc/self/", target) or "all"
 
 
 def leave(exporter):

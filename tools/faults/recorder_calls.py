@@ -47,8 +47,8 @@ class Cell(NamedTuple):
     when: str
 
     @property
-    def title(self):
-        return f"{self.call.title} of {self.file}, {self.call.stage}: {self.error} {self.when}"
+    def subject(self):
+        return f"`{self.call.title}` of {self.file}, {self.call.stage}"
 
     @property
     def occurrences(self):
@@ -254,7 +254,7 @@ class Life:
             assert failures, f"a part is left, and nothing counted:\n{self.log}"
             words.append("part kept")
         if True in left:
-            assert any(words in self.log for words in EARLIER_KEPT), f"an earlier part is left, and nothing said:\n{self.log}"
+            assert any(line in self.log for line in EARLIER_KEPT), f"an earlier part is left, and nothing said:\n{self.log}"
             words.append("earlier part kept")
         is_catalogue = cell.file.startswith("recordings/catalogue")
         is_media = cell.file.startswith("recordings") and not is_catalogue
