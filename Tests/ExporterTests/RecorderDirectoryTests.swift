@@ -120,6 +120,9 @@ struct RecorderDirectoryTests {
         #expect(names(&directory) == ["cam"])
         try FileManager.default.removeItem(atPath: link)
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: link)
+        // One that is at rest is not listed again.
+        let changed: [FileAttributeKey: Any] = [.modificationDate: Date()]
+        try FileManager.default.setAttributes(changed, ofItemAtPath: files.path)
 
         let known = try #require(directory.look().first)
         #expect(directory.readErrors == ["unreadable": 2], "the directory, and the segment")
