@@ -22,8 +22,10 @@ MARKS = [("Exporter started", "serving")]
 UP = 'streamvault_recorder_up{recorder="cam"}'
 RECORDING = 'streamvault_recorder_state{recorder="cam",streamvault_recorder_state="recording"}'
 READ_ERRORS = "streamvault_exporter_segment_read_errors_total"
-PATIENCE = 3
+PATIENCE = 5
 LEAVING = 15
+# Pages that no kernel holds at once.
+MANY = 100
 # More than a fault that lasts is met in a second, unless the exporter spins.
 MOST_MEETINGS = 150
 
@@ -34,7 +36,8 @@ ERRORS = {
     "socket": ["EMFILE", "ENFILE", "ENOMEM"], "bind": ["EADDRINUSE", "EACCES", "ENOMEM"], "listen": ["EADDRINUSE"],
     "openat": ["EMFILE", "ENFILE", "EACCES", "EIO", "ENOMEM", "ENOSPC"], "pread64": ["EIO", "retval=0", "retval=64"],
     "read": ["EIO"], "getdents64": ["EIO", "ENOMEM"], "newfstatat": ["EACCES", "EIO", "ENOMEM"], "poll": ["ENOMEM"],
-    "fcntl F_OFD_SETLK": ["ENOLCK", "EAGAIN"], "fcntl F_OFD_GETLK": ["ENOLCK"], "ftruncate": ["ENOSPC", "EIO"], "fallocate": ["ENOSPC", "EIO"], "mmap": ["ENOMEM"],
+    "fcntl F_OFD_SETLK": ["ENOLCK", "EAGAIN"], "fcntl F_OFD_GETLK": ["ENOLCK"], "ftruncate": ["ENOSPC", "EIO"],
+    "fallocate": ["ENOSPC", "EIO"], "mmap": ["ENOMEM"],
     "rename": ["EACCES", "ENOSPC", "EIO"], "unlink": ["EACCES", "EIO"], "write": ["ENOSPC", "EIO"], "ioctl": ["EIO"],
     "close": ["EIO"], "chmod": ["EPERM", "EIO"], "pipe2": ["EMFILE", "ENFILE"],
 }
@@ -139,6 +142,15 @@ class Exporter:
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
 
+    def connect_narrowly(self):
+        """A connection whose kernel takes hardly anything before it is read."""
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # The least that there is.
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.settimeout(PATIENCE)
+        client.connect(("127.0.0.1", self.port))
+        return client
+
     def connect_ingest(self):
         client = socket.socket(socket.AF_UNIX)
         client.settimeout(PATIENCE)
@@ -151,9 +163,11 @@ class Exporter:
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         status = pathlib.Path(f"/proc/{self.process.pid}/status")
         until("strace", lambda: f"TracerPid:\t{tracer.pid}\n" in status.read_text())
-        yield
-        tracer.terminate()
-        tracer.wait()
+        try:
+            yield
+        finally:
+            tracer.terminate()
+            tracer.wait()
 
 
 MESSAGES = [
@@ -170,22 +184,31 @@ def ask_for_all(client):
     return answers
 
 
+def request(path):
+    fields = {"Host": "bench", "User-Agent": "Prometheus/3.0", "Authorization": f"Bearer {TOKEN}"}
+    return "\r\n".join([f"GET {path} HTTP/1.1", *(f"{name}: {text}" for name, text in fields.items()), "", ""]).encode()
+
+
 def scrape(client, path):
     """(status, body) of a whole answer; `None` when the connection ends before."""
     try:
-        fields = {"Host": "bench", "User-Agent": "Prometheus/3.0", "Authorization": f"Bearer {TOKEN}"}
-        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {text}" for name, text in fields.items()), "", ""]
-        client.sendall("\r\n".join(lines).encode())
-        data = b""
-        while b"\r\n\r\n" not in data or len(data) < whole_length(data):
-            piece = client.recv(65536)
-            if not piece:
-                return None
-            data += piece
-        head, body = data.split(b"\r\n\r\n", 1)
-        return int(head.split()[1]), body.decode()
+        client.sendall(request(path))
+        answer, _ = next_answer(client)
+        return answer
     except ConnectionError:
         return None
+
+
+def next_answer(client, data=b""):
+    """The next answer, as (status, body), and what has arrived behind it; `None` when the connection ends before."""
+    while b"\r\n\r\n" not in data or len(data) < whole_length(data):
+        piece = client.recv(65536)
+        if not piece:
+            return None, b""
+        data += piece
+    length = whole_length(data)
+    head, body = data[:length].split(b"\r\n\r\n", 1)
+    return (int(head.split()[1]), body.decode()), data[length:]
 
 
 def whole_length(data):
@@ -276,6 +299,8 @@ def cells_of(exporter, made, stage):
         if cell.call.name not in often:
             often.add(cell.call.name)
             cells.append(cell._replace(error="EINTR", when="often"))
+        if stage == "serving" and cell.call.name in ("recvfrom", "sendmsg") and cell.target == "web connection":
+            cells.append(cell._replace(error="short", when="often"))
     return cells
 
 
@@ -308,6 +333,8 @@ def leave(exporter):
 
 def run_cell(house, cell, number):
     name = f"cell-{number}"
+    if cell.error == "short":
+        return check_short(house, cell, name)
     check = {"start": check_start, "serving": check_serving, "leaving": check_leaving}[cell.call.stage]
     try:
         return check(house, cell, name)
@@ -336,6 +363,25 @@ def met(trace):
     count = trace.read_text(errors="replace").count("(INJECTED)")
     assert count > 0, "the call was not made"
     return count
+
+
+def check_short(house, cell, name):
+    """A client sends a request byte by byte, then so many that no kernel holds the answers before it reads."""
+    trace = house.base / f"{name}.trace"
+    with house.exporter(name) as exporter, exporter.traced(trace, "-e", f"trace={cell.call.name}"):
+        with exporter.connect_narrowly() as client:
+            for byte in request("/metrics"):
+                client.sendall(bytes([byte]))
+                time.sleep(0.002)  # So that most arrive alone.
+            client.sendall(request("/metrics") * (MANY - 1))
+            data = b""
+            for _ in range(MANY):
+                (status, page), data = next_answer(client, data)
+                assert status == 200 and house.series <= series(page), sorted(house.series - series(page))
+    made = [call for call in calls(trace) if target_name(exporter, call.target) == cell.target]
+    at_once = MANY if cell.call.name == "sendmsg" else len(request("/metrics")) // 10
+    assert len(made) > at_once, f"only {len(made)} calls: none was short"
+    return "nothing"
 
 
 def check_serving(house, cell, name):

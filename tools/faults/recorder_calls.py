@@ -53,7 +53,7 @@ class Cell(NamedTuple):
     @property
     def occurrences(self):
         place = self.call.place_of_all if self.is_unnamed else self.call.place
-        often = f"{place}+2" if self.is_unnamed else "1+2"
+        often = f"{place}" if self.is_unnamed else "1+2"
         return {"once": f"{place}", "on": f"{place}+", "often": often}[self.when]
 
     @property
