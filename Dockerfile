@@ -44,7 +44,8 @@ RUN apt-get -qq update \
     streamlink==${STREAMLINK_VERSION} \
  && ln -s /opt/streamlink/bin/streamlink /usr/local/bin/streamlink \
  && rm -rf /var/lib/apt/lists/* /root/.cache \
- && install -d -o 10001 -g 10001 /recordings /run/streamvault /app/logs /etc/streamvault
+ && install -d -o 10001 -g 10001 /recordings /run/streamvault /etc/streamvault \
+ && install -d -m 1777 /app/logs
 COPY --from=build /source/.build/bin/streamvault-recorder /usr/local/bin/streamvault-recorder
 USER 10001:10001
 WORKDIR /recordings
