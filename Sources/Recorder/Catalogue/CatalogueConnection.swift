@@ -22,7 +22,11 @@ final class CatalogueConnection: Sendable {
 
     /// Where a file cannot be opened for writing, SQLite opens it for reading, and says nothing.
     private static func checkWritable(_ database: inout SQLiteDatabase) throws(CatalogueError) {
+        guard !database.isReadOnly else {
+            throw .database(.readonly, message: "it could be opened for reading only")
+        }
         do throws(CatalogueError) {
+            // The log is a file of its own.
             try database.run("BEGIN IMMEDIATE")
             try database.run("ROLLBACK")
         } catch {

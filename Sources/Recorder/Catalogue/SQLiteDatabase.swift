@@ -33,6 +33,9 @@ import Posix
         unsafe sqlite3_busy_timeout(handle, milliseconds)
     }
 
+    /// Whether its file could be opened for reading only.
+    var isReadOnly: Bool { unsafe sqlite3_db_readonly(handle, "main") == 1 }
+
     /// Rows that the last statement changed.
     var changedRows: Int64 { unsafe sqlite3_changes64(handle) }
 
