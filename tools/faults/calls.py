@@ -27,15 +27,16 @@ def title(cell):
     return f"{cell.subject}: {cell.error} {cell.when}"
 
 
-def sample_of(cells):
-    """One cell for each call in each stage, each with another error as far as there are."""
+def sample_of(cells, found):
+    """One cell for each call in each stage, each with another error as far as there are; and those that found a defect."""
     groups = {}
     for cell in cells:
         groups.setdefault(cell.subject, []).append(cell)
-    return [group[number % len(group)] for number, group in enumerate(groups.values())]
+    sample = {group[number % len(group)] for number, group in enumerate(groups.values())}
+    return [cell for cell in cells if cell in sample or title(cell) in found]
 
 
-def try_all(program, cells, try_one):
+def try_all(program, cells, try_one, found):
     """Tries each cell, several at the same time: {cell: what it costs}, and how many were a surprise."""
     costs, failed = {}, 0
     with concurrent.futures.ThreadPoolExecutor(JOBS[program]) as pool:
@@ -44,6 +45,8 @@ def try_all(program, cells, try_one):
             cell = futures[future]
             try:
                 costs[cell] = future.result()
+                wanted = found.get(title(cell), costs[cell])
+                assert costs[cell] == wanted, f"it costs: {costs[cell]}; it should: {wanted}"
             except Exception:  # A surprise of any kind is one cell, and the others are still tried.
                 failed += 1
                 costs[cell] = "**a surprise**"
@@ -66,10 +69,11 @@ def print_table(program, costs):
 def try_program(program, subject, module, words, is_sample):
     """How many cells were a surprise."""
     cells = module.enumerate_cells(subject)
-    chosen = [cell for cell in (sample_of(cells) if is_sample else cells)
+    assert module.FOUND.keys() <= {title(cell) for cell in cells}, module.FOUND.keys() - {title(cell) for cell in cells}
+    chosen = [cell for cell in (sample_of(cells, module.FOUND) if is_sample else cells)
               if not words or any(word in f"{program} {title(cell)}" for word in words)]
     start = time.monotonic()
-    costs, failed = try_all(program, chosen, lambda cell, number: module.run_cell(subject, cell, number))
+    costs, failed = try_all(program, chosen, lambda cell, number: module.run_cell(subject, cell, number), module.FOUND)
     print_table(program, {cell: costs[cell] for cell in chosen})
     print(f"\n{program}: {len(chosen)} of {len(cells)} faults, {failed} with a surprise, {time.monotonic() - start:.0f} s", flush=True)
     return failed

@@ -35,6 +35,17 @@ ERRORS = {
 # Where the reason of a recording's failure is counted, and what it is called.
 RECORDING_COUNTERS = ("finalize_errors_total", "recording_write_errors_total", "recordings_refused_total")
 REASONS = {"EIO": "io", "ENOSPC": "no_space", "EACCES": "permission", "EAGAIN": "file_locked"}
+# What faults have cost that have found a defect: each is part of every sample.
+FOUND = {
+    "`pread64` of recordings/catalogue.sqlite-wal, start: EIO on": "database errors: io, catalogue in memory",
+    "`openat` of recordings/catalogue.sqlite, start: EACCES once": "database errors: readonly, catalogue in memory",
+    "`openat` of recordings/catalogue.sqlite-wal, start: EACCES once": "database errors: readonly, catalogue in memory",
+    "`getdents64` of recordings, recovery: EIO once": "earlier part kept, no recovery",
+    "`openat` of recordings, recovery: EINTR often": "nothing",
+    "`flock` of recordings/EARLIER_part002.ts.part, begin: ENOLCK once": "recordings refused: other",
+    "`poll` of standard output, start: EINTR often": "nothing",
+    "`write` of recorder.log, recovery: short often": "nothing",
+}
 NEEDED = ("recorder.json5", "recorder.log", "recordings", "recordings/.writable")
 
 
@@ -161,8 +172,7 @@ def enumerate_cells(template):
     first = {}
     for call in calls(trace, MARKS, str(bench.base), anew=ATTACHED[0]):
         file = template.file(bench, call.target)
-        # After the signal there is media to write only when some is left in the pipe.
-        if file and not (call.stage == "finalize" and call.name == "write" and file.endswith(".part")):
+        if file and is_sure(call, file):
             first.setdefault((call.title, file, call.stage), Cell(call, file, "", ""))
     cells = {}
     for cell in first.values():
@@ -174,6 +184,15 @@ def enumerate_cells(template):
         if cell.call.name in TRANSFERS and not cell.file.endswith("-shm"):
             cells.setdefault((cell.call.name, cell.file, "short"), cell._replace(error="short", when="often"))
     return list(cells.values())
+
+
+def is_sure(call, file):
+    """Whether every run makes the call in this stage."""
+    # After the signal there is media to write only when some is left in the pipe.
+    is_rest = call.stage == "finalize" and call.name == "write" and file.endswith(".part")
+    # The disk is looked at before the first recording, and once a second.
+    is_look = call.stage != "begin" and call.name == "statfs"
+    return not is_rest and not is_look
 
 
 class Life:
