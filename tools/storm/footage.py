@@ -92,15 +92,20 @@ class Footage:
 def recovered(before, pod):
     """What became of the files that an earlier run had left: {(what, result): count}."""
     results = Counter()
-    for name, size in before.items():
-        final = pod.recordings / name.removesuffix(".part")
-        if (pod.recordings / name).exists():
+    now = {path.stat().st_ino: path for path in pod.files(".ts")}
+    for name, file in before.items():
+        if is_there(pod.recordings / name, file):
             continue
-        if not final.exists():
+        if file.st_ino not in now:
             results[("recovered", "discarded")] += 1
         else:
-            results[("recovered", "published" if final.stat().st_size == size else "truncated")] += 1
+            is_whole = now[file.st_ino].stat().st_size == file.st_size
+            results[("recovered", "published" if is_whole else "truncated")] += 1
     return results
+
+
+def is_there(path, file):
+    return path.exists() and path.stat().st_ino == file.st_ino
 
 
 def does_decode(path, rate):

@@ -151,5 +151,5 @@ class Pod(Bench):
             return False
 
     def parts(self):
-        """The files that are not finished: {name: bytes}."""
-        return {path.name: path.stat().st_size for path in self.files(".part")}
+        """The files that are not finished, as the kernel knows them: a name that is free again may be taken by another."""
+        return {path.name: path.stat() for path in self.files(".part")}

@@ -27,11 +27,11 @@ class CutStart:
         story = Story(run.log)
         # Whoever is born has a segment, and it is another one.
         self.is_born = identity(pod.segment) != segment
-        said = {name: size for name, size in left.items() if story.says(f"{name} outcome=")}
-        unsaid = {name: size for name, size in left.items() if name not in said}
+        said = {name: file for name, file in left.items() if story.says(f"{name} outcome=")}
+        unsaid = {name: file for name, file in left.items() if name not in said}
         self.truth = Truth(run, story, recovered(said, pod), is_pinned=True) if self.is_born else None
         self.left = FilesLeft(pod, run, story.recordings())
-        self.doubts = unsaid_recordings(pod, story, left) + [[Counter(), recovered({name: size}, pod)] for name, size in unsaid.items()]
+        self.doubts = unsaid_recordings(pod, story, left) + [[Counter(), recovered({name: file}, pod)] for name, file in unsaid.items()]
 
     @property
     def alternatives(self):
@@ -45,7 +45,8 @@ def unsaid_recordings(pod, story, left):
     """Files that were made, and perhaps published as recordings, before that was said."""
     said = {one.path.rsplit("/", 1)[-1] for one in story.recordings()}
     begun = Counter([("recordings started",), ("recordings", "abandoned")])
-    return [[Counter(), begun] for name in pod.parts() if name not in left and name not in said]
+    return [[Counter(), begun] for name, file in pod.parts().items()
+            if name not in said and (name not in left or left[name].st_ino != file.st_ino)]
 
 
 def identity(path):
