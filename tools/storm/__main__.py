@@ -119,7 +119,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("STORM_RUNS") or 300))
     parser.add_argument("--seed", type=int, default=int(os.environ.get("STORM_SEED") or random.randrange(1 << 32)))
-    parser.add_argument("--lanes", type=int, default=10, help="pods at a time")
+    parser.add_argument("--lanes", type=int, default=int(os.environ.get("STORM_LANES") or 10), help="pods at a time")
     parser.add_argument("--only-lane", type=int, help="plays the rounds of one lane again")
     return parser.parse_args()
 
