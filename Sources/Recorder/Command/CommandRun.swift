@@ -44,6 +44,7 @@ struct CommandRun: ~Copyable {
             guard let deadline = try climb() else { break }
             try move(until: deadline)
         }
+        try drainOutput()
         try drainErrors()
         if !child.hasExited() { child.signalGroup(SIGKILL) }
         return CommandOutcome(
@@ -114,6 +115,17 @@ extension CommandRun {
         }
     }
 
+    /// Takes what stands in the pipe when the time is over: it is the disk that was slow, not the program.
+    ///
+    /// As much as a pipe holds, because another program may be writing on.
+    private mutating func drainOutput() throws(SourceError) {
+        var rest = pipeBytes
+        while outputIsOpen, rest > 0, hasNews(child.output) {
+            try moveOutput()
+            rest -= buffer.bytes.count
+        }
+    }
+
     private mutating func moveErrors() throws(SourceError) {
         try buffer.fill(from: child.errors)
         if buffer.isEmpty { errorsAreOpen = false }
@@ -122,11 +134,7 @@ extension CommandRun {
 
     /// Takes what the program said last; bounded, because another program may be writing on.
     private mutating func drainErrors() throws(SourceError) {
-        for _ in 0..<64 where errorsAreOpen {
-            var entry = pollfd(fd: child.errors.rawValue, events: readable, revents: 0)
-            guard unsafe poll(&entry, 1, 0) > 0 else { break }
-            try moveErrors()
-        }
+        for _ in 0..<64 where errorsAreOpen && hasNews(child.errors) { try moveErrors() }
         emit(lines.finish())
     }
 
@@ -138,6 +146,12 @@ extension CommandRun {
             if passes { log(line) }
         }
     }
+}
+
+/// Whether a read would not wait.
+private func hasNews(_ pipe: borrowing FileDescriptor) -> Bool {
+    var entry = pollfd(fd: pipe.rawValue, events: readable, revents: 0)
+    return unsafe poll(&entry, 1, 0) > 0
 }
 
 /// What one `read(2)` of a pipe brought.
@@ -161,8 +175,10 @@ private struct PipeBuffer {
     }
 }
 
+private let pipeBytes = 1 << 20
+
 /// Lets a slow disk delay the program less often; the standard 64 KiB are half a second of a good stream.
 private func enlargePipe(_ pipe: borrowing FileDescriptor) {
     let setPipeSize: CInt = 1031  // `F_SETPIPE_SZ` of <fcntl.h>, which the Glibc module leaves out.
-    _ = fcntl(pipe.rawValue, setPipeSize, 1 << 20)
+    _ = fcntl(pipe.rawValue, setPipeSize, CInt(pipeBytes))
 }

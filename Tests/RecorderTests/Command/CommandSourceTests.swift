@@ -20,6 +20,15 @@ struct CommandSourceTests {
         #expect(outcome.collected.text == (1...200_000).map { "\($0)\n" }.joined())
     }
 
+    @Test("what a program has written is taken to its end, however slow the disk")
+    func slowDisk() async {
+        let script = "head -c 600000 /dev/zero | tr '\\0' G"
+        // All stages together take 1.3 s.
+        let outcome = await run(shell(script), until: stop) { _ in usleep(250_000) }
+        #expect(outcome.result == .success(.finished))
+        #expect(outcome.collected.bytes == [UInt8](repeating: 0x47, count: 600_000))
+    }
+
     @Test("a failure names the exit code and the last line of the program")
     func fails() async {
         let script = "echo first >&2; echo 'no https://a.test/x?token=abc here' >&2; exit 3"
