@@ -35,7 +35,7 @@ struct RecorderAPITests {
         let again = try post(api, "/api/recording/start/gate")
         #expect(again.status == .ok)
         #expect(try fields(again)["changed"] as? Bool == false)
-        try waitFor("a recording") { bench.roster.active.count == 1 }
+        try waitFor("a recording") { bench.roster.active.contains { $0.bytes > 0 } }
         let gate = try fields(try get(api, "/api/status/recordings-active"))
         #expect(gate["has_active_recordings"] as? Bool == true)
         #expect(gate["active_count"] as? Int == 1)

@@ -3,7 +3,7 @@ import Posix
 
 @testable import Recorder
 
-let standard = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(20))
+let standard = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(60))
 
 func fetched(
     _ fetcher: Fetcher,
