@@ -1,4 +1,4 @@
-.PHONY: help setup build demo test bench fuzz storm faults soak fleet lint generate check-images clean
+.PHONY: help setup build demo test bench fuzz sanitize storm faults soak fleet lint generate check-images clean
 
 help: ## lists what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -20,6 +20,9 @@ bench: setup ## measures publishing beside C, and scraping beside nginx
 
 fuzz: setup ## feeds mutated bytes to all that strangers can send, a minute each; TIME=600 takes longer
 	@tools/fuzz.sh $(or $(TIME),60)
+
+sanitize: setup ## runs every Swift test under AddressSanitizer and ThreadSanitizer
+	@tools/sanitize.sh
 
 storm: setup build ## ends recorder and exporter in every way, and compares two Prometheis with the truth; STORM_RUNS=1000 takes longer
 	@STREAMVAULT_BIN=.build/bin PYTHONPATH=tools python3 -m storm
