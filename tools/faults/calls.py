@@ -69,13 +69,15 @@ def print_table(program, costs):
 def try_program(program, subject, module, words, is_sample):
     """How many cells were a surprise."""
     cells = module.enumerate_cells(subject)
-    assert module.FOUND.keys() <= {title(cell) for cell in cells}, module.FOUND.keys() - {title(cell) for cell in cells}
+    forgotten = module.FOUND.keys() - {title(cell) for cell in cells}
+    assert not forgotten, f"no such faults any more: {forgotten}"
     chosen = [cell for cell in (sample_of(cells, module.FOUND) if is_sample else cells)
               if not words or any(word in f"{program} {title(cell)}" for word in words)]
     start = time.monotonic()
     costs, failed = try_all(program, chosen, lambda cell, number: module.run_cell(subject, cell, number), module.FOUND)
     print_table(program, {cell: costs[cell] for cell in chosen})
-    print(f"\n{program}: {len(chosen)} of {len(cells)} faults, {failed} with a surprise, {time.monotonic() - start:.0f} s", flush=True)
+    seconds = time.monotonic() - start
+    print(f"\n{program}: {len(chosen)} of {len(cells)} faults, {failed} with a surprise, {seconds:.0f} s", flush=True)
     return failed
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bench import Bench, until
 from programs import program
 from stage import free_port
-from trace import Call, calls
+from strace import Call, calls
 
 TOKEN = "a-secret-of-the-bench"
 MARKS = [("Exporter started", "serving")]
@@ -92,8 +92,9 @@ class Exporter:
             self.directory.mkdir(parents=True)
             os.link(segment, self.directory / segment.name)  # The same file: whether it is locked says who lives.
             self.token.write_text(TOKEN)
-        command = [*wrapper, program("exporter"), "--telemetry-dir", self.directory, "--web.listen-address", f"127.0.0.1:{self.port}",
-                   "--web.bearer-token-file", self.token, "--ingest.socket", self.ingest, "--linger.max", "2s"]
+        command = [*wrapper, program("exporter"), "--telemetry-dir", self.directory, "--linger.max", "2s",
+                   "--web.listen-address", f"127.0.0.1:{self.port}", "--web.bearer-token-file", self.token,
+                   "--ingest.socket", self.ingest]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=output)
         until("the start, or its refusal", lambda: self.has_started or self.process.poll() is not None)

@@ -147,7 +147,8 @@ def kill_once(bench, pictures, seconds):
 
 def spread(seconds):
     ordered = sorted(seconds)
-    return f"median {ordered[len(ordered) // 2]:.3f}, 99th percentile {ordered[len(ordered) * 99 // 100]:.3f}, most {ordered[-1]:.3f}"
+    median, high = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
+    return f"median {median:.3f}, 99th percentile {high:.3f}, most {ordered[-1]:.3f}"
 
 
 def main():
@@ -180,8 +181,8 @@ def main():
             print(f"{rounds} kills of {len(STREAMS)} streams (seed {seed}): {len(parts)} part files with {sum(parts)} whole "
                   f"pictures, {len(counts)} files with {sum(counts)} after the last recovery: each decodes to what was sent.\n"
                   f"{counts.count(0)} files end before their first picture does; rows and files agree, integrity_check ok")
-            print(f"footage lost of what the recorder had taken, s: {spread(lost)} (sync interval {SYNC_INTERVAL}); not yet taken, "
-                  f"on this machine: {spread(late)}")
+            print(f"footage lost of what the recorder had taken, s: {spread(lost)} (sync interval {SYNC_INTERVAL});\n"
+                  f"not yet taken from the pipes, on this machine: {spread(late)}")
             print(f"crashes_total {metrics['crashes_total']:.0f}, recovered_recordings_total {recovered:.0f}, "
                   f"recordings {bench.rows('SELECT count(*) FROM recordings')[0][0]}")
             assert metrics["crashes_total"] == rounds

@@ -7,7 +7,7 @@ import subprocess
 from typing import NamedTuple
 
 from bench import PACKET, Bench, Recorder, check_rows, until
-from trace import Call, calls
+from strace import Call, calls
 
 GRACE = 8
 RATE = 1_000_000
@@ -220,7 +220,8 @@ class Life:
             self.recorder = begin(bench, [*command, "-D", "--seccomp-bpf"], is_lasting=cell.when == "on")
         self.ended = self.ended or end(self.recorder)
         self.log = told(self.recorder)
-        until("the fault", lambda: proof.exists() and (cell.error == "short" or "(INJECTED)" in proof.read_text(errors="replace")), 5)
+        sign = "" if cell.error == "short" else "(INJECTED)"
+        until("the fault", lambda: proof.exists() and sign in proof.read_text(errors="replace"), 5)
 
     @property
     def was_refused(self):
