@@ -31,8 +31,8 @@ for kind in "$@"; do
     rm -rf "$work/reports"
     mkdir -p "$work/reports"
     if [[ $kind == thread ]]; then
-        clang -O1 -Wall -Werror -shared -fPIC -o "$work/futex.so" "$rules/futex.c" -ldl
-        export LD_PRELOAD=$work/futex.so
+        clang -O1 -Wall -Werror -shared -fPIC -o "$work/mutex.so" "$rules/mutex.c" -ldl
+        export LD_PRELOAD=$work/mutex.so
     fi
     # As in tools/test.sh.
     run_tests "$kind" --skip EndToEndTests
