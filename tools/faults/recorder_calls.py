@@ -7,7 +7,7 @@ import subprocess
 from typing import NamedTuple
 
 from bench import PACKET, Bench, Recorder, check_rows, until
-from strace import Call, calls
+from strace import Call, NotMade, calls
 
 GRACE = 8
 RATE = 1_000_000
@@ -221,7 +221,8 @@ class Life:
         self.ended = self.ended or end(self.recorder)
         self.log = told(self.recorder)
         sign = "" if cell.error == "short" else "(INJECTED)"
-        until("the fault", lambda: proof.exists() and sign in proof.read_text(errors="replace"), 5)
+        if not proof.exists() or sign not in proof.read_text(errors="replace"):
+            raise NotMade(cell.subject)
 
     @property
     def was_refused(self):

@@ -19,6 +19,10 @@ DESCRIPTOR = re.compile(r"\d+<((?:->|[^<>])*)>")
 COMMAND = re.compile(r"\b(F_\w+|SIOC\w+|TIOC\w+)\b")
 
 
+class NotMade(AssertionError):
+    """The call that was to fail was not made: on a busy machine threads come in another order."""
+
+
 class Call(NamedTuple):
     """A call that a program made: its `place` is its number among the calls of its name, by its thread, on its target."""
 
