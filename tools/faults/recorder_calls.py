@@ -188,8 +188,8 @@ def enumerate_cells(template):
 
 def is_sure(call, file):
     """Whether every run makes the call in this stage."""
-    # After the signal there is media to write only when some is left in the pipe.
-    is_rest = call.stage == "finalize" and call.name == "write" and file.endswith(".part")
+    # After the signal there is media to write, or to sync, only when some is left in the pipe.
+    is_rest = call.stage == "finalize" and call.name in ("write", "fdatasync") and file.endswith(".part")
     # The disk is looked at before the first recording, and once a second.
     is_look = call.stage != "begin" and call.name == "statfs"
     return not is_rest and not is_look
