@@ -60,7 +60,7 @@ enum Stage {
             publisher: publisher,
             metrics: metrics,
             catalogue: catalogue,
-            journal: CatalogueJournal(catalogue, log),
+            journal: try CatalogueJournal(catalogue, log),
             continuations: Continuations(within: .seconds(600)),
             disk: DiskGuard("/nowhere", recorder: "fuzz", DiskSettings(), metrics, log),
             wantsRemux: false,
