@@ -21,7 +21,7 @@ bench: setup ## measures publishing beside C, and scraping beside nginx
 fuzz: setup ## feeds mutated bytes to all that strangers can send, a minute each; TIME=600 takes longer
 	@tools/fuzz.sh $(or $(TIME),60)
 
-sanitize: setup ## runs every Swift test under AddressSanitizer and ThreadSanitizer
+sanitize: setup ## runs the Swift tests under AddressSanitizer and ThreadSanitizer
 	@tools/sanitize.sh
 
 storm: setup build ## ends recorder and exporter in every way, and compares two Prometheis with the truth; STORM_RUNS=1000 takes longer

@@ -216,8 +216,10 @@ struct IngestServerTests {
     func memory() throws {
         let ingest = try ServedIngest()
         func mappings() throws -> Int {
-            try String(contentsOfFile: "/proc/self/maps", encoding: .utf8)
-                .components(separatedBy: ingest.files.path).count - 1
+            // Foundation reads no more of it than one call gives.
+            let maps = try FileDescriptor(opening: "/proc/self/maps", O_RDONLY)
+            let text = String(decoding: try maps.readAll(atMost: 1 << 24) ?? [], as: UTF8.self)
+            return text.components(separatedBy: ingest.files.path).count - 1
         }
         let client = try ingest.connect()
         client.send(hello("a"))
