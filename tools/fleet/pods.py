@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from programs import ROOT, program  # noqa: E402
 from stage import free_port, wait_for  # noqa: E402
 
-PORT = 9847
+PORT = free_port()  # On every address; an exporter's own may be taken by one that listens on all.
 PATIENCE = 120
 SECONDS_TO_TEAR_DOWN = 1
 FLEET = Path(os.environ.get("STREAMVAULT_FLEET", ROOT / ".build" / "release" / "Fleet"))
