@@ -43,6 +43,7 @@ RUN apt-get -qq update \
  && /opt/streamlink/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
     streamlink==${STREAMLINK_VERSION} \
  && ln -s /opt/streamlink/bin/streamlink /usr/local/bin/streamlink \
+ && apt-get clean \
  && rm -rf /var/lib/apt/lists/* /root/.cache \
  && install -d -o 10001 -g 10001 /recordings /run/streamvault /etc/streamvault \
  && install -d -m 1777 /app/logs

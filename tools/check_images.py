@@ -265,7 +265,7 @@ def main():
     if "--no-build" not in sys.argv:
         build()
     check_image(EXPORTER, 15 * MEGABYTE)
-    check_image(RECORDER, 1300 * MEGABYTE)
+    check_image(RECORDER, 1000 * MEGABYTE)
     for grace in (60, 10, 3):
         check_stop(grace)
     check_kill()
