@@ -163,6 +163,8 @@ class Stage:
         try:
             result = self.ask("query", query=expression)
         except urllib.error.HTTPError as error:
+            if error.code == 503:  # Not up yet: it listens before it can answer.
+                raise
             raise ValueError(f"Prometheus refuses {expression}: {error.read().decode()}") from error
         return [(found["metric"], float(found["value"][1])) for found in result]
 
