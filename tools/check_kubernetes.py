@@ -20,6 +20,9 @@ FOLDER = ROOT / "k8s"
 # What each program answers, by the port in the manifest.
 ENDPOINTS = {9847: {"/metrics", "/health", "/-/healthy", "/-/ready"}, 8000: {"/health"}}
 KUBELET_SECONDS = 2  # What a sidecar has left when the grace period is used up.
+# Fields of the Prometheus Operator's PodMonitor, as far as they are used; the API server refuses others.
+MONITOR_FIELDS = {"selector", "podMetricsEndpoints", "scrapeClassicHistograms"}
+ENDPOINT_FIELDS = {"port", "path", "interval", "scrapeTimeout"}
 
 report = Report()
 expect = report.expect
@@ -68,6 +71,14 @@ def check_flags(container):
         name = variable["name"]
         expect(name in known.values(), f"{container['name']}: unknown variable {name}")
     return given
+
+
+def check_log(recorder):
+    """The log file that the image's variable names can be written, or is none: the recorder does not start without it."""
+    named = re.search(r"STREAMVAULT_LOG_FILE=(\S+)", (ROOT / "Dockerfile").read_text()).group(1)
+    file = {entry["name"]: entry.get("value") for entry in recorder["env"]}.get("STREAMVAULT_LOG_FILE", named)
+    writable = [mount["mountPath"] for mount in recorder["volumeMounts"] if not mount.get("readOnly")]
+    expect(not file or any(file.startswith(f"{path}/") for path in writable), f"the log file {file} cannot be written")
 
 
 def check_probes(container, port):
@@ -138,7 +149,7 @@ def check_grace(pod, recorder, recorder_flags, exporter, exporter_flags, monitor
     granted = pod.get("terminationGracePeriodSeconds", 30)
     expect(granted >= needed, f"terminationGracePeriodSeconds {granted}, needed {needed}")
     of_probe = recorder["livenessProbe"].get("terminationGracePeriodSeconds", granted)
-    expect(of_probe >= recorder_grace, f"a failed liveness grants {of_probe} of {recorder_grace} s")
+    expect(of_probe > recorder_grace, f"a failed liveness grants {of_probe} of {recorder_grace} s")
     told = exporter_flags.get("--termination-grace-period")
     expect(told and seconds(told) == granted, f"the exporter is told {told} of {granted} s")
     hook = exporter.get("lifecycle", {}).get("preStop", {}).get("httpGet")
@@ -153,6 +164,8 @@ def check_monitor(monitor, template, exporter, exporter_flags):
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     endpoint = monitor["spec"]["podMetricsEndpoints"][0]
     expect(monitor["kind"] == "PodMonitor", "not a PodMonitor: others lose terminating pods")
+    expect(monitor["spec"].keys() <= MONITOR_FIELDS, f"PodMonitor: fields {monitor['spec'].keys() - MONITOR_FIELDS}")
+    expect(endpoint.keys() <= ENDPOINT_FIELDS, f"PodMonitor's endpoint: fields {endpoint.keys() - ENDPOINT_FIELDS}")
     expect(wanted <= labels, "the PodMonitor selects other pods")
     expect(endpoint["port"] in [p["name"] for p in exporter["ports"]], "no port for the PodMonitor")
     path = exporter_flags.get("--web.telemetry-path", "/metrics")
@@ -194,6 +207,7 @@ def check(folder, kind, replicas, monitor):
     recorder, exporter = pod["containers"][0], pod["initContainers"][0]
     expect(exporter.get("restartPolicy") == "Always", "the sidecar is not a native one")
     check_writers(workload, recorder["volumeMounts"])
+    check_log(recorder)
 
     recorder_flags, exporter_flags = check_flags(recorder), check_flags(exporter)
     open_ports = {rule["port"] for entry in by_kind["NetworkPolicy"]["spec"]["ingress"] for rule in entry["ports"]}
