@@ -223,6 +223,7 @@ STREAMVAULT = {
     "services": {
         "streamvault": {
             "image": RECORDER,
+            "user": "1000:1000",  # As StreamVault does.
             "entrypoint": ["python3", "/ingest_asyncio.py", "/run/streamvault/ingest.sock", "0.5", "5"],
             "volumes": [f"{ROOT}/examples/ingest_asyncio.py:/ingest_asyncio.py:ro"],
         },
