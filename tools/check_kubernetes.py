@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import kubernetes_validate
 import yaml
@@ -231,6 +232,22 @@ def check(folder, kind, replicas, monitor):
     check_monitor(monitor, template, exporter, exporter_flags)
 
 
+def check_example():
+    """The folder of one's own that docs/deployment.md shows: other images, other streams, one namespace."""
+    guide = (ROOT / "docs" / "deployment.md").read_text()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "streamvault").symlink_to(ROOT)
+        own = Path(folder, "own")
+        own.mkdir()
+        own.joinpath("kustomization.yaml").write_text(re.search(r"```yaml\n(# kustomization.yaml.*?)```", guide, re.S).group(1))
+        by_kind = {item["kind"]: item for item in built(own)}
+    pod = by_kind["StatefulSet"]["spec"]["template"]["spec"]
+    images = [container["image"] for container in pod["initContainers"] + pod["containers"]]
+    expect(all(image.startswith("registry.example.org/streamvault-") for image in images), f"example: images {images}")
+    expect({item["metadata"]["namespace"] for item in by_kind.values()} == {"recorders"}, "example: namespaces")
+    check_configuration(by_kind["ConfigMap"])
+
+
 def main():
     expect(built(".") == built("base"), "k8s/ is not its base")
     monitoring = {item["kind"]: item for item in built("monitoring")}
@@ -239,6 +256,7 @@ def main():
     check("base", "StatefulSet", 1, monitor)
     check("overlays/deployment", "Deployment", 1, monitor)
     check("overlays/fleet", "StatefulSet", 3, monitor)
+    check_example()
     report.end("k8s")
 
 
