@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import rules
-from board import Dashboard, check_colours, check_names, expect_known, lint
+from board import Dashboard, Query, check_colours, check_names, expect_known, lint
 from programs import ROOT, Report
 from stage import RECORDER, Stage, wait_for
 
@@ -49,11 +49,27 @@ def shown_by(board, stage):
     return shown
 
 
+def marked_by(board, stage):
+    """What every annotation marks now: {name: {text: seconds ago}}."""
+    marked = {}
+    for note in board.data["annotations"]["list"]:
+        query = Query(note["name"], note["expr"])
+        marked[note["name"]] = {
+            filled_in(note["textFormat"], labels): time.time() - value / 1000
+            for labels, value in stage.query(query.filled(RECORDER))
+        }
+    return marked
+
+
+def filled_in(text, labels):
+    return re.sub(r"\{\{(\w+)\}\}", lambda name: labels.get(name[1], ""), text)
+
+
 def legend_of(target, labels):
     """The name of a series; in a table, its query and its row."""
     if target["format"] == "table":
         return " ".join([target["refId"], *(f"{key}={value}" for key, value in sorted(labels.items()))])
-    return re.sub(r"\{\{(\w+)\}\}", lambda name: labels.get(name[1], ""), target["legendFormat"])
+    return filled_in(target["legendFormat"], labels)
 
 
 def rehearse(stage, boards):
@@ -189,6 +205,15 @@ def check_recorder_board(shown):
     expect(0 < shown["Disk free"]["free"] <= 1, f"recorder at work: {shown['Disk free']}")
 
 
+def check_marks(marks, name, outcome):
+    """Both dashboards of one recorder mark the shutdown that runs, and each end with its outcome."""
+    during, after = ({note: list(texts) for note, texts in marks[moment][name].items()} for moment in ("during", "after"))
+    expect(during == {"Shutdown requested": [RECORDER], "Run ended": []}, f"{name}: marked during {during}")
+    expect(after == {"Shutdown requested": [], "Run ended": [f"{RECORDER}: {outcome}"]}, f"{name}: marked after {after}")
+    ages = marks["after"][name]["Run ended"].values()
+    expect(all(0 < age < 120 for age in ages), f"{name}: marked {ages} s ago")
+
+
 def check_table(shown, when, *outcomes):
     """Each pod that a run ended in has a row, and if that was not well, one in the other table, too."""
     check_rows(shown["Last end of every recorder"], f"{when}: ends", outcomes)
@@ -216,15 +241,16 @@ def check_alerts(fired, outcome):
 
 
 def watch(stage, boards):
-    """What the panels showed and which alerts had fired, by moment; and what the recorder logged."""
-    moments, fired, logged = {}, {}, {}
+    """What the panels showed, what was marked, and which alerts had fired, by moment; and what the recorder logged."""
+    moments, marks, fired, logged = {}, {}, {}, {}
     for moment in rehearse(stage, boards):
         stage.await_evaluation()
         moments[moment] = {name: shown_by(board, stage) for name, board in boards.items()}
+        marks[moment] = {name: marked_by(board, stage) for name, board in boards.items()}
         fired[moment] = stage.alerts()
         if moment == "after":
             logged = stage.logged_phases()
-    return moments, fired, logged
+    return moments, marks, fired, logged
 
 
 def main():
@@ -237,7 +263,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(folder, pods=2)
         try:
-            moments, fired, logged = watch(stage, boards)
+            moments, marks, fired, logged = watch(stage, boards)
         except (TimeoutError, ValueError) as error:
             expect(False, str(error))
             report.end("monitoring")
@@ -260,6 +286,8 @@ def main():
     outcome = next(iter(shown["after"]["Last outcome"]), None)
     check_table(shown["killed"], "killed", "killed")
     check_table(shown["crashed"], "crashed", outcome, "crashed")
+    for name in ("shutdown", "recorder"):
+        check_marks(marks, name, outcome)
     check_alerts(fired, outcome)
     report.end("monitoring")
 

@@ -1,6 +1,6 @@
 """A whole dashboard: its variables, its links, and where its panels stand."""
 
-from .panels import DATASOURCE, FLEET
+from .panels import DATASOURCE, FLEET, ONE
 
 WIDTH = 24
 
@@ -95,3 +95,15 @@ def annotation(name, colour, expression, text):
         "name": name, "datasource": DATASOURCE, "enable": True, "hide": False, "iconColor": colour,
         "expr": " ".join(expression.split()), "useValueForTime": True, "titleFormat": name, "textFormat": text,
     }
+
+
+# A shutdown that ends between two scrapes is never seen to run: the end of the run tells of it, too.
+SHUTDOWNS = [
+    annotation("Shutdown requested", "orange",
+               f"1000 * max by (recorder) (streamvault_shutdown_start_timestamp_seconds{{{ONE}}} > 0)", "{{recorder}}"),
+    annotation("Run ended", "red",
+               f"1000 * max by (recorder, streamvault_last_shutdown_outcome) "
+               f"((streamvault_last_shutdown_outcome{{{ONE}}} == 1) * on (job, instance, recorder) group_left () "
+               f"(streamvault_last_shutdown_timestamp_seconds{{{ONE}}} > 0))",
+               "{{recorder}}: {{streamvault_last_shutdown_outcome}}"),
+]

@@ -1,6 +1,6 @@
 """A recorder at work: what it writes, what it misses, and whether what it says can be trusted."""
 
-from .dashboard import RECORDER, annotation, dashboard
+from .dashboard import RECORDER, SHUTDOWNS, dashboard
 from .panels import GREEN, ONE, ORANGE, RED, STATE_COLOURS, bars, counted, lines, painted, query, stat, steps
 
 RATE = f"{{{ONE}}}[$__rate_interval]"
@@ -142,8 +142,6 @@ def recorder_dashboard():
         "streamvault-recorder", "StreamVault recorder",
         "A StreamVault recorder at work: what it writes and misses, its disk, and whether its telemetry can be trusted.",
         refresh="15s", since="6h", variables=[RECORDER],
-        annotations=[annotation(
-            "Shutdown requested", "orange",
-            f"1000 * max by (recorder) (streamvault_shutdown_start_timestamp_seconds{{{ONE}}} > 0)", "{{recorder}}")],
+        annotations=SHUTDOWNS,
         rows=[("$recorder", overview()), ("Streams", streams()), ("Recordings", recordings()), ("Telemetry", telemetry())],
     )

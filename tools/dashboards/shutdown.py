@@ -1,6 +1,6 @@
 """Every shutdown: the one that is running, those that are over, and how they go over weeks."""
 
-from .dashboard import RECORDER, annotation, choice, dashboard, wide
+from .dashboard import RECORDER, SHUTDOWNS, choice, dashboard, wide
 from .panels import (
     GREEN, ONE, ORANGE, OUTCOME_COLOURS, PHASE_COLOURS, RED, STATE_COLOURS, bars, counted, gauge, heatmap, lines,
     named, painted, query, stat, steps,
@@ -187,14 +187,6 @@ def shutdown_dashboard():
             choice("phase", "Phase", f"label_values(streamvault_shutdown_phase_active{{{ONE}}}, phase)")
             | {"current": {"selected": True, "text": "recordings", "value": "recordings"}},
         ],
-        annotations=[
-            annotation("Shutdown requested", "orange",
-                       f"1000 * max by (recorder) (streamvault_shutdown_start_timestamp_seconds{{{ONE}}} > 0)", "{{recorder}}"),
-            annotation("Run ended", "red",
-                       f"1000 * max by (recorder, streamvault_last_shutdown_outcome) "
-                       f"((streamvault_last_shutdown_outcome{{{ONE}}} == 1) * on (job, instance, recorder) group_left () "
-                       f"(streamvault_last_shutdown_timestamp_seconds{{{ONE}}} > 0))",
-                       "{{recorder}}: {{streamvault_last_shutdown_outcome}}"),
-        ],
+        annotations=SHUTDOWNS,
         rows=[("$recorder", running()), ("$recorder over time", over_time())],
     )
