@@ -195,6 +195,10 @@ def check_next(gone, following, crashed):
     expect(list(crashed["Last outcome"]) == ["crashed"], f"crashed: {crashed['Last outcome']}")
     expect(crashed["Abandoned recordings"] == {"abandoned": 1}, "crashed: abandoned")
     check_ends(crashed, "crashed", "crashed", "killed", *gone["Last outcome"])
+    for title in ("Last shutdown by phase", "Last duration", "Grace period used"):
+        expect(crashed[title] == {}, f"crashed: {title} shows {crashed[title]}")
+    of_all = "Last shutdown of all recorders, 95th percentile"
+    expect(crashed[of_all] == gone[of_all], f"crashed: a crash moves the percentiles to {crashed[of_all]}")
 
 
 def check_recorder_board(shown):
@@ -221,11 +225,13 @@ def check_table(shown, when, *outcomes):
 
 
 def check_rows(cells, place, outcomes):
-    """A table has a row for each, which every query has something for."""
+    """A table has a row for each, which every query has something for; a crash took no time."""
     seen = sorted(re.findall(r"streamvault_last_shutdown_outcome=(\w+)", " ".join(cells)))
     expect(seen == sorted(outcomes), f"{place}: {seen}")
     letters = [cell[0] for cell in cells]
-    expect(all(letters.count(letter) == len(outcomes) for letter in "ABCDEF"), f"{place}: {letters}")
+    timed = sum(outcome != "crashed" for outcome in outcomes)
+    for letter in "ABCDEF":
+        expect(letters.count(letter) == (timed if letter in "CDE" else len(outcomes)), f"{place}: {letters}")
 
 
 def check_alerts(fired, outcome):
@@ -280,6 +286,8 @@ def main():
     check_stopped(shown["gone"], "gone", logged)
     expect(list(shown["after"]["Recorder"]) == ["stopped"], "after: not stopped")
     expect(shown["after"]["Shutdown in progress"] == {"in progress": 0}, "after: in progress")
+    for title in ("Running for", "Heartbeat"):
+        expect(moments["after"]["recorder"][title] == {}, f"after: {title} of a recorder that has stopped")
     for title in NOW:
         expect(shown["gone"][title] == {}, f"gone: {title} shows {shown['gone'][title]}")
     check_next(shown["gone"], shown["next pod"], shown["crashed"])

@@ -23,7 +23,7 @@ NEWEST_BAD = f"topk({ROWS}, {STOPPED} and on (job, instance, recorder) ({BAD}))"
 
 def p95(phase):
     lasted = last("phase_duration_seconds", f', phase="{phase}"')
-    return f"quantile by (phase) (0.95, {lasted} and on (job, instance, recorder) {STOPPED})"
+    return f"quantile by (phase) (0.95, {lasted} > 0 and on (job, instance, recorder) {STOPPED})"
 
 
 def now():
@@ -59,7 +59,7 @@ def over_time():
         (10, ends(
             "Last end of every recorder",
             "How the last run of each recorder ended, also of pods that are gone: when it was asked to stop, how it ended, how long its shutdown took, "
-            f"and in which phase. Of many, the newest {ROWS}.",
+            f"and in which phase; a crash is no shutdown. Of many, the newest {ROWS}.",
             NEWEST,
         )),
     ]
@@ -84,9 +84,9 @@ def ends(title, description, shown):
         title, description,
         query(f"1000 * max by ({POD}) ({shown})", table=True),
         query(f"max by ({POD}, streamvault_last_shutdown_outcome) ({of_shown('outcome', '== 1')})", table=True),
-        query(f"max by ({POD}) ({of_shown('duration_seconds')})", table=True),
-        query(f"max by ({POD}) ({of_shown('grace_used_ratio')})", table=True),
-        query(f"topk by ({POD}) (1, max by ({POD}, phase) ({of_shown('phase_duration_seconds')}))", table=True),
+        query(f"max by ({POD}) ({of_shown('duration_seconds', '> 0')})", table=True),
+        query(f"max by ({POD}) ({of_shown('grace_used_ratio', '> 0')})", table=True),
+        query(f"topk by ({POD}) (1, max by ({POD}, phase) ({of_shown('phase_duration_seconds', '> 0')}))", table=True),
         query(f"max by ({POD}) ({of_shown('abandoned_recordings')})", table=True),
         columns=columns, sort="Asked to stop",
         overrides=[

@@ -4,6 +4,7 @@ from .dashboard import RECORDER, SHUTDOWNS, dashboard
 from .panels import GREEN, ONE, ORANGE, RED, STATE_COLOURS, bars, counted, lines, painted, query, stat, steps
 
 RATE = f"{{{ONE}}}[$__rate_interval]"
+LIVES = f"and on (job, instance, recorder) streamvault_recorder_up{{{ONE}}} == 1"
 
 
 def overview():
@@ -34,8 +35,8 @@ def overview():
         ),
         stat(
             "Running for", "Since the recorder's start.",
-            query(f"time() - max(streamvault_recorder_start_time_seconds{{{ONE}}})", "running for", now=True),
-            unit="s", decimals=0, empty="not scraped",
+            query(f"time() - max(streamvault_recorder_start_time_seconds{{{ONE}}} {LIVES})", "running for", now=True),
+            unit="s", decimals=0, empty="not running",
         ),
     )]
 
@@ -120,7 +121,7 @@ def telemetry():
         lines(
             "Heartbeat", "Age of the recorder's heartbeat when it was scraped. A loop that hangs lets it grow.",
             query(f"timestamp(streamvault_recorder_heartbeat_timestamp_seconds{{{ONE}}}) - "
-                  f"streamvault_recorder_heartbeat_timestamp_seconds{{{ONE}}}", "{{instance}}"),
+                  f"streamvault_recorder_heartbeat_timestamp_seconds{{{ONE}}} {LIVES}", "{{instance}}"),
             unit="s", thresholds=steps("transparent", 10, RED),
         ),
         lines(

@@ -20,6 +20,11 @@ def of_newest(expression):
     return f"{expression} and on (job, instance) {NEWEST}"
 
 
+def lasted(metric, matchers=""):
+    """What the newest run took to shut down; nothing if it crashed, since it did not shut down then."""
+    return of_newest(f"{last(metric, matchers)} > 0")
+
+
 def by_phase(expression, **how):
     """One query a phase, so that their order is that of the shutdown."""
     return [query(expression(phase), "{{phase}}", **how) for phase in PHASES]
@@ -78,7 +83,7 @@ def running():
                 "Last shutdown by phase",
                 "Duration of each phase of the newest shutdown in the time range, also of a pod that is gone. Of the phase in "
                 "which a process was killed: up to its last sign of life.",
-                *by_phase(lambda phase: of_newest(last("phase_duration_seconds", f', phase="{phase}"')), now=True),
+                *by_phase(lambda phase: lasted("phase_duration_seconds", f', phase="{phase}"'), now=True),
                 unit="s", decimals=3, empty="no shutdown", overrides=painted(PHASE_COLOURS),
             ))),
         (4,
@@ -96,12 +101,12 @@ def running():
             )),
             wide(5, stat(
                 "Last duration", "From the request to the end of the newest shutdown.",
-                query(of_newest(last("duration_seconds")), "duration", now=True),
+                query(lasted("duration_seconds"), "duration", now=True),
                 unit="s", decimals=2, empty="no shutdown",
             )),
             wide(5, gauge(
                 "Grace period used", "Share of its grace period that the newest shutdown took. At 100 % the orchestrator sends SIGKILL.",
-                query(of_newest(last("grace_used_ratio")), "used", now=True),
+                query(lasted("grace_used_ratio"), "used", now=True),
                 unit="percentunit", min=0, max=1, decimals=0, empty="no shutdown", thresholds=steps(GREEN, 0.7, ORANGE, 0.9, RED),
             )),
             wide(4, stat(
@@ -154,9 +159,8 @@ def over_time():
                 unit="s",
             ),
             lines(
-                "Grace period used", "By the last shutdown of each recorder, as time went on. The line is where the alert fires.",
-                query(f"max by (recorder) (streamvault_last_shutdown_grace_used_ratio{{{ONE}}} and on (job, instance, recorder) "
-                      f"(streamvault_last_shutdown_timestamp_seconds{{{ONE}}} > 0))", "{{recorder}}"),
+                "Grace period used over time", "By the last shutdown of each recorder. The line is where the alert fires.",
+                query(f"max by (recorder) (streamvault_last_shutdown_grace_used_ratio{{{ONE}}} > 0)", "{{recorder}}"),
                 unit="percentunit", max=1, thresholds=steps("transparent", 0.8, RED),
             )),
         (8,
