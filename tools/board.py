@@ -114,7 +114,7 @@ def lint_query(query, expect):
 def lint_layout(panels, expect):
     ids = [panel["id"] for panel in panels]
     expect(len(ids) == len(set(ids)), "two panels of one id")
-    titles = [panel["title"] for panel in panels]
+    titles = [panel["title"] for panel in panels if panel["type"] != "row"]
     expect(len(titles) == len(set(titles)), "two panels of one title")
     taken = {}
     for panel in panels:
