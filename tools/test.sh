@@ -3,6 +3,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+fail() {
+    echo "test: $1" >&2
+    exit 1
+}
+
+[[ $EUID == 0 ]] || fail "needs root, for full disks, control groups and strace"
+command -v kubectl >/dev/null || fail "no kubectl on PATH: https://kubernetes.io/docs/tasks/tools/"
+
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 
@@ -10,8 +18,7 @@ trap 'rm -f "$output"' EXIT
 run_tests() {
     swift test --skip-build --disable-xctest "$@" 2>&1 | tee "$output"
     if grep -qE '^➜ |Test run with 0 tests' "$output"; then
-        echo "test: a test was skipped, or none was found" >&2
-        exit 1
+        fail "a test was skipped, or none was found"
     fi
 }
 
