@@ -8,7 +8,6 @@ Runs without a fault find the calls; so what the code calls tomorrow is tried to
 
 import concurrent.futures
 import contextlib
-import os
 import pathlib
 import sys
 import tempfile

@@ -1,0 +1,76 @@
+"""Signals while recording, and in each phase of a shutdown: it is held there by slowing down the log's file."""
+
+import pathlib
+import signal
+
+from bench import check_files_and_rows, decodes
+from cell import cell, ended_in_time, expect, heal
+
+PHASES = {
+    "signal": "🛑 Starting application shutdown",
+    "recordings": "📁 Finalizing recording files",
+    "broadcaster": "🔄 Stopping active recordings broadcaster",
+    "cleanup": "🔄 Cancelling cleanup task",
+    "eventsub": "🔄 Stopping EventSub",
+    "database": "🔄 Closing database connections",
+}
+
+
+def signal_in_phase(bench, phase, number):
+    recorder = bench.start([bench.stream("one"), bench.stream("two")])
+    paths = recorder.recording(2)
+    with bench.fault(recorder, bench.log_file, "write", "delay_enter=150000"):
+        recorder.send(signal.SIGTERM)
+        recorder.line(PHASES[phase])
+        recorder.process.send_signal(number)
+        ended = recorder.end()
+    for path in paths + bench.files(".ts"):
+        if pathlib.Path(path).exists():
+            assert decodes(path) > 0
+    if number == signal.SIGKILL:
+        assert ended[0] == -signal.SIGKILL
+        expect(bench.metrics(), shutdowns_total__killed=1, **{f"shutdown_phases_total__{phase}__killed": 1})
+        heal(bench)
+        expect(bench.metrics(), shutdowns_total__killed=1, shutdowns_total__clean=1)
+        return f"`killed` in {phase}; files play; next start heals"
+    ended_in_time(ended, 0)
+    expect(bench.metrics(), shutdowns_total__clean=1, recordings_finished_total__interrupted=2)
+    check_files_and_rows(bench)
+    return "hurries, files whole, exit 0"
+
+
+for phase in PHASES:
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        in_sample = (phase, number) in {("cleanup", signal.SIGKILL), ("database", signal.SIGKILL)}
+        cell(number.name, f"shutdown: {phase}", in_sample)(
+            lambda bench, phase=phase, number=number: signal_in_phase(bench, phase, number))
+
+
+def signal_while_recording(bench, number):
+    recorder = bench.start([bench.stream("one"), bench.stream("two")])
+    paths = recorder.recording(2)
+    ended = recorder.stop(number)
+    if number == signal.SIGKILL:
+        expect(bench.metrics(), crashes_total=1, recordings_finished_total__abandoned=2)
+        assert all(decodes(path) > 0 for path in paths)
+        recorder = bench.start([bench.stream("one"), bench.stream("two")])
+        assert all("_part002" in path for path in recorder.recording(2)), "taken up as the next part"
+        expect(bench.metrics(), recovered_recordings_total=2)
+        ended_in_time(recorder.stop(), 0)
+        check_files_and_rows(bench)
+        assert bench.rows("SELECT count(*) FROM recordings") == [(2,)]
+        return "`crashed`, files play; next start publishes them and goes on as part 2"
+    ended_in_time(ended, 0)
+    expect(bench.metrics(), shutdowns_total__clean=1, recordings_finished_total__interrupted=2)
+    check_files_and_rows(bench)
+    recorder = bench.start()
+    assert all("_part002" in path for path in recorder.recording(2)), "taken up as the next part"
+    ended_in_time(recorder.stop(), 0)
+    check_files_and_rows(bench)
+    assert bench.rows("SELECT count(*) FROM recordings") == [(2,)]
+    return "`interrupted`, files whole, exit 0; next start goes on as part 2"
+
+
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+    cell(number.name, "recording", number == signal.SIGTERM)(
+        lambda bench, number=number: signal_while_recording(bench, number))
