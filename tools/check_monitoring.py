@@ -209,6 +209,19 @@ def check_recorder_board(shown):
     expect(0 < shown["Disk free"]["free"] <= 1, f"recorder at work: {shown['Disk free']}")
 
 
+def check_recorded(recorded, outcome, used):
+    """What the rules say of a killed, a stopped and a crashed run."""
+    wanted = {end: float(end in ("killed", "crashed", outcome)) for end in ("clean", "degraded", "killed", "crashed")}
+    ended = recorded["streamvault_runs_ended:increase1d"]
+    expect(ended == wanted, f"recorded: ended {ended}, not {wanted}")
+    ratio = recorded["streamvault_shutdown_success:ratio1d"][None]
+    expect(abs(ratio - wanted["clean"] / 3) < 1e-9, f"recorded: success {ratio}")
+    p95 = recorded["streamvault_shutdown_phase_duration_seconds:p95_1d"]
+    expect(2.5 < p95["recordings"] <= 10 and len(p95) == 6, f"recorded: 95th percentiles {p95}")
+    grace = recorded["streamvault_last_shutdown_grace_used:p95_1d"][None]
+    expect(abs(grace - used) < 1e-9, f"recorded: {grace} of the grace period, not {used}")
+
+
 def check_marks(marks, name, outcome):
     """Both dashboards of one recorder mark the shutdown that runs, and each end with its outcome."""
     during, after = ({note: list(texts) for note, texts in marks[moment][name].items()} for moment in ("during", "after"))
@@ -247,16 +260,18 @@ def check_alerts(fired, outcome):
 
 
 def watch(stage, boards):
-    """What the panels showed, what was marked, and which alerts had fired, by moment; and what the recorder logged."""
+    """What the panels showed, what was marked, and which alerts had fired, by moment; what the recorder logged; what is recorded."""
     moments, marks, fired, logged = {}, {}, {}, {}
     for moment in rehearse(stage, boards):
         stage.await_evaluation()
         moments[moment] = {name: shown_by(board, stage) for name, board in boards.items()}
         marks[moment] = {name: marked_by(board, stage) for name, board in boards.items()}
         fired[moment] = stage.alerts()
+        failed = stage.failed_rules()
+        expect(not failed, f"{moment}: rules that fail: {failed}")
         if moment == "after":
             logged = stage.logged_phases()
-    return moments, marks, fired, logged
+    return moments, marks, fired, logged, stage.recorded()
 
 
 def main():
@@ -269,7 +284,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(folder, pods=2)
         try:
-            moments, marks, fired, logged = watch(stage, boards)
+            moments, marks, fired, logged, recorded = watch(stage, boards)
         except (TimeoutError, ValueError) as error:
             expect(False, str(error))
             report.end("monitoring")
@@ -296,6 +311,7 @@ def main():
     check_table(shown["crashed"], "crashed", outcome, "crashed")
     for name in ("shutdown", "recorder"):
         check_marks(marks, name, outcome)
+    check_recorded(recorded, outcome, shown["after"]["Grace period used"].get("used"))
     check_alerts(fired, outcome)
     report.end("monitoring")
 

@@ -122,9 +122,11 @@ class Stage:
             "web": {"listen_address": [f"unix:{self.folder}/recorder.socket"]},
             "streams": [{"name": "slow", "source": {"type": "command", "argv": argv}}],
         })
+        rules = (ROOT / "prometheus" / "streamvault-rules.yml").read_text()
+        (self.folder / "rules.yml").write_text(rules.replace("interval: 5m", "interval: 1s"))
         self.write("prometheus.yml", {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(ROOT / "prometheus" / f"streamvault-{kind}.yml") for kind in ("rules", "alerts")],
+            "rule_files": [str(self.folder / "rules.yml"), str(ROOT / "prometheus" / "streamvault-alerts.yml")],
             "scrape_configs": [{
                 "job_name": "streamvault",
                 "static_configs": [{"targets": [pod.address for pod in self.pods]}],
@@ -175,15 +177,26 @@ class Stage:
     def await_value(self, expression, wanted, seconds=15):
         wait_for(f"{expression} = {wanted}", seconds, lambda: self.value(expression) == wanted)
 
+    def rule_groups(self):
+        return json.loads(fetch(f"http://{self.prometheus_address}/api/v1/rules"))["data"]["groups"]
+
     def await_evaluation(self):
         """Waits until every rule has been evaluated after now, on what is stored now."""
         now = time.time()
+        wait_for("the evaluation of the rules", 20, lambda: were_evaluated(self.rule_groups(), now))
 
-        def evaluated():
-            groups = json.loads(fetch(f"http://{self.prometheus_address}/api/v1/rules"))["data"]["groups"]
-            return were_evaluated([group for group in groups if group["interval"] <= 1], now)
+    def failed_rules(self):
+        """The rules that Prometheus could not evaluate, with its reasons."""
+        return {rule["name"]: rule["lastError"]
+                for group in self.rule_groups() for rule in group["rules"] if rule["health"] == "err"}
 
-        wait_for("the evaluation of the rules", 20, evaluated)
+    def recorded(self):
+        """What the rules have recorded: {name: {the last label: value}}."""
+        found = {}
+        for labels, value in self.query('{__name__=~".+:streamvault_.+"}'):
+            label = next((labels[key] for key in ("outcome", "phase") if key in labels), None)
+            found.setdefault(labels["__name__"].split(":", 1)[1], {})[label] = value
+        return found
 
     def alerts(self):
         """The names of the alerts that have fired in the last hour."""
