@@ -53,6 +53,36 @@ struct OracleTests {
         withExtendedLifetime(odd) {}
     }
 
+    @Test("families that meet in a name: one of them is shown, in every format")
+    func meeting() throws {
+        let (one, other) = (try files.publisher("one"), try files.publisher("other"))
+        one.histogram("test_wait_seconds", "Waits.").observe(.seconds(1))
+        one.gauge("test_wait_seconds_count", "Not how many waits.").set(7)
+        other.gauge("test_wait_seconds_bucket", "No bucket.").set(7)
+        let shown = try Oracle.check(sources()).filter { $0.contains("'test_wait_seconds_count'") }
+        let count = "('sample', 'test_wait_seconds_count', [('recorder', 'one')], 1.0)"
+        #expect(shown == [count])
+        withExtendedLifetime((one, other)) {}
+    }
+
+    @Test(
+        "a gauge of a counter's name without _total is shown where OpenMetrics does not make them one"
+    )
+    func stem() throws {
+        let publisher = try files.publisher("one")
+        publisher.counter("test_waits_total", "Waits.").add(3)
+        publisher.gauge("test_waits", "Now.").set(7)
+        let pages = [TextDialect.prometheus, .openMetrics(created: false)].map { dialect in
+            var page = MetricsPage(dialect)
+            return String(decoding: page.render(sources()), as: UTF8.self)
+        }
+        #expect(pages.allSatisfy { $0.contains("test_waits{recorder=\"one\"} 7\n") })
+        #expect(pages[0].contains("test_waits_total{recorder=\"one\"} 3\n"))
+        #expect(!pages[1].contains("test_waits_total"))
+        _ = try Oracle.read(Array(pages[1].utf8), as: "openmetrics")
+        withExtendedLifetime(publisher) {}
+    }
+
     @Test("a native histogram has the buckets of its schema, and a last one for what is above them")
     func native() throws {
         let odd = try OddRecorder(files)

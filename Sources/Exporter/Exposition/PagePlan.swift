@@ -44,9 +44,7 @@ struct PagePlan {
     init(_ sources: [MetricSource], in dialect: TextDialect) {
         self.dialect = dialect
         stretches = sources.map { _ in [] }
-        var names: Set<String> = []
-        for group in FamilyGroup.sorted(sources)
-        where names.insert(dialect.familyName(group.family)).inserted {
+        for group in FamilyGroup.sorted(sources, in: dialect) {
             text += dialect.header(of: group.family)
             for member in group.members {
                 let first = steps.count
@@ -149,7 +147,9 @@ struct FamilyGroup {
     var members: [Member] = []
 
     /// Families by name; where two sources disagree on what a name means, the first one is shown.
-    static func sorted(_ sources: [MetricSource]) -> [FamilyGroup] {
+    ///
+    /// So is the first of families that meet in a name, as `wait` with its `wait_count` and a gauge of that name.
+    static func sorted(_ sources: [MetricSource], in dialect: TextDialect) -> [FamilyGroup] {
         var groups: [String: FamilyGroup] = [:]
         for (index, source) in sources.enumerated() {
             for series in source.series {
@@ -160,6 +160,12 @@ struct FamilyGroup {
                 groups[family.name]?.members.append(Member(source: index, series: series))
             }
         }
-        return groups.values.sorted { $0.family.name < $1.family.name }
+        var taken: Set<String> = []
+        return groups.values.sorted { $0.family.name < $1.family.name }.filter { group in
+            let names = dialect.names(of: group.family)
+            guard taken.isDisjoint(with: names) else { return false }
+            taken.formUnion(names)
+            return true
+        }
     }
 }

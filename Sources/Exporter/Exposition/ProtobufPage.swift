@@ -11,7 +11,10 @@ struct ProtobufPage {
     /// The whole page: rendered before any of it is sent, since one bad byte costs the whole scrape.
     mutating func render(_ sources: [MetricSource]) -> [UInt8] {
         if planned.areNew(sources) {
-            families = FamilyGroup.sorted(sources).map { ProtobufFamily($0, sources) }
+            // Whoever reads it makes of a histogram the series that the text format has.
+            families = FamilyGroup.sorted(sources, in: .prometheus).map {
+                ProtobufFamily($0, sources)
+            }
         }
         for index in families.indices { families[index].show(sources) }
         return families.reduce(into: []) { $0 += $1.bytes }

@@ -35,6 +35,19 @@ enum TextDialect {
         }
     }
 
+    /// Every name that is the family's own: in its metadata, and with each suffix that its samples can have.
+    func names(of family: MetricFamily) -> [String] {
+        let suffixes =
+            switch (family.kind, isOpenMetrics) {
+            case (.histogram, false): ["", "_bucket", "_sum", "_count"]
+            case (.histogram, true): ["", "_bucket", "_sum", "_count", "_created"]
+            case (.counter, true): ["", "_total", "_created"]
+            case (.info, true): ["", "_info"]
+            case (.counter, false), (.info, false), (.gauge, _), (.stateset, _): [""]
+            }
+        return suffixes.map { familyName(family) + $0 }
+    }
+
     /// The lines before a family's samples.
     func header(of family: MetricFamily) -> [UInt8] {
         let name = familyName(family)

@@ -143,6 +143,18 @@ struct IngestRefusalTests {
             #"{"type":"declare","metric":"gauge","name":"a_total","help":""}"#,
             "message: \"a_total\" was declared otherwise"
         ),
+        (
+            #"{"type":"declare","metric":"gauge","name":"d_seconds_count","help":""}"#,
+            "message: \"d_seconds_count\" and \"d_seconds\" have the name \"d_seconds_count\" in common"
+        ),
+        (
+            #"{"type":"declare","metric":"gauge","name":"a","help":""}"#,
+            "message: \"a\" and \"a_total\" have the name \"a\" in common"
+        ),
+        (
+            #"{"type":"declare","metric":"counter","name":"c_total","help":""}"#,
+            "message: \"c_total\" and \"c\" have the name \"c\" in common"
+        ),
         (#"{"type":"add","name":"z","value":1}"#, "order: \"z\" was not declared"),
         (
             #"{"type":"add","name":"a_total","value":1}"#,

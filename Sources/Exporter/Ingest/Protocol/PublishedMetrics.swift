@@ -4,6 +4,8 @@ import StreamVaultTelemetry
 struct PublishedMetrics {
     private let publisher: Publisher
     private var families: [String: DeclaredFamily] = [:]
+    /// Every name that an exposition makes of a family, and whose it is.
+    private var owners: [String: String] = [:]
 
     private struct DeclaredFamily {
         let family: MetricFamily
@@ -23,10 +25,23 @@ struct PublishedMetrics {
         let series = declaration.series.map { IngestSeries(name: family.name, labels: $0) }
         for one in series { _ = try Self.values(of: one, in: family) }
         if families[family.name] == nil {
+            let names = try ownNames(of: family)
             guard publisher.declare(family) else { throw Self.full }
             families[family.name] = DeclaredFamily(family: family)
+            for name in names { owners[name] = family.name }
         }
         for one in series { _ = try instrument(one) }
+    }
+
+    /// The names of the family, none of which another one has: an exposition could only show one of the two.
+    private func ownNames(of family: MetricFamily) throws(IngestRefusal) -> [String] {
+        let names = TextDialect.openMetrics(created: true).names(of: family)
+        for name in names {
+            guard let owner = owners[name] else { continue }
+            let clash = "\"\(family.name)\" and \"\(owner)\" have the name \"\(name)\" in common"
+            throw IngestRefusal(.message, clash)
+        }
+        return names
     }
 
     mutating func retire(_ series: IngestSeries) throws(IngestRefusal) {
