@@ -36,7 +36,7 @@ struct ScraperKind: Hashable, CustomStringConvertible {
         isProbe = agent.hasPrefix("kube-probe/")
     }
 
-    var description: String { "\(peer) \(agent)" }
+    var description: String { agent.isEmpty ? peer : "\(peer) \(agent)" }
 }
 
 extension String {

@@ -186,6 +186,7 @@ struct ScrapersTests {
         "what a request says of its sender",
         arguments: [
             (["User-Agent: curl/8.0"], "10.0.0.1 curl/8.0", false),
+            ([], "10.0.0.1", false),
             (["User-Agent: Prometheus/3.4.0"], "10.0.0.1 Prometheus/3.4.0", true),
             (
                 ["User-Agent: vm_promscrape", "X-Prometheus-Scrape-Timeout-Seconds: 10"],
