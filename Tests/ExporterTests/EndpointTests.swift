@@ -80,6 +80,22 @@ struct EndpointTests {
         #expect(try served.ask("/startupz").status.code == 200, "the exporter starts first")
     }
 
+    @Test("a directory that cannot be read is no fault of a recorder's")
+    func unreadableDirectory() throws {
+        let file = files.file("cam-1")
+        try Data().write(to: URL(fileURLWithPath: file))
+        var served = try Served(file, ["--health.startup-grace=0s"])
+        let reason = "telemetry: open \(file): Not a directory (20)"
+        for path in ["/health", "/livez", "/livez/recorder/cam-1"] {
+            #expect(try served.ask(path).status == .ok, "\(path)")
+        }
+        #expect(try served.ask("/health").text.contains("\"output\":\"\(reason)\""))
+        #expect(try served.ask("/readyz").status == .unavailable)
+        #expect(try served.ask("/readyz").text.contains("[-]recorder failed: \(reason)\n"))
+        try FileManager.default.removeItem(atPath: file)
+        #expect(try served.ask("/health").status == .unavailable, "now there is none")
+    }
+
     @Test(
         "other methods are refused, other paths are not there, and both are counted",
         arguments: [

@@ -118,6 +118,15 @@ struct StatusPageTests {
         #expect(runs.isEmpty)
     }
 
+    @Test("does not say that there is no recorder when it cannot see")
+    func blind() throws {
+        try Data().write(to: URL(fileURLWithPath: files.file("cam-1")))
+        var served = try Served(files.file("cam-1"))
+        let lines = try read(served.ask("/"), "detail")
+        #expect(lines.first == "No recorder can be seen")
+        #expect(lines.last?.contains("cannot be read: Not a directory.") == true, "\(lines)")
+    }
+
     @Test("carries strange names as text only")
     func hostile() throws {
         let runs = try Scene.hostile.set(in: files.path)

@@ -2,24 +2,35 @@ import Posix
 
 /// The health of all recorders of a directory: the worst one decides, all are listed.
 struct HealthReport {
-    let status: RecorderHealth.Status
     let recorders: [RecorderHealth]
-    let note: String?
     /// Whether the exporter is so young that a recorder may still come.
     let isWithinStartupGrace: Bool
-
-    static let absence = "no recorder has published telemetry yet"
+    /// Why there may be recorders that the exporter does not see; `nil` when there are none.
+    let blindness: SystemError?
 
     /// `uptime` is the exporter's, which may be up before the recorder is.
-    init(_ known: [KnownRecorder], uptime: Duration, _ policy: HealthPolicy) {
+    init(
+        _ known: [KnownRecorder],
+        blindness: SystemError? = nil,
+        uptime: Duration,
+        _ policy: HealthPolicy
+    ) {
         recorders = known.map { RecorderHealth($0, policy) }
         isWithinStartupGrace = uptime <= policy.startupGrace
-        guard let worst = recorders.map(\.status).max() else {
-            (status, note) = (isWithinStartupGrace ? .warn : .fail, Self.absence)
-            return
-        }
-        (status, note) = (worst, nil)
+        self.blindness = blindness
     }
+
+    var status: RecorderHealth.Status {
+        recorders.map(\.status).max() ?? (toleratesAbsence ? .warn : .fail)
+    }
+
+    /// Why there is no recorder.
+    var absence: String {
+        blindness.map { "telemetry: \($0)" } ?? "no recorder has published telemetry yet"
+    }
+
+    /// Whether that is no failure; that the exporter is blind is no fault of a recorder's.
+    var toleratesAbsence: Bool { isWithinStartupGrace || blindness != nil }
 
     /// 200 for pass and warn, 503 for fail: what a liveness probe goes by.
     var httpStatus: Int { status == .fail ? 503 : 200 }
@@ -27,7 +38,7 @@ struct HealthReport {
     /// The document, after the names of the Health Check Response Format draft (draft-inadarei-api-health-check-06).
     var json: JSONText {
         var members: [(String, JSONText)] = [("status", .text(status.rawValue))]
-        if let note { members.append(("output", .text(note))) }
+        if recorders.isEmpty { members.append(("output", .text(absence))) }
         members.append(("recorders", .array(recorders.map(\.json))))
         return .object(members)
     }

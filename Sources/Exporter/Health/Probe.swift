@@ -29,8 +29,8 @@ enum Probe: String, CaseIterable, Sendable {
     /// What is wrong with the absence of a recorder.
     private func absence(in report: HealthReport) -> String? {
         switch self {
-        case .livez: report.isWithinStartupGrace ? nil : HealthReport.absence
-        case .readyz, .startupz: HealthReport.absence
+        case .livez: report.toleratesAbsence ? nil : report.absence
+        case .readyz, .startupz: report.absence
         }
     }
 

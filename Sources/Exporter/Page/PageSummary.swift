@@ -3,7 +3,12 @@ struct PageSummary {
     let sentence: String
     let tone: Tone
 
-    init(_ names: [String], _ words: [RecorderWords]) {
+    /// `isBlind` when there may be recorders that the exporter does not see.
+    init(_ names: [String], _ words: [RecorderWords], isBlind: Bool) {
+        guard !names.isEmpty || !isBlind else {
+            (sentence, tone) = ("No recorder can be seen", .warn)
+            return
+        }
         let rank: [Tone] = [.bad, .warn, .busy, .quiet, .well]
         tone = rank.first { tone in words.contains { $0.tone == tone } } ?? .quiet
         if let name = names.first, let only = words.first, names.count == 1 {

@@ -48,7 +48,11 @@ struct StatusPage {
 
     private func body(nonce: String?, now: WallTime) -> [UInt8] {
         let words = recorders.map { RecorderWords($0, now: now) }
-        let summary = PageSummary(recorders.map(\.name), words)
+        let summary = PageSummary(
+            recorders.map(\.name),
+            words,
+            isBlind: report.blindness != nil
+        )
         return HTML.document(
             head(summary, nonce: nonce),
             .element(
@@ -128,19 +132,20 @@ struct StatusPage {
     }
 
     private var absence: HTML {
+        let directory = HTML.element("code", [:], HTML(facts.directory))
+        let words: [HTML] =
+            if let blindness = report.blindness {
+                [directory, " cannot be read: \(blindness.reason). Liveness probes are well."]
+            } else {
+                ["Nothing has published telemetry in ", directory, " yet. \(livenessWords)"]
+            }
+        return .element("section", ["class": "recorder"], .element("p", ["class": "detail"], words))
+    }
+
+    private var livenessWords: String {
         let verdict =
             report.isWithinStartupGrace ? "are well during the startup grace" : "fail by now"
-        return .element(
-            "section",
-            ["class": "recorder"],
-            .element(
-                "p",
-                ["class": "detail"],
-                "Nothing has published telemetry in ",
-                .element("code", [:], HTML(facts.directory)),
-                " yet. Liveness probes \(verdict)."
-            )
-        )
+        return "Liveness probes \(verdict)."
     }
 
     /// Where to find each of several recorders.

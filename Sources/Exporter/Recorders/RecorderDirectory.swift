@@ -19,8 +19,8 @@ struct RecorderDirectory {
     private let bootID = BootID.current()
     private var recorders: [KnownRecorder] = []
     private var listed: Listing?
-    /// Why the entries could not be listed at the last look, so that it is said once.
-    private var listingFailure: SystemError?
+    /// Why the entries could not be listed at the last look: there may be recorders that are not known.
+    private(set) var listingFailure: SystemError?
     /// Failed reads since the start, by `SegmentError.reason`.
     private(set) var readErrors: [String: UInt64] = [:]
 
@@ -95,7 +95,7 @@ struct RecorderDirectory {
         } catch {
             listed = nil
             // A directory that is missing has none; one that cannot be listed still has those that are known.
-            if error.code == ENOENT { recorders = [] } else { note(error) }
+            if error.code == ENOENT { (recorders, listingFailure) = ([], nil) } else { note(error) }
         }
         return false
     }

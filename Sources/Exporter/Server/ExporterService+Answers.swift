@@ -42,7 +42,8 @@ extension ExporterService {
     }
 
     mutating func health() -> Response {
-        let report = healthReport(of: look())
+        let recorders = look()
+        let report = healthReport(of: recorders)
         return Response(
             Status(report.httpStatus),
             contentType: "application/health+json",
@@ -52,7 +53,8 @@ extension ExporterService {
 
     /// The answer to a probe, or to one of its checks, as in `/livez/recorder/cam-1`.
     mutating func probe(_ probe: Probe, _ request: Request) -> Response {
-        let report = healthReport(of: look())
+        let recorders = look()
+        let report = healthReport(of: recorders)
         let below = request.path.dropFirst(probe.path.count)
         guard !below.isEmpty else { return ProbeAnswer(probe, report, request).response }
         return ProbeAnswer(probe, report, check: String(below.dropFirst())).response
@@ -70,7 +72,13 @@ extension ExporterService {
         return Response(contentType: "application/json", body: document.bytes())
     }
 
+    /// The health of what the last look has shown.
     func healthReport(of recorders: [KnownRecorder]) -> HealthReport {
-        HealthReport(recorders, uptime: BootTime.now().since(startedAt), policy)
+        HealthReport(
+            recorders,
+            blindness: directory.listingFailure,
+            uptime: BootTime.now().since(startedAt),
+            policy
+        )
     }
 }

@@ -15,7 +15,7 @@ struct ExporterService {
     var own: OwnMetrics
     var ingest: IngestServer?
     private let routes: [Route]
-    private var directory: RecorderDirectory
+    private(set) var directory: RecorderDirectory
     private var token: BearerTokenFile?
 
     init(_ arguments: Arguments, version: String, _ log: Log) throws(StartError) {
