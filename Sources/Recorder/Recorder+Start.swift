@@ -72,14 +72,24 @@ extension Recorder {
         }
     }
 
-    /// Opens the catalogue, or what stands in for it.
+    /// Opens the catalogue, or what stands in for it: also when a signal comes first.
     static func openCatalogue(
         _ path: String,
         _ metrics: RecorderMetrics,
-        _ log: Log
+        _ log: Log,
+        _ wakeup: Wakeup,
+        _ loop: inout MainLoop
     ) throws(StartError) -> Catalogue {
+        let opening = try StartError.wrapping { () throws(SystemError) in
+            let opening = try CatalogueOpening(path: path, wakeup) { metrics.count($0) }
+            _ = try loop.wait { opening.result != nil }
+            return opening
+        }
         do throws(CatalogueError) {
-            let opened = try Catalogue.openOrReplace(path: path) { metrics.count($0) }
+            guard let opened = try opening.result?.get() else {
+                log(.warn, "Catalogue not open yet, told to end: does without", ["path": path])
+                return try Catalogue(path: Catalogue.inMemory)
+            }
             metrics.show(opened.trouble)
             if let trouble = opened.trouble {
                 log(.error, "Catalogue not usable", ["path": path, "trouble": "\(trouble)"])

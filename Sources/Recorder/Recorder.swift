@@ -24,7 +24,7 @@ struct Recorder: ~Copyable {
         try Self.checkDirectory(configuration.recordingsDirectory)
         let wakeup = try StartError.wrapping { () throws(SystemError) in try Wakeup() }
         // Signals are caught from here on: one that comes during the start ends what was started.
-        let loop = try StartError.wrapping { () throws(SystemError) in try MainLoop(wakeup) }
+        var loop = try StartError.wrapping { () throws(SystemError) in try MainLoop(wakeup) }
         let server = try Self.listen(configuration.listenAddresses)
         let plan = ShutdownPlan(gracePeriod: configuration.gracePeriod)
         let publisher = try Self.publish(configuration, plan, version: version)
@@ -37,7 +37,13 @@ struct Recorder: ~Copyable {
             metrics,
             log
         )
-        let catalogue = try Self.openCatalogue(configuration.cataloguePath, metrics, log)
+        let catalogue = try Self.openCatalogue(
+            configuration.cataloguePath,
+            metrics,
+            log,
+            wakeup,
+            &loop
+        )
         let journal = try StartError.wrapping { () throws(SystemError) in
             try CatalogueJournal(catalogue, log)
         }

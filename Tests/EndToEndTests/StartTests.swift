@@ -143,6 +143,33 @@ struct StartTests {
         #expect(try bench.recordings(".ts").count == 1)
     }
 
+    @Test(
+        "SIGTERM does not wait for a catalogue that another program holds",
+        .timeLimit(.minutes(10))
+    )
+    func lockedCatalogue() throws {
+        let catalogue = "\(try bench.makeDirectory("recordings"))/catalogue.sqlite"
+        #expect(FileManager.default.createFile(atPath: catalogue, contents: nil))
+        let file = try #require(FileHandle(forUpdatingAtPath: catalogue))
+        defer { try? file.close() }
+        // The bytes that SQLite locks (its file format, section 1.4).
+        var lock = flock(
+            l_type: Int16(F_WRLCK),
+            l_whence: Int16(SEEK_SET),
+            l_start: 0x4000_0000,
+            l_len: 512,
+            l_pid: 0
+        )
+        try #require(unsafe fcntl(file.fileDescriptor, F_SETLK, &lock) == 0)
+        _ = try bench.makeDirectory("telemetry")
+        let config = try bench.configure([TestStream.picture("one")])
+        let recorder = try bench.start("streamvault-recorder", ["--config", config])
+        let segment = "\(bench.telemetryDirectory)/cam.telemetry"
+        try eventually("segment") { FileManager.default.fileExists(atPath: segment) ? true : nil }
+        #expect(try recorder.stop() == 0)
+        _ = try recorder.line(containing: "Catalogue not open yet, told to end")
+    }
+
     @Test("telemetry that cannot be published does not cost a recording", .timeLimit(.minutes(10)))
     func noTelemetry() throws {
         let flags = ["--telemetry-dir", "/proc/no-such-directory"]

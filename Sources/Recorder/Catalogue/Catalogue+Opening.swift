@@ -2,7 +2,7 @@ import Glibc
 import Posix
 
 /// What became of the catalogue's file at the start.
-struct OpenedCatalogue {
+struct OpenedCatalogue: Sendable {
     let catalogue: Catalogue
     /// What was wrong; `nil` when nothing was.
     let trouble: CatalogueTrouble?

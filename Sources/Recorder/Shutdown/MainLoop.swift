@@ -6,6 +6,8 @@ struct MainLoop: ~Copyable {
     private var signals: Signals?
     private let wakeup: Wakeup
     private var polled = PollSet()
+    /// Came while something else was waited for, and is told next.
+    private var heldSignal: CInt?
 
     /// Takes over `signals`, if there are any; one that comes before the first wait is not lost.
     init(
@@ -20,13 +22,24 @@ struct MainLoop: ~Copyable {
     ///
     /// - Returns: the oldest signal that came; `nil` for the other two.
     mutating func wait(until deadline: BootTime) throws(SystemError) -> CInt? {
-        if let signal = signals?.next() { return signal }
+        if let signal = heldSignal.take() ?? signals?.next() { return signal }
         polled.removeAll()
         if let descriptor = signals?.descriptor { polled.append(descriptor, for: .reading) }
         polled.append(wakeup.descriptor, for: .reading)
         _ = try polled.wait(until: deadline)
         wakeup.clear()
         return signals?.next()
+    }
+
+    /// Waits for something that ends in a wake-up, or for a signal, which the next `wait` returns.
+    ///
+    /// - Returns: whether it `isDone`.
+    mutating func wait(until isDone: () -> Bool) throws(SystemError) -> Bool {
+        while !isDone() {
+            heldSignal = try wait(until: BootTime.now().advanced(by: .seconds(1)))
+            if heldSignal != nil { return false }
+        }
+        return true
     }
 }
 
