@@ -20,26 +20,40 @@ struct IdleWatch {
     private(set) var end: BootTime?
     /// Whether it said that it comes to its end.
     private var isEnding = false
+    /// Whether it was out of reach the last time; once may be the network.
+    private var wasGone = false
 
+    /// Takes an answer; `nil` is one that no recorder gives.
     mutating func take(
-        _ answer: Result<RecordingsActive, FetchError>,
+        _ answer: Result<RecordingsActive?, FetchError>,
         at now: BootTime
     ) -> Outcome {
+        defer { wasGone = answer.isOutOfReach }
         switch answer {
-        case .success(let answer):
+        case .success(let answer?):
             (news, end) = (answer.message, nil)
             isEnding = answer.state == "draining" || answer.state == "stopping"
             return answer.safeToUpdate ? .idle : .busy
         case .failure(.http(status: 503)):
             (news, end) = ("the recorder is starting", nil)
             return .busy
-        case .failure(.network) where isEnding:
+        case .failure(.network) where isEnding && wasGone:
             news = "the recorder has ended"
             return .idle
-        case .failure(let error):
-            news = "the recorder cannot be asked: \(error)"
-            end = end ?? now.advanced(by: Self.patience)
-            return .unknown
+        case .failure(let error): return lost("\(error)", at: now)
+        case .success(nil): return lost("the answer is not a recorder's", at: now)
         }
+    }
+
+    private mutating func lost(_ why: String, at now: BootTime) -> Outcome {
+        news = "the recorder cannot be asked: \(why)"
+        end = end ?? now.advanced(by: Self.patience)
+        return .unknown
+    }
+}
+
+extension Result<RecordingsActive?, FetchError> {
+    fileprivate var isOutOfReach: Bool {
+        if case .failure(.network) = self { true } else { false }
     }
 }

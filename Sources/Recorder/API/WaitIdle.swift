@@ -23,15 +23,13 @@ struct WaitIdle: Equatable, Sendable {
         }
     }
 
-    private func ask(_ stop: StopSignal) -> Result<RecordingsActive, FetchError> {
+    /// What the recorder says; `nil` when it is something else that answers.
+    private func ask(_ stop: StopSignal) -> Result<RecordingsActive?, FetchError> {
         Result { () throws(FetchError) in
             let limits = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(10))
             let address = url.appending(path: "api/status/recordings-active")
             let body = try Fetcher().get(address, limits: limits, until: stop)
-            guard let answer = decodedJSON(RecordingsActive.self, body.bytes) else {
-                throw .network("the answer is not a recorder's")
-            }
-            return answer
+            return decodedJSON(RecordingsActive.self, body.bytes)
         }
     }
 }

@@ -5,8 +5,9 @@ import Testing
 
 @Suite("The gate before an update")
 struct IdleWatchTests {
-    private static func answer(_ state: String, active: Int) -> Result<RecordingsActive, FetchError>
-    {
+    private typealias Answer = Result<RecordingsActive?, FetchError>
+
+    private static func answer(_ state: String, active: Int) -> Answer {
         .success(
             RecordingsActive(
                 hasActiveRecordings: active > 0,
@@ -20,7 +21,8 @@ struct IdleWatchTests {
         )
     }
 
-    private static let refused = Result<RecordingsActive, FetchError>.failure(.network("refused"))
+    private static let refused = Answer.failure(.network("refused"))
+    private static let foreign = Answer.success(nil)
 
     @Test(
         "the last answer decides, together with what the recorder said before",
@@ -29,14 +31,19 @@ struct IdleWatchTests {
             ([answer("draining", active: 1)], .busy), ([answer("draining", active: 0)], .idle),
             ([.failure(.http(status: 503))], .busy), ([.failure(.http(status: 404))], .unknown),
             ([refused], .unknown), ([answer("recording", active: 1), refused], .unknown),
-            ([answer("draining", active: 1), refused], .idle),
-            ([answer("stopping", active: 1), refused], .idle),
+            ([answer("draining", active: 1), refused], .unknown),
+            ([answer("draining", active: 1), refused, refused], .idle),
+            ([answer("stopping", active: 1), refused, refused], .idle),
+            ([answer("draining", active: 1), refused, answer("draining", active: 1)], .busy),
+            ([answer("draining", active: 1), foreign, foreign], .unknown),
+            ([answer("draining", active: 1), refused, foreign, refused], .unknown),
             ([answer("draining", active: 1), .failure(.timedOut)], .unknown),
+            ([answer("draining", active: 1), .failure(.timedOut), refused], .unknown),
             ([answer("draining", active: 1), answer("recording", active: 1), refused], .unknown),
-        ] as [([Result<RecordingsActive, FetchError>], IdleWatch.Outcome)]
+        ] as [([Result<RecordingsActive?, FetchError>], IdleWatch.Outcome)]
     )
     func outcome(
-        _ answers: [Result<RecordingsActive, FetchError>],
+        _ answers: [Result<RecordingsActive?, FetchError>],
         _ expected: IdleWatch.Outcome
     ) {
         var watch = IdleWatch()
