@@ -46,7 +46,11 @@ struct HLSSource: MediaSource {
         let fresh = PlaylistTracker(floor: settings.reloadFloor, from: settings.startPoint)
         let tracker = progress.tracker.withLock { $0 } ?? fresh
         var run = try HLSRun(source: self, tracker: tracker, sink: sink, stop: stop)
-        defer { progress.tracker.withLock { $0 = run.progress } }
+        defer {
+            var place = run.progress
+            if stop.isRequested { place.left() }
+            progress.tracker.withLock { $0 = place }
+        }
         return try run.finish()
     }
 }

@@ -144,6 +144,24 @@ struct HLSTrackerTests {
         #expect(other.isReset, "names count again once they are known")
     }
 
+    @Test(
+        "what passes while the stream is not wanted is not missed, and nothing comes twice",
+        arguments: [
+            (.start, 50, [50, 51, 52, 53, 54, 55]), (.start, 1, [3, 4, 5, 6]),
+            (.live, 50, [53, 54, 55]), (.live, 1, [4, 5, 6]), (.live, 0, [3, 4, 5]),
+        ] as [(StartPoint, UInt64, [UInt64])]
+    )
+    func left(from start: StartPoint, first: UInt64, fetched: [UInt64]) {
+        var tracker = PlaylistTracker(from: start)
+        _ = tracker.take(live(first: 0, names: "abc"), loadedAt: time(0))
+        tracker.left()
+        let update = tracker.take(live(first: first, names: "abcdef"), loadedAt: time(9))
+        #expect(update.segments.map(\.sequence) == fetched)
+        #expect(update.missed == 0)
+        let after = tracker.take(live(first: first + 9, names: "xyz"), loadedAt: time(10))
+        #expect(after.missed == 3, "it is wanted again")
+    }
+
     @Test("a break that was missed unseen is known by its count, and marks the next segment")
     func missedBreak() {
         var tracker = PlaylistTracker()

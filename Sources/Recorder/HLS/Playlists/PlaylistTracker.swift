@@ -22,6 +22,8 @@ struct PlaylistTracker: Sendable {
     private let startPoint: StartPoint
     /// The number of the next new segment; `nil` before the first load.
     private var next: UInt64?
+    /// Whether nobody wanted the stream after `next`.
+    private var wasLeft = false
     /// The `EXT-X-DISCONTINUITY` tags of the whole stream up to `next`.
     private var discontinuities: UInt64 = 0
     private var window = Window()
@@ -40,6 +42,11 @@ struct PlaylistTracker: Sendable {
         (resumed.lastNews, resumed.quietLoads) = (nil, 0)
         resumed.next = sequence ?? next
         return resumed
+    }
+
+    /// Says that the stream is not wanted any more: what it plays until it is wanted again is not missed.
+    mutating func left() {
+        wasLeft = true
     }
 
     /// Says that the playlist may come from another address from now on, where segments may have other names.
@@ -78,7 +85,10 @@ struct PlaylistTracker: Sendable {
             update.isReset = true
             self.next = nil
         }
-        let expected = next ?? (update.isReset ? first : startPoint.first(of: playlist)).sequence
+        let start = (update.isReset ? first : startPoint.first(of: playlist)).sequence
+        // Where the stream was left, a new beginning, but for what was recorded before.
+        let expected = wasLeft ? max(start, next ?? start) : next ?? start
+        wasLeft = false
         let fresh = segments.drop { $0.sequence < expected }
         if first.sequence > expected {
             update.missed = Int(clamping: first.sequence - expected)
