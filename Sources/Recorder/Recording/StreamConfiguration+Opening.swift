@@ -2,12 +2,19 @@ import Posix
 
 extension StreamConfiguration {
     /// What delivers the stream's media, and has ended at most `patience` after it was asked to.
-    func makeSource(endingWithin patience: Duration, _ log: Log) -> any MediaSource {
+    ///
+    /// What repeats itself while the stream is off is logged once in a while; what a program says, always.
+    func makeSource(
+        endingWithin patience: Duration,
+        _ log: Log,
+        _ trouble: StreamTrouble
+    ) -> any MediaSource {
         switch source {
         case .hls(let url, let quality, let start):
             var settings = HLSSource.Settings()
             (settings.quality, settings.startPoint) = (quality, start)
             return HLSSource(url: url, settings: settings) { [name] line in
+                guard trouble.isNews(line) else { return }
                 log(.warn, "Source says", ["stream": name, "line": line])
             }
         case .command(let argv, _):

@@ -8,6 +8,7 @@ final class StreamWorker: Sendable {
     let stream: StreamConfiguration
     private let context: RecordingContext
     private let source: any MediaSource
+    private let trouble = StreamTrouble()
     private let state = Mutex(State())
     /// When the write that is under way began, on `CLOCK_BOOTTIME` in nanoseconds; 0 when none is.
     private let writingSince = Atomic<UInt64>(0)
@@ -23,7 +24,11 @@ final class StreamWorker: Sendable {
 
     init(_ stream: StreamConfiguration, _ context: RecordingContext) {
         (self.stream, self.context) = (stream, context)
-        source = stream.makeSource(endingWithin: context.sourcePatience, context.log)
+        source = stream.makeSource(
+            endingWithin: context.sourcePatience,
+            context.log,
+            trouble
+        )
     }
 
     var active: ActiveRecording? { state.withLock { $0.active } }
@@ -112,7 +117,9 @@ final class StreamWorker: Sendable {
             let end = try source.run(into: sink, until: stop)
             finish(sink, end == .finished ? .completed : stopped)
         } catch {
-            context.log(.warn, "Stream failed", ["stream": stream.name, "error": "\(error)"])
+            if trouble.isNews("failed: \(error)") {
+                context.log(.warn, "Stream failed", ["stream": stream.name, "error": "\(error)"])
+            }
             if let facts = sink.recording?.facts, !stop.isRequested {
                 context.report(.failed(facts, error: "\(error)"))
             }
@@ -153,6 +160,7 @@ final class StreamWorker: Sendable {
             throw error
         }
         state.withLock { $0.active = recording.facts }
+        trouble.isOver()
         context.log(
             .info,
             "Recording started",
@@ -180,16 +188,15 @@ final class StreamWorker: Sendable {
     func note(_ event: SourceEvent) {
         context.metrics.count(event)
         switch event {
-        case .segmentWritten: break
+        case .segmentWritten: trouble.isOver()
+        case .playlistFailed: break  // The source has said why.
         case .segmentsMissed(let count):
             context.log(.warn, "Segments missed", ["stream": stream.name, "count": "\(count)"])
         case .sequenceReset:
             context.log(.warn, "Media sequence went backwards", ["stream": stream.name])
         case .variantChosen(let variant):
+            guard trouble.isNews("variant: \(variant)") else { return }
             context.log(.info, "Variant chosen", ["stream": stream.name, "variant": variant])
-        case .playlistFailed(let failure):
-            let fields: KeyValuePairs = ["stream": stream.name, "reason": failure.rawValue]
-            context.log(.warn, "Playlist not loaded", fields)
         }
     }
 }

@@ -156,7 +156,7 @@ struct HLSEncryptionTests {
         let outcome = await run(server)
         #expect(outcome.result == .success(.finished))
         #expect(outcome.collected.bytes == [] && outcome.collected.missed == [1])
-        #expect(lines.all.count == 1 && lines.all[0].contains("reason=\"\(reason)\""))
+        #expect(lines.all.count == 1 && lines.all[0].contains("missed: \(reason) ("))
     }
 
     private func run(_ server: HLSScriptedServer) async -> RunOutcome {

@@ -139,7 +139,7 @@ extension HLSRun {
     private mutating func failed(with error: LoadError, at now: BootTime) {
         sink.note(.playlistFailed(error.kind))
         let address = route.address
-        source.log("Playlist not loaded address=\(address.forLog) reason=\"\(error)\"")
+        source.log("Playlist not loaded: \(error) (\(address.forLog))")
         route.failed(with: error)
         switch failures.failed(with: error, at: now) {
         case .retry(let time): load = .due(at: time)
@@ -177,8 +177,6 @@ extension HLSRun {
         parts.skip(segment)
         sink.note(.segmentsMissed(1))
         let address = segment.url.forLog
-        source.log(
-            "Segment missed sequence=\(segment.sequence) address=\(address) reason=\"\(error)\""
-        )
+        source.log("Segment \(segment.sequence) missed: \(error) (\(address))")
     }
 }
