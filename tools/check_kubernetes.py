@@ -188,6 +188,21 @@ def check_writers(workload, mounts):
         expect(folders == ["$(STREAMVAULT_RECORDER_NAME)"], f"pods share the folder {folders}")
 
 
+def check_availability(workload, by_kind):
+    """The API answers to the end, streams can be fetched, nodes can be drained, and an update of a Deployment leaves no gap."""
+    spec = by_kind["PodDisruptionBudget"]["spec"]
+    expect(spec.get("maxUnavailable") == 1, f"a drained node may stop {spec.get('maxUnavailable')} pods")
+    types = by_kind["NetworkPolicy"]["spec"]["policyTypes"]
+    expect(types == ["Ingress"], f"the NetworkPolicy is about {types}: streams come from anywhere")
+    expect(by_kind["Service"]["spec"].get("publishNotReadyAddresses") is True, "the API is lost in a shutdown")
+    if workload["kind"] == "Deployment":
+        update = workload["spec"]["strategy"]["rollingUpdate"]
+        expect(update == {"maxSurge": 1, "maxUnavailable": 0}, f"an update leaves a gap: {update}")
+        expect(workload["spec"].get("minReadySeconds", 0) >= 10, "the old pod is stopped before the new one records")
+        modes = by_kind["PersistentVolumeClaim"]["spec"]["accessModes"]
+        expect(modes == ["ReadWriteMany"], f"two pods of an update cannot share a claim that is {modes}")
+
+
 def check(folder, kind, replicas, monitor):
     """One of the builds: everything that its objects say of each other and of the programs."""
     objects = built(folder)
@@ -209,6 +224,7 @@ def check(folder, kind, replicas, monitor):
     expect(exporter.get("restartPolicy") == "Always", "the sidecar is not a native one")
     check_writers(workload, recorder["volumeMounts"])
     check_log(recorder)
+    check_availability(workload, by_kind)
 
     recorder_flags, exporter_flags = check_flags(recorder), check_flags(exporter)
     open_ports = {rule["port"] for entry in by_kind["NetworkPolicy"]["spec"]["ingress"] for rule in entry["ports"]}
