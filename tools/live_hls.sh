@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A live HLS stream on loopback: ffmpeg's test picture and tone, served by Python.
-# usage: live_hls.sh DIRECTORY   prints the playlist's URL when it can be played; SIGTERM ends all of it.
+# usage: live_hls.sh DIRECTORY [mpegts|fmp4]   prints the playlist's URL when it can be played; SIGTERM ends all of it.
 set -euo pipefail
 
-dir=${1:?usage: live_hls.sh DIRECTORY}
+dir=${1:?usage: live_hls.sh DIRECTORY [mpegts|fmp4]}
 mkdir -p "$dir"
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
 trap 'exit 0' INT TERM
@@ -11,7 +11,7 @@ trap 'exit 0' INT TERM
 ffmpeg -hide_banner -loglevel error -nostdin -re \
     -f lavfi -i testsrc2=size=640x360:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000 \
     -c:v libx264 -preset ultrafast -tune zerolatency -threads 1 -g 25 -sc_threshold 0 -c:a aac -b:a 64k \
-    -f hls -hls_time 1 -hls_list_size 6 -hls_delete_threshold 4 \
+    -f hls -hls_segment_type "${2:-mpegts}" -hls_time 1 -hls_list_size 6 -hls_delete_threshold 4 \
     -hls_flags delete_segments+program_date_time+independent_segments+temp_file \
     -hls_segment_filename "$dir/segment%05d.ts" "$dir/live.m3u8" &
 

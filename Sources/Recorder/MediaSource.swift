@@ -19,6 +19,14 @@ protocol MediaSink: AnyObject {
     /// Before the first media it only says what the media will be: the sink begins a file with the first byte of it.
     func beginPart(_ container: MediaContainer) throws(SystemError)
 
+    /// Whether the recording has lasted long enough: `split` it at the next place from which media plays by itself.
+    var isSplitDue: Bool { get }
+
+    /// Ends the recording, and begins the next with what follows.
+    ///
+    /// - Returns: whether what follows stands at the start of a file; `false` when the recording goes on.
+    func split(_ container: MediaContainer) -> Bool
+
     /// Notes something that happened on the way and is counted, not thrown.
     func note(_ event: SourceEvent)
 }
@@ -35,6 +43,8 @@ enum SourceEvent: Equatable, Sendable {
     case variantChosen(String)
     /// A playlist could not be loaded or understood, and is tried again.
     case playlistFailed(PlaylistFailure)
+    /// A split is due, and for some time there has been no place for it.
+    case splitOverdue
 }
 
 /// Why one load of a playlist failed; the raw value is the label of the metric.

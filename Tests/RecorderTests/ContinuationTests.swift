@@ -65,6 +65,25 @@ struct ContinuationTests {
         #expect(continuations.find("cam", at: seconds(60)) == nil)
     }
 
+    @Test("a recording that has lasted long enough does not go on")
+    func lastedLongEnough() {
+        let continuations = Continuations(within: .seconds(600))
+        continuations.add(
+            Continuation(
+                recordingID: 1,
+                stream: "cam",
+                startedAt: seconds(0),
+                endedAt: seconds(60),
+                nextPart: 2
+            )
+        )
+        func find(_ now: Int, _ limit: Duration) -> Continuation? {
+            continuations.find("cam", at: seconds(now), lastingLessThan: limit)
+        }
+        #expect(find(89, .seconds(90)) != nil)
+        #expect(find(90, .seconds(90)) == nil)
+    }
+
     @Test(
         "the names of a recording's parts stand in their order, before the next recording's",
         arguments: [

@@ -53,6 +53,35 @@ struct StorageConfigurationTests {
         #expect(configuration.remux?.deletesSource == true)
     }
 
+    @Test("streams are split as all are, or as they say; what cannot be split is not")
+    func splits() throws {
+        let streams = """
+            streams: [
+                {name: "a", source: {type: "hls", url: "http://h"}},
+                {name: "b", split_after: "168h", source: {type: "command", argv: ["x"]}},
+                {name: "c", source: {type: "command", argv: ["x"], container: "mp4"}},
+            ]
+            """
+        let split = try check("split_after: \"1h\", \(streams)").streams.map(\.splitAfter)
+        #expect(split == [.seconds(3600), .seconds(168 * 3600), nil])
+        let alone = try check(streams).streams.map(\.splitAfter)
+        #expect(alone == [nil, .seconds(168 * 3600), nil])
+    }
+
+    @Test(
+        "a stream's mistake is named with its path",
+        arguments: [
+            ("\"5s\"", "ts", "must be between 10s and 604800s, not 5s"),
+            ("\"1h\"", "mp4", "must not stand beside a command's container \"mp4\""),
+        ]
+    )
+    func splitMistake(_ value: String, _ container: String, _ problem: String) {
+        let source = "{type: \"command\", argv: [\"x\"], container: \"\(container)\"}"
+        #expect(throws: ConfigurationError(lines: ["streams[0].split_after: \(problem)"])) {
+            try check("streams: [{name: \"a\", split_after: \(value), source: \(source)}]")
+        }
+    }
+
     @Test("without it nothing is removed or converted")
     func defaults() throws {
         let configuration = try check("streams: []")
@@ -71,6 +100,8 @@ struct StorageConfigurationTests {
             ("remux: {to: \"mkv\"}", "remux.to"),
             ("remux: {to: \"mp4\", delete_source: 1}", "remux.delete_source"),
             ("resume_within: \"2000h\"", "resume_within"),
+            ("split_after: \"9s\"", "split_after"), ("split_after: 3600", "split_after"),
+            ("split_after: \"169h\"", "split_after"), ("split_after: \"1 h\"", "split_after"),
         ]
     )
     func mistake(_ fields: String, _ path: String) {

@@ -76,6 +76,20 @@ struct StreamSwitchTests {
         #expect(!turned([.start, .drain(isRecording: true)]).0.mayGoOn)
     }
 
+    @Test(
+        "a recording that has lasted long enough is followed by the next, by nothing while draining",
+        arguments: [
+            ([.start], .next), ([.start, .drain(isRecording: true)], .none),
+            ([.start, .stop], .itself), ([.start, .stop, .start], .itself),
+            ([.start, .shutDown], .itself),
+            ([.start, .drain(isRecording: true), .stop], .itself),
+            ([.start, .drain(isRecording: true), .shutDown], .itself),
+        ] as [([Event], StreamSwitch.Succession)]
+    )
+    func succession(_ events: [Event], _ succession: StreamSwitch.Succession) {
+        #expect(turned(events).0.succession == succession)
+    }
+
     @Test("only a shutdown interrupts; what was asked to end before that is complete")
     func interrupted() {
         #expect(turned([.start, .shutDown]).0.isInterrupted)

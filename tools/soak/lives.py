@@ -99,7 +99,7 @@ class Recorder:
             "resume_within": "1s",
             "retention": retention,
             "streams": [
-                # Retention takes no recording that is not over, so none goes on for ever.
+                # Retention takes no recording that is not over: all of these end or are switched off, and need no `split_after`.
                 {"name": "live", "record": "on_demand", "source": {"type": "hls", "url": origin.url}},
                 *(self.programme(name, media, 1000) | {"record": "on_demand"} for name in SWITCHED[1:]),
                 self.programme("short", media, 12),

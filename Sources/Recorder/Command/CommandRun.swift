@@ -8,7 +8,7 @@ import Posix
 /// to end, in stages, and after the last stage the pipe is closed, whoever holds it.
 struct CommandRun: ~Copyable {
     private var child: ChildProcess
-    private let sink: any MediaSink
+    private var output: SplittingOutput
     private let stop: StopSignal
     private let stages: [StopStage]
     private let leftoverPatience: Duration
@@ -31,7 +31,7 @@ struct CommandRun: ~Copyable {
         leftoverPatience: Duration,
         log: @escaping @Sendable (String) -> Void
     ) {
-        (self.sink, self.stop, self.stages) = (sink, stop, stages)
+        (output, self.stop, self.stages) = (SplittingOutput(into: sink), stop, stages)
         (self.leftoverPatience, self.log) = (leftoverPatience, log)
         self.child = child
         enlargePipe(self.child.output)
@@ -109,7 +109,7 @@ extension CommandRun {
         try buffer.fill(from: child.output)
         if buffer.isEmpty { outputIsOpen = false }
         do throws(SystemError) {
-            if outputIsOpen { try sink.append(buffer.bytes.span) }
+            if outputIsOpen { try output.append(buffer.bytes) }
         } catch {
             throw .sink(error)
         }
@@ -123,6 +123,11 @@ extension CommandRun {
         while outputIsOpen, rest > 0, hasNews(child.output) {
             try moveOutput()
             rest -= buffer.bytes.count
+        }
+        do throws(SystemError) {
+            try output.finish()
+        } catch {
+            throw .sink(error)
         }
     }
 

@@ -97,7 +97,11 @@ extension Configuration {
         fields.object("disk") { disk = DiskSettings(reading: &$0) }
         fields.object("retention") { retention.overall = RetentionRules(reading: &$0) }
         fields.object("remux") { remux = RemuxSettings(reading: &$0) }
+        let splitAfter = fields.duration("split_after", in: Self.splitBounds)
         streams = StreamConfiguration.readAll(from: &fields)
+        for index in streams.indices where streams[index].canBeSplit {
+            streams[index].splitAfter = streams[index].splitAfter ?? splitAfter
+        }
         for stream in streams where !stream.retention.isEmpty {
             retention.byStream[stream.name] = stream.retention
         }

@@ -39,6 +39,7 @@ struct Configuration: Equatable, Sendable {
 
     static let defaultResumeWindow = Duration.seconds(600)
     static let resumeWindowBounds = Duration.zero...Duration.seconds(86_400)
+    static let splitBounds = Duration.seconds(10)...Duration.seconds(7 * 86_400)
 
     /// Below 3 s the phases of the shutdown cannot each have a slice.
     static let gracePeriodBounds = Duration.seconds(3)...Duration.seconds(86_400)
@@ -66,6 +67,8 @@ struct StreamConfiguration: Equatable, Sendable {
         case onDemand = "on_demand"
     }
     var retention = RetentionRules()
+    /// How long a recording lasts before the next one follows on it; `nil` for ever.
+    var splitAfter: Duration?
 
     enum Source: Equatable, Sendable {
         /// An http or https URL of a playlist, and what to take of it.

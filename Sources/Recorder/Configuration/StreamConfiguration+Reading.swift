@@ -38,15 +38,29 @@ extension StreamConfiguration {
         fields.object("source") { source = readSource(&$0) }
         var retention = RetentionRules()
         fields.object("retention") { retention = RetentionRules(reading: &$0) }
+        let splitAfter = fields.duration("split_after", in: Configuration.splitBounds)
         guard let name, let source else { return nil }
-        return StreamConfiguration(
+        let stream = StreamConfiguration(
             name: name,
             title: title,
             source: source,
             record: record,
             broadcaster: broadcaster,
-            retention: retention
+            retention: retention,
+            splitAfter: splitAfter
         )
+        if splitAfter != nil, !stream.canBeSplit {
+            fields.report("split_after", "must not stand beside a command's container \"mp4\"")
+        }
+        return stream
+    }
+
+    /// Whether there are places in the media from which it plays by itself, and which are known.
+    var canBeSplit: Bool {
+        switch source {
+        case .hls: true
+        case .command(_, let container): container == .mpegTS
+        }
     }
 
     /// A stream with a broadcaster is switched by Twitch, and so cannot be always on.

@@ -2,7 +2,7 @@ import Posix
 
 extension TransportStream {
     /// Packets in a row that must begin with the sync byte, so that chance does not pass for media.
-    private static let run = 4
+    static let run = 4
 
     /// Bytes of the file up to the end of its last whole packet; 0 when it does not begin with packets.
     static func wholeLength(
@@ -40,7 +40,8 @@ extension TransportStream {
         return runLength  // The head, which has been checked.
     }
 
-    private static func isRun(of packets: Int, endingAt end: Int, in bytes: [UInt8]) -> Bool {
+    /// Whether so many packets stand in a row before `end`, as far as sync bytes tell.
+    static func isRun(of packets: Int, endingAt end: Int, in bytes: [UInt8]) -> Bool {
         (1...packets).allSatisfy { bytes[end - $0 * packetBytes] == syncByte }
     }
 }

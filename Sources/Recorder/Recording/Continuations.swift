@@ -28,13 +28,18 @@ final class Continuations: Sendable {
         latest.withLock { $0[stream] = nil }
     }
 
-    /// What a recording of `stream` that begins at `now` goes on with.
-    func find(_ stream: String, at now: UTCTime) -> Continuation? {
+    /// What a recording of `stream` that begins at `now` goes on with; nothing that began `limit` ago.
+    func find(
+        _ stream: String,
+        at now: UTCTime,
+        lastingLessThan limit: Duration? = nil
+    ) -> Continuation? {
         let found = latest.withLock { $0[stream] }
         guard let found, found.endedAt >= oldest(at: now), found.nextPart <= Self.mostParts else {
             return nil
         }
-        return found
+        let age = Duration.seconds(now.seconds - found.startedAt.seconds)
+        return limit.map { age < $0 } ?? true ? found : nil
     }
 
     /// Parts of one recording; a source that begins a new one every second must not do so for ever.

@@ -143,7 +143,7 @@ struct RecorderMetrics: Sendable {
         case .segmentWritten: mediaSegments[.written]?.add()
         case .segmentsMissed(let count): mediaSegments[.missed]?.add(UInt64(clamping: count))
         case .playlistFailed(let failure): playlistErrors[failure]?.add()
-        case .sequenceReset, .variantChosen: break
+        case .sequenceReset, .variantChosen, .splitOverdue: break
         }
     }
 

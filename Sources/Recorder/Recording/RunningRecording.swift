@@ -16,17 +16,17 @@ final class RunningRecording {
 
     /// Makes the file, and a place in the telemetry.
     ///
-    /// Goes on with a recording of the stream that was cut short a short time ago, as its next part.
+    /// Goes on with `earlier`, as its next part.
     init(
         _ stream: StreamConfiguration,
         _ container: MediaContainer,
-        _ context: RecordingContext
+        _ context: RecordingContext,
+        continuing earlier: Continuation?
     ) throws(SystemError) {
         if let refusal = context.disk.refusal {
             throw SystemError(call: "\(refusal)", code: ENOSPC)
         }
         let now = WallTime.now()
-        let earlier = context.continuations.find(stream.name, at: UTCTime(now))
         startedAt = earlier?.startedAt ?? UTCTime(now)
         part = earlier?.nextPart ?? 1
         let name = RecordingName(
@@ -55,6 +55,12 @@ final class RunningRecording {
         self.context = context
         self.file = consume file
         enterPart(at: UTCTime(now))
+    }
+
+    /// When the recording will have lasted `duration`, what it lasted in earlier runs included.
+    func end(of duration: Duration) -> BootTime {
+        let earlier = UTCTime(facts.startedAt).seconds - startedAt.seconds
+        return facts.startedBoot.advanced(by: max(.zero, duration - .seconds(max(0, earlier))))
     }
 
     /// Appends media, and sees to it that it reaches the disk in time.

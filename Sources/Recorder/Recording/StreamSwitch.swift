@@ -36,6 +36,22 @@ struct StreamSwitch: Equatable {
     /// Whether a source that ends may be asked again.
     var mayGoOn: Bool { phase == .on && isOpen }
 
+    /// What follows on a recording that has lasted long enough.
+    enum Succession: Equatable {
+        case next
+        /// Nothing: no recording begins any more.
+        case none
+        /// It goes on to its end, which was asked for.
+        case itself
+    }
+
+    var succession: Succession {
+        switch phase {
+        case .on: isOpen ? .next : .none
+        case .off, .endingWhole, .interrupted: .itself
+        }
+    }
+
     /// How a recording counts whose source was asked to end.
     var isInterrupted: Bool { phase == .interrupted }
 

@@ -115,15 +115,16 @@ final class StreamWorker: Sendable {
         }
         do throws(SourceError) {
             let end = try source.run(into: sink, until: stop)
-            finish(sink, end == .finished ? .completed : stopped)
+            if let recording = sink.recording {
+                finish(recording, end == .finished ? .completed : stopped)
+            }
         } catch {
             if trouble.isNews("failed: \(error)") {
                 context.log(.warn, "Stream failed", ["stream": stream.name, "error": "\(error)"])
             }
-            if let facts = sink.recording?.facts, !stop.isRequested {
-                context.report(.failed(facts, error: "\(error)"))
-            }
-            finish(sink, stop.isRequested ? stopped : .failed, because: error.reason)
+            guard let recording = sink.recording else { return }
+            if !stop.isRequested { context.report(.failed(recording.facts, error: "\(error)")) }
+            finish(recording, stop.isRequested ? stopped : .failed, because: error.reason)
         }
     }
 
@@ -132,17 +133,18 @@ final class StreamWorker: Sendable {
         state.withLock { $0.power.isInterrupted } ? .interrupted : .completed
     }
 
+    /// Ends a recording; `next` is the one that follows on it without a gap.
     private func finish(
-        _ sink: WorkerSink,
+        _ recording: RunningRecording,
         _ result: RecordingResult,
-        because reason: FinalizeError.Reason? = nil
+        because reason: FinalizeError.Reason? = nil,
+        next: ActiveRecording? = nil
     ) {
-        guard let recording = sink.recording else { return }
         state.withLock { $0.active?.status = .finalizing }
         context.report(.finalizing(recording.facts))
         let failure = recording.finish(result, because: reason)
         state.withLock { state in
-            state.active = nil
+            state.active = next
             if let failure { state.failures.append(failure) }
         }
         if let failure { context.report(.failed(recording.facts, error: "\(failure)")) }
@@ -152,22 +154,58 @@ final class StreamWorker: Sendable {
 
     /// Begins the recording that the first media is for.
     func begin(_ container: MediaContainer) throws(SystemError) -> RunningRecording {
-        let recording: RunningRecording
+        let earlier = context.continuations.find(
+            stream.name,
+            at: UTCTime(.now()),
+            lastingLessThan: stream.splitAfter
+        )
+        let recording = try makeRecording(container, continuing: earlier)
+        announce(recording)
+        return recording
+    }
+
+    /// What follows on a recording that has lasted long enough.
+    var succession: StreamSwitch.Succession { state.withLock { $0.power.succession } }
+
+    /// Ends `recording`, and begins the next; `nil` when no file can be had for that: `recording` then goes on.
+    func replace(_ recording: RunningRecording, _ container: MediaContainer) -> RunningRecording? {
+        let next: RunningRecording
         do throws(SystemError) {
-            recording = try RunningRecording(stream, container, context)
+            next = try makeRecording(container, continuing: nil)
+        } catch {
+            let fields: KeyValuePairs = ["stream": stream.name, "error": "\(error)"]
+            context.log(.warn, "Recording not split, and goes on", fields)
+            return nil
+        }
+        finish(recording, .completed, next: next.facts)
+        announce(next)
+        return next
+    }
+
+    /// Ends `recording`, and records no more.
+    func end(with recording: RunningRecording) {
+        finish(recording, .completed)
+        stop()
+    }
+
+    private func makeRecording(
+        _ container: MediaContainer,
+        continuing earlier: Continuation?
+    ) throws(SystemError) -> RunningRecording {
+        do throws(SystemError) {
+            return try RunningRecording(stream, container, context, continuing: earlier)
         } catch {
             context.metrics.refusedRecordings[FinalizeError.Reason(code: error.code)]?.add()
             throw error
         }
+    }
+
+    private func announce(_ recording: RunningRecording) {
         state.withLock { $0.active = recording.facts }
         trouble.isOver()
-        context.log(
-            .info,
-            "Recording started",
-            ["stream": stream.name, "path": recording.facts.filePath]
-        )
+        let fields: KeyValuePairs = ["stream": stream.name, "path": recording.facts.filePath]
+        context.log(.info, "Recording started", fields)
         context.report(.started(recording.facts))
-        return recording
     }
 
     /// What there is to say of the recording now.
@@ -179,26 +217,15 @@ final class StreamWorker: Sendable {
     }
 
     /// Runs a write, which `isStuck` watches.
-    func writing(_ body: () throws(SystemError) -> Void) throws(SystemError) {
+    func writing<Result, Failure>(
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
         writingSince.store(BootTime.now().nanoseconds, ordering: .relaxed)
         defer { writingSince.store(0, ordering: .relaxed) }
-        try body()
+        return try body()
     }
 
-    func note(_ event: SourceEvent) {
-        context.metrics.count(event)
-        switch event {
-        case .segmentWritten: trouble.isOver()
-        case .playlistFailed: break  // The source has said why.
-        case .segmentsMissed(let count):
-            context.log(.warn, "Segments missed", ["stream": stream.name, "count": "\(count)"])
-        case .sequenceReset:
-            context.log(.warn, "Media sequence went backwards", ["stream": stream.name])
-        case .variantChosen(let variant):
-            guard trouble.isNews("variant: \(variant)") else { return }
-            context.log(.info, "Variant chosen", ["stream": stream.name, "variant": variant])
-        }
-    }
+    func note(_ event: SourceEvent) { context.note(event, of: stream.name, trouble) }
 }
 
 extension SourceError {

@@ -29,7 +29,6 @@ package struct SegmentReader {
             words: words,
             isOwned: isOwned,
             now: .now(),
-            wall: .now(),
             bootID: bootID
         )
     }

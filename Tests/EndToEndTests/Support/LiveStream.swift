@@ -1,11 +1,11 @@
 import Foundation
 
 extension Workbench {
-    /// Starts ffmpeg as a live HLS stream behind a web server; the address of the playlist.
-    func startLiveStream() throws -> String {
+    /// Starts ffmpeg as a live HLS stream behind a web server, in segments of that type; the address of the playlist.
+    func startLiveStream(_ type: String = "mpegts") throws -> String {
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("../../../tools/live_hls.sh").standardizedFileURL
-        let program = try start(script.path, [path("source")])
+        let program = try start(script.path, [path("source-\(type)"), type])
         return try program.line(containing: "http://")
     }
 

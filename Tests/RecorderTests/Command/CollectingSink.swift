@@ -10,6 +10,8 @@ final class CollectingSink: MediaSink {
     /// Called after each append, with the number of bytes so far; may make the sink fail.
     var onAppend: (Int) throws(SystemError) -> Void = { _ in }
     var onNote: (SourceEvent) -> Void = { _ in }
+    var isSplitDue = false
+    var refusesSplits = false
 
     func append(_ media: Span<UInt8>) throws(SystemError) {
         for index in media.indices { collected.bytes.append(media[index]) }
@@ -18,6 +20,13 @@ final class CollectingSink: MediaSink {
 
     func beginPart(_ container: MediaContainer) {
         collected.parts.append((container, at: collected.bytes.count))
+    }
+
+    func split(_ container: MediaContainer) -> Bool {
+        isSplitDue = false
+        guard !refusesSplits else { return false }
+        beginPart(container)
+        return true
     }
 
     func note(_ event: SourceEvent) {

@@ -19,10 +19,14 @@ struct PartWriter {
         isBroken = isBroken || segment.isDiscontinuous
     }
 
-    /// Writes a segment; after a break, or with another header, into a part of its own.
+    /// Writes a segment: after a break, or with another header, into a part of its own; where a split is due, into the next
+    /// recording.
     mutating func write(_ unit: MediaUnit, of segment: MediaSegment) throws(SystemError) {
         let isSame = current.map { $0.container == unit.container && $0.header == unit.header }
-        if isBroken || segment.isDiscontinuous || isSame != true {
+        if sink.isSplitDue, sink.split(unit.container) {
+            try begin(unit)
+        } else if isBroken || segment.isDiscontinuous || isSame != true {
+            try sink.beginPart(unit.container)
             try begin(unit)
         } else if latest.map({ segment.sequence != $0 + 1 }) ?? false {
             try markGap(before: unit)
@@ -38,7 +42,6 @@ struct PartWriter {
     }
 
     private mutating func begin(_ unit: MediaUnit) throws(SystemError) {
-        try sink.beginPart(unit.container)
         (current, isBroken) = ((unit.container, unit.header), false)
         if let header = unit.header { try sink.append(header.span) }
     }
