@@ -44,7 +44,7 @@ struct RecorderAPITests {
 
         #expect(try post(api, "/api/recording/stop/g%61te").status == .accepted)
         try waitFor("the end") { bench.roster.workers[0].hasEnded }
-        #expect(try bench.statuses(of: "gate") == ["completed"])
+        try waitFor("its row") { try bench.statuses(of: "gate") == ["completed"] }
         #expect(try get(api, "/api/recording/active").text == "[]\n")
         let idle = try fields(try get(api, "/api/status/recordings-active"))
         #expect(idle["safe_to_update"] as? Bool == true)
@@ -52,7 +52,7 @@ struct RecorderAPITests {
         #expect(try post(api, "/api/recording/start/gate").status == .accepted)
         try waitFor("another recording") { bench.roster.active.count == 1 }
         try bench.close()
-        #expect(try bench.statuses(of: "gate") == ["completed", "interrupted"])
+        try waitFor("its row") { try bench.statuses(of: "gate") == ["completed", "interrupted"] }
     }
 
     @Test("a start right after a stop is heeded when the stop is done")
