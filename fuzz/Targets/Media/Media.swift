@@ -18,6 +18,8 @@ public func fuzzMedia(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     }
     join(script.media)
     join(bytes)
+    cut(script.media)
+    cut(bytes)
     decrypt(bytes)
     return 0
 }
@@ -58,6 +60,27 @@ private func join(_ bytes: [UInt8]) {
     guard let unit = try? MediaUnit(header: header, media: media) else { return }
     let whole = try? wholeLength(of: header + unit.media, .fragmentedMP4)
     require((whole ?? 0) > header.count, "what is taken is recovered: \(whole ?? 0)")
+}
+
+/// A cut loses no byte, and does not depend on how reads fall.
+private func cut(_ bytes: [UInt8]) {
+    let parts = twoParts(of: bytes, readBy: max(1, bytes.count))
+    for length in [100, 188, 1000] {
+        require(twoParts(of: bytes, readBy: length) == parts, "reads of \(length)")
+    }
+    require(parts.joined().sorted() == bytes.sorted(), "every byte once")
+}
+
+private func twoParts(of bytes: [UInt8], readBy length: Int) -> [[UInt8]] {
+    var (cutter, before, place): (TransportStreamCutter, [UInt8], Int) = (.init(), [], 0)
+    while place < bytes.count {
+        let end = min(bytes.count, place + length)
+        let progress = cutter.take(bytes[place..<end])
+        before += progress.before
+        if let cut = progress.cut { return [before, cut.media + bytes[end...]] }
+        place = end
+    }
+    return [before + cutter.rest]
 }
 
 private func firstIndex(of text: String, in bytes: [UInt8]) -> Int? {
