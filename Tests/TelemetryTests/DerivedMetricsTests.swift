@@ -262,6 +262,48 @@ struct DerivedMetricsTests {
         #expect(dead.value("last_shutdown_timestamp_seconds") == Self.wall)
     }
 
+    @Test(
+        "what is compared with the present follows the wall clock when it is set, while the run lives",
+        arguments: [
+            // The time at 20 s after the start, the seconds that are added; less than half of one is none.
+            (20.0, true, 0), (20.4, true, 0), (19.6, true, 0), (3620.0, true, 3600),
+            (3620.4, true, 3600), (-80.0, true, -100), (3620.0, false, 0),
+        ]
+    )
+    func clockThatWasSet(_ time: Double, _ isOwned: Bool, _ step: Int) throws {
+        let segment = PaperSegment()
+        segment.board.change { Self.stopInSecondPhase(&$0) }
+        segment.beat(at: 12)
+        let slot = segment.board.open(
+            OpenRecording(
+                id: 1,
+                stream: "a",
+                path: "/a",
+                container: "ts",
+                state: .recording,
+                startedBoot: PaperSegment.stamp(4),
+                startedWall: WallTime(nanoseconds: Self.wall + 4 * Self.second)
+            )
+        )
+        segment.board.bytesCell(slot).following(1).store(PaperSegment.stamp(11).nanoseconds)
+        let now = WallTime(nanoseconds: Self.wall &+ UInt64(bitPattern: Int64(time * 1e9)))
+        let snapshot = try segment.snapshot(isOwned: isOwned, at: 20, wall: now)
+        let start = Self.wall &+ UInt64(bitPattern: Int64(step) * Int64(Self.second))
+        #expect(snapshot.value("recorder_start_time_seconds") == Self.wall)
+        #expect(
+            snapshot.value("recorder_heartbeat_timestamp_seconds") == start + 12 * Self.second
+        )
+        guard isOwned else { return }
+        #expect(
+            snapshot.value("shutdown_deadline_timestamp_seconds") == start + 70 * Self.second
+        )
+        #expect(
+            snapshot.value("recording_last_write_timestamp_seconds", "a")
+                == start + 11 * Self.second
+        )
+        #expect(snapshot.value("recording_start_time_seconds", "a") == Self.wall + 4 * Self.second)
+    }
+
     @Test("the gauges of a stream are those of its newest recording, and go with it")
     func streamGauges() throws {
         let segment = PaperSegment()

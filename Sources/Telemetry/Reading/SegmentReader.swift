@@ -29,6 +29,7 @@ package struct SegmentReader {
             words: words,
             isOwned: isOwned,
             now: .now(),
+            wall: .now(),
             bootID: bootID
         )
     }

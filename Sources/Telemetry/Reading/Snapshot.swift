@@ -13,12 +13,13 @@ package struct Snapshot: Sendable {
     /// Cells of all series, by index; a histogram's are its sum and its buckets.
     package let words: [UInt64]
 
-    /// Needs the words of the file that `contents` refers to, and room for those that it adds.
+    /// Needs the words of the file that `contents` refers to, and room for those that it adds; see `ObservedRun` for `wall`.
     init(
         _ contents: SegmentContents,
         words fileWords: consuming [UInt64],
         isOwned: Bool,
         now: BootTime,
+        wall: WallTime? = nil,
         bootID: BootID
     ) {
         let run = ObservedRun(
@@ -27,12 +28,13 @@ package struct Snapshot: Sendable {
             refused: fileWords[SegmentWord.refused],
             isOwned: isOwned,
             now: now,
+            wall: wall,
             bootID: bootID
         )
         var filled = RunWords(words: fileWords)
         for shown in contents.shown {
             let stamp = BootTime(nanoseconds: filled.words[shown.word + 1])
-            let lastWrite = contents.identity.wall(max(stamp, shown.recording.startedBoot))
+            let lastWrite = run.wall(max(stamp, shown.recording.startedBoot))
             filled.words[shown.addedWord] = shown.recording.startedWall.nanoseconds
             filled.words[shown.addedWord + 1] = lastWrite.nanoseconds
         }

@@ -27,6 +27,14 @@ package struct Identity: Hashable, Sendable {
         )
     }
 
+    /// The nanoseconds, modulo 2^64, that the wall clock was set by since the run began, if it shows `wall` at `now`.
+    ///
+    /// In whole seconds: two clocks cannot be read at once, and the same stamp is to have the same time at every look.
+    func clockStep(at now: BootTime, showing wall: WallTime) -> UInt64 {
+        let difference = Int64(bitPattern: wall.nanoseconds &- self.wall(now).nanoseconds)
+        return UInt64(bitPattern: Int64((Double(difference) / 1e9).rounded()) &* 1_000_000_000)
+    }
+
     /// Whether `name` may name a recorder and its file: `[a-z0-9]([a-z0-9-]*[a-z0-9])?`, at most 63 characters.
     package static func isName(_ name: String) -> Bool {
         guard (1...63).contains(name.utf8.count), name.utf8.first != dash, name.utf8.last != dash

@@ -10,19 +10,24 @@ struct ObservedRun {
     let now: BootTime
     /// The run as history will have it, once it is over.
     let past: PastRun?
+    private let clockStep: UInt64
 
+    /// `wall` is the wall clock's time at `now`; without it the run's own start dates all stamps.
     init(
         _ contents: SegmentContents,
         heartbeat: BootTime,
         refused: UInt64,
         isOwned: Bool,
         now: BootTime,
+        wall: WallTime?,
         bootID: BootID
     ) {
         let identity = contents.identity
         let sameBoot = identity.bootID == bootID
         (self.contents, self.refused, self.isOwned, self.now) = (contents, refused, isOwned, now)
         self.heartbeat = max(heartbeat, identity.startedBoot)
+        let step = wall.map { identity.clockStep(at: now, showing: $0) }
+        clockStep = isOwned && sameBoot ? step ?? 0 : 0
         verdict = Verdict.judge(
             contents.lifecycle,
             openRecordings: contents.recordings.count,
@@ -41,6 +46,13 @@ struct ObservedRun {
             lastSeen: max(self.heartbeat, contents.lifecycle.lastChange),
             abandoned: contents.recordings.count
         )
+    }
+
+    /// Wall time of a stamp that others compare with the present: while the run lives, by the clock as it is set now.
+    ///
+    /// A machine without a battery gets its time from the network, and maybe minutes after its start.
+    func wall(_ time: BootTime) -> WallTime {
+        WallTime(nanoseconds: contents.identity.wall(time).nanoseconds &+ clockStep)
     }
 
     /// The state that is shown.

@@ -43,7 +43,7 @@ extension RunCells {
         let identity = run.contents.identity
         words.set(up, run.isOwned ? 1 : 0)
         words.set(start, identity.startedWall.nanoseconds)
-        words.set(heartbeat, identity.wall(run.heartbeat).nanoseconds)
+        words.set(heartbeat, run.wall(run.heartbeat).nanoseconds)
         words.add(runs, 1)
         words.add(refused, run.refused)
         words.choose(run.state.rawValue, of: states)
@@ -66,7 +66,7 @@ extension RunCells {
         words.set(gracePeriod, isRunning ? lifecycle.gracePeriod : 0)
         words.set(requested, isRunning ? lifecycle.requestedWall.nanoseconds : 0)
         let hasDeadline = isRunning && lifecycle.deadline.nanoseconds > 0
-        let wall = run.contents.identity.wall(lifecycle.deadline).nanoseconds
+        let wall = run.wall(lifecycle.deadline).nanoseconds
         words.set(deadline, hasDeadline ? wall : 0)
     }
 

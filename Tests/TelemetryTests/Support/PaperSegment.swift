@@ -48,8 +48,14 @@ final class PaperSegment {
     }
 
     /// What a reader sees, `seconds` after the start.
-    func snapshot(isOwned: Bool, at seconds: Double, bootID: BootID = bootID) throws -> Snapshot {
-        try Snapshot(of: bytes, isOwned: isOwned, now: Self.stamp(seconds), bootID: bootID)
+    func snapshot(
+        isOwned: Bool,
+        at seconds: Double,
+        wall: WallTime? = nil,
+        bootID: BootID = bootID
+    ) throws -> Snapshot {
+        let now = Self.stamp(seconds)
+        return try Snapshot(of: bytes, isOwned: isOwned, now: now, wall: wall, bootID: bootID)
     }
 
     /// A stamp of the run, `seconds` after its start.
@@ -64,6 +70,7 @@ extension Snapshot {
         of bytes: [UInt8],
         isOwned: Bool = false,
         now: BootTime = .now(),
+        wall: WallTime? = nil,
         bootID: BootID = PaperSegment.bootID
     ) throws(SegmentError) {
         let header = try SegmentHeader(bytes)
@@ -71,6 +78,13 @@ extension Snapshot {
         let first = header.layout[.words].offset
         var words = (0..<contents.fileWords).map { bytes.word(at: first + $0 * 8) }
         words += [UInt64](repeating: 0, count: contents.addedWords)
-        self.init(contents, words: words, isOwned: isOwned, now: now, bootID: bootID)
+        self.init(
+            contents,
+            words: words,
+            isOwned: isOwned,
+            now: now,
+            wall: wall,
+            bootID: bootID
+        )
     }
 }
