@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures what publishing costs beside the same in C, scraping beside nginx, and many command sources at once.
+# Measures what publishing costs beside the same in C, scraping beside nginx, many command sources at once, starts and stops.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,3 +12,5 @@ tools/build.sh
 bench/scrape.py
 echo
 bench/streams.py .build/bin/streamvault-recorder --directory /dev/shm
+echo
+bench/start.py .build/bin/streamvault-recorder --directory /dev/shm

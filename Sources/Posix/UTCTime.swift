@@ -15,14 +15,27 @@ package struct UTCTime: Comparable, Sendable {
 
     /// Reads `2026-11-23T10:45:00Z`; `nil` for any other form, and for a day that no calendar has.
     package init?(iso8601 text: String) {
-        let numbers = text.split { "-T:Z".contains($0) }.compactMap { CInt($0) }
+        self.init(text.split { "-T:Z".contains($0) }.compactMap { CInt($0) })
+        guard iso8601 == text else { return nil }
+    }
+
+    /// Reads `20261123T104500Z`, as `compact` writes it; `nil` for anything else.
+    package init?(compact text: Substring) {
+        let digits = text.utf8.map { CInt($0) - 0x30 }
+        guard digits.count == 16 else { return nil }
+        let pairs = [2, 4, 6, 9, 11, 13].map { digits[$0] * 10 + digits[$0 + 1] }
+        self.init([(digits[0] * 10 + digits[1]) * 100 + pairs[0]] + pairs.dropFirst())
+        guard compact == text else { return nil }
+    }
+
+    /// Takes year, month, day, hour, minute and second, as far over their ends as they may be.
+    private init?(_ numbers: [CInt]) {
         guard numbers.count == 6 else { return nil }
         var fields = unsafe tm()
         unsafe (fields.tm_year, fields.tm_mon) = (numbers[0] &- 1900, numbers[1] &- 1)
         unsafe (fields.tm_mday, fields.tm_hour) = (numbers[2], numbers[3])
         unsafe (fields.tm_min, fields.tm_sec) = (numbers[4], numbers[5])
         seconds = unsafe timegm(&fields)
-        guard iso8601 == text else { return nil }
     }
 
     package static func < (left: UTCTime, right: UTCTime) -> Bool { left.seconds < right.seconds }

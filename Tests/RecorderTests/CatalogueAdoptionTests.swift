@@ -24,7 +24,12 @@ struct CatalogueAdoptionTests {
             ("cam-20261123T104500Z_part1000.ts", "cam", 1000),
             ("cam-20261323T104500Z.ts", nil, 0), ("20261123T104500Z.ts", nil, 0),
             ("cam-20261123T104500Z.mkv", nil, 0), ("cam-20261123T104500Z_part2.ts", nil, 0),
-            ("holiday.ts", nil, 0), (".ts", nil, 0),
+            ("cam-20261123T104500Z_part1234567.ts", nil, 0),
+            ("cam-20261123T104500Z-12345.ts", nil, 0), ("cam-20261123T104500Z-.ts", nil, 0),
+            ("cam-20261123T104500Z_part002-2-3.ts", nil, 0), ("-20261123T104500Z.ts", nil, 0),
+            ("cam-20261123T10450٠Z.ts", nil, 0), ("cam-20261123T1045\u{65}0Z.ts", nil, 0),
+            ("cam_20261123T104500Z.ts", nil, 0), ("cam-20260230T104500Z.ts", nil, 0),
+            ("Straße-20261123T104500Z.ts", "Straße", 1), ("holiday.ts", nil, 0), (".ts", nil, 0),
         ] as [(String, String?, Int)]
     )
     func names(_ name: String, _ stream: String?, _ part: Int) {
