@@ -14,6 +14,7 @@ extension Server {
     }
 
     private mutating func accept(from listener: Listener, at now: BootTime) throws(SystemError) {
+        let before = counters.accepted
         do throws(SystemError) {
             for _ in 0..<Self.acceptBatch {
                 guard let socket = try listener.socket.accept() else { return }
@@ -29,6 +30,8 @@ extension Server {
             }
         } catch {
             guard error.isShortage else { throw error }
+            // The kernel looks for a descriptor first, and for a connection then: maybe no further one waits.
+            guard counters.accepted == before else { return }
             // The connection keeps waiting, and poll would report it again at once, for ever.
             if !evictOldest() { pausedUntil = now.advanced(by: Self.shortagePause) }
         }

@@ -123,6 +123,23 @@ struct ServerLimitsTests {
         }
     }
 
+    @Test("a connection that gets the last descriptor is served")
+    func lastDescriptor() async {
+        await #expect(processExitsWith: .success) {
+            let served = try Served()
+            let client = try Client(Socket(connectedTo: served.server.addresses[0]))
+            client.send(get())
+            let next = dup(STDIN_FILENO)
+            close(next)
+            var limit = rlimit()
+            getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            limit.rlim_cur = rlim_t(next) + 1
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            #expect(try served.reply(to: client)?.status == 200)
+            #expect(served.server.counters.evicted == 0)
+        }
+    }
+
     private static func limits(_ change: (inout Limits) -> Void) -> Limits {
         var limits = Limits()
         change(&limits)

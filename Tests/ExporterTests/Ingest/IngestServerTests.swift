@@ -267,6 +267,23 @@ struct IngestServerTests {
         withExtendedLifetime(listener.rawValue) {}
     }
 
+    @Test("a connection that gets the last descriptor stays")
+    func lastDescriptor() async {
+        await #expect(processExitsWith: .success) {
+            let ingest = try ServedIngest()
+            let client = try ingest.connect()
+            let next = dup(STDIN_FILENO)
+            close(next)
+            var limit = rlimit()
+            getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            limit.rlim_cur = rlim_t(next) + 1
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            for _ in 0..<3 { try ingest.turn() }
+            #expect(ingest.metric("open_connections") == 1)
+            withExtendedLifetime(client) {}
+        }
+    }
+
     @Test("runs of an exporter that is gone are held for a time, and then given up")
     func held() throws {
         let files = try TelemetryDirectory()

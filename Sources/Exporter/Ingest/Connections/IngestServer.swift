@@ -59,12 +59,15 @@ final class IngestServer {
         guard !ready.isEmpty || deadline.map({ $0 <= now }) == true else { return }
         polled.removeAll()
         for connection in connections { polled.append(connection.socket.rawValue, for: .reading) }
+        polled.append(listener.rawValue, for: .reading)
         _ = try polled.wait(until: now)
+        let someoneWaits = polled.isReady(connections.count)
         serve(until: now.advanced(by: turnTime))
         for name in directory.giveUp(at: now) {
             log?(.warn, "Process did not resume", ["recorder": name])
         }
-        try acceptConnections(at: now)
+        if let end = pausedUntil, end <= now { pausedUntil = nil }
+        if someoneWaits, pausedUntil == nil { try acceptConnections(at: now) }
         metrics.note(openConnections: connections.count)
     }
 
@@ -85,15 +88,16 @@ final class IngestServer {
     }
 
     private func acceptConnections(at now: BootTime) throws(SystemError) {
-        if let pausedUntil, pausedUntil > now { return }
-        pausedUntil = nil
+        var count = 0
         do throws(SystemError) {
-            for _ in 0..<Self.mostConnections {
-                guard let socket = try listener.accept() else { return }
+            while count < Self.mostConnections, let socket = try listener.accept() {
                 take(socket)
+                count += 1
             }
         } catch {
             guard error.isShortage else { throw error }
+            // The kernel looks for a descriptor first, and for a connection then: maybe no further one waits.
+            guard count == 0 else { return }
             if !evictOldest() { pausedUntil = now.advanced(by: Self.shortagePause) }
         }
     }
