@@ -20,6 +20,8 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine import docker, inspect
+from pod import API, METRICS, NAME, Pod
 from programs import ROOT, Report
 from stage import fetch, free_port, wait_for
 
@@ -30,18 +32,6 @@ MEGABYTE = 1_000_000
 
 report = Report()
 expect = report.expect
-
-
-def docker(*words, check=True):
-    """What the command wrote to standard output."""
-    run = subprocess.run(["docker", *map(str, words)], capture_output=True, text=True)
-    if check and run.returncode != 0:
-        raise RuntimeError(f"docker {' '.join(map(str, words))}: {run.stderr.strip()}")
-    return run.stdout.strip()
-
-
-def inspect(name):
-    return json.loads(docker("inspect", name))[0]
 
 
 def build():
@@ -231,11 +221,11 @@ STREAMVAULT = {
 }
 
 
-def scrape_until_gone(pages):
+def scrape_until_gone(url, pages):
     """What a Prometheus does every second, until there is no exporter any more."""
     with suppress(OSError):
         while True:
-            request = urllib.request.Request("http://127.0.0.1:9847/metrics", headers={"User-Agent": "Prometheus/3.5.0"})
+            request = urllib.request.Request(url, headers={"User-Agent": "Prometheus/3.5.0"})
             with urllib.request.urlopen(request, timeout=5) as answer:
                 pages.append(answer.read().decode())
             time.sleep(1)
@@ -249,7 +239,7 @@ def check_streamvault(folder):
     try:
         compose(*files, "up", "-d")
         wait_for("the run", 60, lambda: "demo_ticks_total" in fetch("http://127.0.0.1:9847/metrics"))
-        prometheus = threading.Thread(target=scrape_until_gone, args=[pages])
+        prometheus = threading.Thread(target=scrape_until_gone, args=["http://127.0.0.1:9847/metrics", pages])
         prometheus.start()
         wait_for("a scrape", 30, lambda: pages)
         compose(*files, "stop")
@@ -262,6 +252,30 @@ def check_streamvault(folder):
         compose(*files, "down", "-v")
 
 
+def check_pod():
+    """The pod of k8s/, as far as it goes without a kubelet: it records, lives by its probes, and ends in the pod's order."""
+    pod = Pod(CONFIG)
+    try:
+        pod.start()
+        label = f'streamvault_recordings_active{{recorder="{NAME}"}} 1'
+        wait_for("media", 60, lambda: label in fetch(pod.url(METRICS, "/metrics")))
+        for container in pod.spec["initContainers"] + pod.spec["containers"]:
+            expect(fetch(pod.probe(container)), f"pod: {container['name']} is not alive")
+        expect('"status"' in fetch(pod.url(API, "/health")), "pod: the recorder's own health")
+        pages = []
+        prometheus = threading.Thread(target=scrape_until_gone, args=[pod.url(METRICS, "/metrics"), pages])
+        prometheus.start()
+        wait_for("a scrape", 30, lambda: pages)
+        fetch(pod.hook())
+        expect(pod.stop() == [0, 0], f"pod: {docker('logs', 'sv-recorder')}")
+        prometheus.join()
+        expect(f'shutdowns_total{{recorder="{NAME}",outcome="clean"}} 1' in pages[-1], "pod: the end was missed")
+        [name] = [path.name for path in pod.places["recordings"].glob("*.ts")]
+        print(f"pod: {name}")
+    finally:
+        pod.close()
+
+
 def main():
     if "--no-build" not in sys.argv:
         build()
@@ -271,6 +285,7 @@ def main():
         check_stop(grace)
     check_kill()
     check_seed()
+    check_pod()
     check_compose()
     with tempfile.TemporaryDirectory() as folder:
         check_streamvault(Path(folder))
