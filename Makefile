@@ -45,7 +45,7 @@ lint: ## checks the form of Swift code and shell scripts
 generate: setup ## writes the dashboards and the PrometheusRule anew from their sources
 	@.venv/bin/python tools/generate.py
 
-check-images: setup ## builds both images and runs them and compose.yaml on a real Docker, stopped in every way
+check-images: setup ## builds both images, and runs them, the pod of k8s/ and both Compose files on a real Docker, stopped in every way
 	@.venv/bin/python tools/check_images.py
 
 clean: ## removes what was built
