@@ -18,7 +18,6 @@ public func fuzzMedia(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     }
     join(script.media)
     join(bytes)
-    cut(script.media)
     cut(bytes)
     decrypt(bytes)
     return 0
