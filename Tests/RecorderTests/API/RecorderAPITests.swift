@@ -69,8 +69,8 @@ struct RecorderAPITests {
         }
         try waitFor("the last of them") { try bench.statuses(of: "gate").count == 4 }
         try bench.close()
-        let statuses = try bench.statuses(of: "gate")
-        #expect(statuses == ["completed", "completed", "completed", "interrupted"])
+        let statuses = ["completed", "completed", "completed", "interrupted"]
+        try waitFor("their rows") { try bench.statuses(of: "gate") == statuses }
     }
 
     @Test("before the streams are started nothing is said of them, and nothing is begun")
@@ -129,7 +129,7 @@ struct RecorderAPITests {
         #expect(!bench.roster.isDrained)
         #expect(try post(api, "/api/recording/stop/gate").status == .accepted)
         try waitFor("the end of the drain") { bench.roster.isDrained }
-        #expect(try bench.statuses(of: "gate") == ["completed"])
+        try waitFor("its row") { try bench.statuses(of: "gate") == ["completed"] }
     }
 
     @Test(

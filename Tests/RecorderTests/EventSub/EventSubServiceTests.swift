@@ -80,8 +80,8 @@ struct EventSubServiceTests {
         #expect(phases[2] == .off)
         #expect(try running.post(.stream("stream.offline", id: "b")).status == .noContent)
         try waitFor("their end") { bench.roster.workers.allSatisfy(\.hasEnded) }
-        #expect(try bench.statuses(of: "gate") == ["completed"])
-        #expect(try bench.statuses(of: "low") == ["completed"])
+        try waitFor("its row") { try bench.statuses(of: "gate") == ["completed"] }
+        try waitFor("its row") { try bench.statuses(of: "low") == ["completed"] }
         try running.end()
         #expect(try count("stream.online", "accepted") == 1)
         #expect(try count("stream.offline", "accepted") == 1)

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("Streams of a real encoder, cut", .timeLimit(.minutes(5)))
+@Suite("Streams of a real encoder, cut", .serialized, .timeLimit(.minutes(5)))
 struct EncodedStreamCutTests {
     private let directory = FilesDirectory()
 

@@ -105,7 +105,7 @@ struct TwitchSubscriberTests {
             return FakeHelix.json(#"{"data":[{"user_id":"1008","type":"live"},{"user_id":"7"}]}"#)
         }
         try run(helix) { bench.roster.active.contains { $0.bytes > 0 } }
-        #expect(try bench.statuses(of: "yard") == ["interrupted"])
+        try waitFor("its row") { try bench.statuses(of: "yard") == ["interrupted"] }
         #expect(try bench.statuses(of: "gate") == [])
     }
 
