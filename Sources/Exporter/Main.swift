@@ -22,17 +22,19 @@ enum Main {
     }
 
     private static func run(_ values: CommandLineValues) throws {
-        switch values.operands.count {
-        case 0: try serve(try Arguments(values))
-        case 2 where values.operands[0] == "dump": try dump(values.operands[1])
-        case 2 where values.operands[0] == "healthcheck":
+        switch (values.operands.first, values.operands.count) {
+        case (nil, _): try serve(try Arguments(values))
+        case ("dump", 2): try dump(values.operands[1])
+        case ("dump", _): throw CommandLineError("dump takes one FILE, see --help")
+        case ("healthcheck", 2):
             let check = Healthcheck(
                 try HealthcheckURL(values.operands[1]),
                 timeout: values.duration("timeout") ?? Healthcheck.defaultTimeout,
                 agent: "streamvault-exporter/\(exporterVersion)"
             )
             try check.run()
-        default: throw CommandLineError("unknown command, see --help")
+        case ("healthcheck", _): throw CommandLineError("healthcheck takes one URL, see --help")
+        case (let command?, _): throw CommandLineError("\(command): unknown command, see --help")
         }
     }
 

@@ -36,7 +36,9 @@ struct StartTests {
             ("streamvault-exporter", ["--no-such-flag"], "--no-such-flag"),
             ("streamvault-exporter", ["--health.startup-grace=soon"], "health.startup-grace"),
             ("streamvault-exporter", ["--web.listen-address", "localhost:1"], "localhost"),
-            ("streamvault-exporter", ["dump"], "unknown command"),
+            ("streamvault-exporter", ["serve"], "serve: unknown command"),
+            ("streamvault-exporter", ["dump"], "dump takes one FILE"),
+            ("streamvault-exporter", ["healthcheck", "a", "b"], "healthcheck takes one URL"),
         ] as [(String, [String], String)]
     )
     func wrongCommandLine(_ program: String, _ arguments: [String], _ words: String) throws {

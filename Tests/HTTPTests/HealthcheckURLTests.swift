@@ -31,7 +31,7 @@ struct HealthcheckURLTests {
         arguments: [
             ("https://127.0.0.1/", "begins neither"), ("127.0.0.1:9847", "begins neither"),
             ("http://", "no host"), ("http://:80/", "no host"), ("http:///x", "no host"),
-            ("http://example.org/", "host name"), ("http://a@127.0.0.1/", "host name"),
+            ("http://example.org/", "only localhost"), ("http://a@127.0.0.1/", "host name"),
             ("http://127.0.0.1:x/", "no number"), ("http://127.0.0.1:70000/", "no number"),
             ("http://::1/", "no host"), ("http://1::1/", "address"),
             ("http://127.0.0.1/\r\nX: y", "is no URL"),

@@ -40,6 +40,12 @@ package struct HealthcheckURL: Equatable, Sendable, CustomStringConvertible {
         do throws(ListenAddressError) {
             return (try addresses(of: authority), authority, target)
         } catch {
+            if case .hostName = error {
+                throw complaint(
+                    text,
+                    "has a host name: only localhost and addresses are known here"
+                )
+            }
             throw complaint(text, "has no usable host: \(error)")
         }
     }
