@@ -38,6 +38,37 @@ struct StreamTroubleTests {
         #expect(trouble.isNews("HTTP status 404", at: time(1)))
     }
 
+    @Test("a stream that fails again and again is in the log once", .timeLimit(.minutes(5)))
+    func failing() throws {
+        let tries = FilesDirectory()
+        let script = "echo x >> '\(tries.path)/tries'; exit 1"
+        let source = StreamConfiguration.Source.command(
+            argv: ["sh", "-c", script],
+            container: .mpegTS
+        )
+        let stream = StreamConfiguration(name: "a", title: nil, source: source, record: .always)
+        let bench = try APIBench([stream])
+        try bench.roster.open()
+        try waitFor("a third try") { (try? tries.bytes(of: "tries").count) ?? 0 >= 6 }
+        try bench.close()
+        #expect(try bench.logged().matches(of: /msg="Stream failed"/).count == 1)
+    }
+
+    @Test(
+        "a recording that finds no room is refused in the log once, and counted each time",
+        .timeLimit(.minutes(5))
+    )
+    func noRoom() throws {
+        let bench = try APIBench([.packets("a", record: .always)])
+        bench.context.disk.take(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
+        try bench.roster.open()
+        try waitFor("a second refusal") {
+            try bench.word("streamvault_recordings_refused_total", ["no_space"]) ?? 0 >= 2
+        }
+        try bench.close()
+        #expect(try bench.logged().matches(of: /msg="Recording refused"/).count == 1)
+    }
+
     private func time(_ seconds: Double) -> BootTime {
         BootTime(nanoseconds: 1_000_000_000).advanced(by: .seconds(seconds))
     }

@@ -110,6 +110,7 @@ final class StreamWorker: Sendable {
     private func record(into sink: WorkerSink, until stop: StopSignal) {
         if let refusal = context.disk.refusal {
             context.metrics.refusedRecordings[.noSpace]?.add()
+            guard trouble.isNews("refused") else { return }
             let fields: KeyValuePairs = ["stream": stream.name, "reason": "\(refusal)"]
             return context.log(.warn, "Recording refused", fields)
         }
