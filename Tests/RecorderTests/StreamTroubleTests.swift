@@ -69,6 +69,28 @@ struct StreamTroubleTests {
         #expect(try bench.logged().matches(of: /msg="Recording refused"/).count == 1)
     }
 
+    @Test(
+        "media in another container than the configured one is said with its first bytes",
+        .timeLimit(.minutes(5)),
+        arguments: [
+            ("Gxxxxxxx", .mpegTS, false), ("xxxxftyp", .mpegTS, true),
+            ("xxxxftyp", .fragmentedMP4, false), ("xxxxmoof", .fragmentedMP4, false),
+            ("Gxxxxxxx", .fragmentedMP4, true),
+        ] as [(String, MediaContainer, Bool)]
+    )
+    func foreign(_ media: String, _ container: MediaContainer, isSaid: Bool) throws {
+        let source = StreamConfiguration.Source.command(
+            argv: ["sh", "-c", "printf \(media); exec sleep 600"],
+            container: container
+        )
+        let stream = StreamConfiguration(name: "a", title: nil, source: source, record: .always)
+        let bench = try APIBench([stream])
+        try bench.roster.open()
+        try waitFor("the recording") { try bench.logged().contains("Recording started") }
+        try bench.close()
+        #expect(try bench.logged().contains("Media is not in the container") == isSaid)
+    }
+
     private func time(_ seconds: Double) -> BootTime {
         BootTime(nanoseconds: 1_000_000_000).advanced(by: .seconds(seconds))
     }

@@ -21,4 +21,15 @@ enum MediaContainer: String, CaseIterable, Sendable {
         case .fragmentedMP4: try FragmentedMP4.wholeLength(of: file, length: length)
         }
     }
+
+    /// Whether a file of this kind may begin so; too few bytes may be anything.
+    func mayBegin(with media: Span<UInt8>) -> Bool {
+        switch self {
+        case .mpegTS: return media.isEmpty || media[0] == TransportStream.syncByte
+        case .fragmentedMP4:
+            guard media.count >= 8 else { return true }
+            let type = (4..<8).map { media[$0] }
+            return ["ftyp", "styp", "moof"].contains { Array($0.utf8) == type }
+        }
+    }
 }

@@ -226,6 +226,13 @@ final class StreamWorker: Sendable {
         return try body()
     }
 
+    /// Says at once what would else be found out at the end of the recording: the file will not be finished.
+    func noteForeign(_ container: MediaContainer) {
+        guard trouble.isNews("foreign") else { return }
+        let fields: KeyValuePairs = ["stream": stream.name, "container": container.rawValue]
+        context.log(.error, "Media is not in the container that is configured", fields)
+    }
+
     func note(_ event: SourceEvent) { context.note(event, of: stream.name, trouble) }
 }
 

@@ -21,6 +21,7 @@ final class WorkerSink: MediaSink {
 
     func append(_ media: Span<UInt8>) throws(SystemError) {
         guard !isOver else { return }
+        if recording == nil, !container.mayBegin(with: media) { worker.noteForeign(container) }
         try worker.writing { () throws(SystemError) in try begun().append(media) }
         if let recording { worker.show(recording.facts) }
     }
