@@ -54,7 +54,7 @@ struct ServeLoop {
 
     private mutating func noteDelivery(_ delivery: Delivery) {
         let tag = ScrapeTag(rawValue: delivery.tag)
-        guard let scraper = service.leaving.noteDelivery(tag) else { return }
+        guard let scraper = service.leaving.noteDelivery(tag), scraper.isGenuine else { return }
         log(.info, "Last word collected", ["by": "\(scraper.kind)"])
     }
 
