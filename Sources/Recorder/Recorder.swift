@@ -108,6 +108,7 @@ struct Recorder: ~Copyable {
             }
             let isDrained = signal == nil && roster.isDrained
             if isDrained || signal.map({ $0 != SIGUSR1 }) ?? false {
+                Watchdog.start(endingAt: BootTime.now().advanced(by: plan.longest))
                 var shutdown = Shutdown(plan, roster, context, services, loop)
                 return try shutdown.run(signal: signal ?? drainSignal)
             }

@@ -65,7 +65,7 @@ class Truth:
 
     def positions(self, run, is_pinned):
         """The phases in which it may have been at its end."""
-        if run.process.returncode >= 0:
+        if run.process.returncode >= 0 and self.story.says("msg=Exiting"):  # Else its own watchdog has cut it off.
             return [OVER]
         number = len(self.story.ended)
         if self.story.request is None:

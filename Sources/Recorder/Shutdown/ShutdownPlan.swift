@@ -34,6 +34,9 @@ struct ShutdownPlan: Equatable, Sendable {
         )
     }
 
+    /// How long after the signal the process ends even if a phase cannot be left: not before an end that is only slow.
+    var longest: Duration { gracePeriod - margin / 4 }
+
     func budget(of phase: Phase) -> Duration { budgets[phase] ?? .zero }
 
     /// When a phase that begins at `now` is left behind.

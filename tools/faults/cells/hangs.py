@@ -3,7 +3,8 @@
 import signal
 
 from bench import check_files_and_rows, decodes
-from cell import cell, ended_in_time, expect, heal
+from cell import GRACE, cell, ended_in_time, expect, heal
+from storm.gate import Gate
 
 
 @cell("fsync hangs 60 s", "shutdown: recordings", in_sample=True)
@@ -52,6 +53,22 @@ def recording_beside_recovery(bench):
     ended_in_time(recorder.stop(), 0)
     heal(bench)
     return "after 5 s recording begins all the same, its file is whole; next start publishes the other"
+
+
+@cell("log file takes no line", "shutdown", in_sample=True)
+def hanging_log(bench):
+    gate = Gate(bench.base / "gate")
+    recorder = bench.start([bench.stream("one")], log={"file": str(gate.path)})
+    [path] = recorder.recording()
+    gate.narrow(1)
+    status, seconds = recorder.stop()
+    assert status == 1 and seconds < 2 * GRACE, f"exit status {status} after {seconds:.1f} s"
+    expect(bench.metrics(), shutdowns_total__killed=1, recordings_finished_total__abandoned=1)
+    assert decodes(path) > 0
+    heal(bench)
+    expect(bench.metrics(), shutdowns_total__killed=1, shutdowns_total__clean=1)
+    gate.close()
+    return "ends by itself just before SIGKILL would come, exit 1, `killed`; file plays; next start publishes"
 
 
 @cell("program ignores SIGINT and SIGTERM", "shutdown: recordings", in_sample=True)
