@@ -75,7 +75,7 @@ struct Shutdown: ~Copyable {
         context.log(
             .info,
             "Shutdown phase ended",
-            ["phase": name, "outcome": "\(outcome)", "seconds": "\(duration.inSeconds)"]
+            ["phase": name, "outcome": "\(outcome)", "seconds": duration.inMicroseconds]
         )
     }
 }
@@ -208,6 +208,14 @@ extension Shutdown {
         let eventSub: RunningService?
         /// Told of each phase, and the deadline of all.
         let announce: @Sendable (Phase, BootTime) -> Void
+    }
+}
+
+extension Duration {
+    /// As seconds with six places, since a very short one would be written with an exponent.
+    fileprivate var inMicroseconds: String {
+        let (seconds, rest) = (wholeNanoseconds / 1000).quotientAndRemainder(dividingBy: 1_000_000)
+        return "\(seconds).\(String(1_000_000 + rest).dropFirst())"
     }
 }
 
