@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILT = Path(os.environ.get("STREAMVAULT_BIN", ROOT / ".build" / "debug"))
+BUILT = Path(os.environ.get("STREAMVAULT_BIN", ROOT / ".build" / "debug")).resolve()
 
 
 def program(name):
