@@ -22,7 +22,8 @@ let package = Package(
         .library(name: "StreamVaultTelemetry", targets: ["StreamVaultTelemetry"]),
     ],
     targets: [
-        .target(name: "Posix", swiftSettings: strict),
+        .systemLibrary(name: "CLinux"),
+        .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "HTTP", dependencies: ["Posix"], swiftSettings: strict),
         .target(
             name: "StreamVaultTelemetry",

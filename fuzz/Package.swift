@@ -26,7 +26,8 @@ func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 let package = Package(
     name: "fuzz",
     targets: [
-        .target(name: "Posix", swiftSettings: settings),
+        .systemLibrary(name: "CLinux"),
+        .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: settings),
         .target(name: "HTTP", dependencies: ["Posix"], swiftSettings: settings),
         .target(
             name: "StreamVaultTelemetry",
