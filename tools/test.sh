@@ -1,36 +1,94 @@
 #!/usr/bin/env bash
-# Builds and lints everything, and runs every test; a test that is skipped is a failure.
-set -euo pipefail
-cd "$(dirname "$0")/.."
+# Lints and builds everything, and runs every test, in stages. A failed stage does not keep the later ones from running.
+#
+# usage: tools/test.sh [STAGE]...     STAGE: a name from the list at the end of this file; all without one
+#
+# The complete output of each stage is in .build/test/STAGE.log. A test that is skipped is a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
 
-fail() {
-    echo "test: $1" >&2
-    exit 1
-}
+logs=.build/test
+tests=0          # that passed
+failed_stages=() # in their order
+failed_tests=()
+wanted=("$@")
 
-[[ $EUID == 0 ]] || fail "needs root, for full disks, control groups and strace"
-command -v kubectl >/dev/null || fail "no kubectl on PATH: https://kubernetes.io/docs/tasks/tools/"
-
-output=$(mktemp)
-trap 'rm -f "$output"' EXIT
-
-# Tests that were skipped, or cancelled by themselves, are marked with an arrow.
-run_tests() {
-    swift test --skip-build --disable-xctest "$@" 2>&1 | tee "$output"
-    if grep -qE '^➜ |Test run with 0 tests' "$output"; then
-        fail "a test was skipped, or none was found"
+require() {
+    if ! "${@:2}" >/dev/null 2>&1; then
+        echo "test: $1" >&2
+        exit 1
     fi
 }
 
-tools/lint.sh
-tools/swift-build.sh --build-tests --explicit-target-dependency-import-check error
+is_wanted() {
+    [[ ${#wanted[@]} == 0 || " ${wanted[*]} " == *" $1 "* ]]
+}
+
+# Runs one stage, and prints a line about it: `stage NAME COMMAND...`.
+stage() {
+    local name=$1 log=$logs/$1.log started=$SECONDS count
+    shift
+    is_wanted "$name" || return 0
+    if "$@" >"$log" 2>&1 && ! skips_a_test "$log"; then
+        count=$(count_of_passed "$log")
+        tests=$((tests + ${count:-1}))
+        printf 'ok      %-12s %4d s%s\n' "$name" $((SECONDS - started)) "${count:+, $count passed}"
+        return 0
+    fi
+    printf 'FAILED  %-12s %4d s, all of its output: %s\n' "$name" $((SECONDS - started)) "$log"
+    show_failure "$log" | sed 's/^/        /'
+    failed_stages+=("$name")
+    mapfile -t -O ${#failed_tests[@]} failed_tests < <(failed_swift_tests "$log")
+    return 1
+}
+
+# Swift Testing marks a test that was skipped, or that cancelled itself, with an arrow.
+skips_a_test() {
+    grep -qE '^➜ |Test run with 0 tests' "$1"
+}
+
+count_of_passed() {
+    sed -nE -e 's/.*Test run with ([0-9]+) tests.* passed.*/\1/p' -e 's/^[a-z0-9]+: ([0-9]+) checks passed$/\1/p' "$1" | tail -n 1
+}
+
+failed_swift_tests() {
+    sed -nE 's/^✘ Test (.*) failed after .*/\1/p; s/^➜ Test (.*) skipped.*/\1 (skipped)/p' "$1"
+}
+
+# The issues that Swift's tests recorded; the end of any other output.
+show_failure() {
+    if ! grep -A 3 -E '^✘ Test .* recorded an issue' "$1" | cut -c 1-400 | head -n 60 | grep .; then
+        tail -n 30 "$1"
+    fi
+}
+
+swift_tests() {
+    swift test --skip-build --disable-xctest "$@"
+}
+
+storm() {
+    PYTHONPATH=tools python3 -m storm "$@"
+}
+
+require "needs root, for full disks, control groups and strace" test "$EUID" == 0
+require "no kubectl on PATH: https://kubernetes.io/docs/tasks/tools/" command -v kubectl
+mkdir -p "$logs"
+
+stage lint tools/lint.sh
+stage build tools/swift-build.sh --build-tests --explicit-target-dependency-import-check error || exit 1
 # Tests run in parallel; those with programs and deadlines of their own, after the others.
-run_tests --skip EndToEndTests
-run_tests --filter EndToEndTests
-tools/check_load.py
-# Of this seed each kind of end, and each course of the exporter, at least once.
-PYTHONPATH=tools python3 -m storm --rounds 30 --lanes 8 --seed 2
-.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose*.yaml
-.venv/bin/python tools/check_kubernetes.py
-.venv/bin/python tools/generate.py --check
-.venv/bin/python tools/check_monitoring.py
+stage unit swift_tests --skip EndToEndTests
+stage end-to-end swift_tests --filter EndToEndTests
+stage load tools/check_load.py
+# With this seed each kind of end, and each course of the exporter, occurs at least once.
+stage storm storm --rounds 30 --lanes 8 --seed 2
+stage compose .venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose*.yaml
+stage kubernetes .venv/bin/python tools/check_kubernetes.py
+stage generated .venv/bin/python tools/generate.py --check
+stage monitoring .venv/bin/python tools/check_monitoring.py
+
+echo "$tests passed, $((${#failed_tests[@]} > ${#failed_stages[@]} ? ${#failed_tests[@]} : ${#failed_stages[@]})) failed"
+if [[ ${#failed_stages[@]} -gt 0 ]]; then
+    printf 'failed: %s\n' "${failed_stages[@]}" "${failed_tests[@]}"
+    exit 1
+fi
