@@ -52,7 +52,7 @@ count_of_passed() {
 }
 
 failed_swift_tests() {
-    sed -nE 's/^✘ Test (.*) failed after .*/\1/p; s/^➜ Test (.*) skipped.*/\1 (skipped)/p' "$1"
+    sed -nE '/Test run with/d; s/^✘ Test (.*) failed after .*/\1/p; s/^➜ Test (.*) skipped.*/\1 (skipped)/p' "$1"
 }
 
 # The issues that Swift's tests recorded; the end of any other output.
