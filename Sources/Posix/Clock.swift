@@ -23,8 +23,9 @@ package struct BootTime: Comparable, Hashable, Sendable {
         .nanoseconds(nanoseconds > earlier.nanoseconds ? nanoseconds - earlier.nanoseconds : 0)
     }
 
+    /// The time `duration` later, or the last one that can be said.
     package func advanced(by duration: Duration) -> BootTime {
-        BootTime(nanoseconds: nanoseconds &+ duration.wholeNanoseconds)
+        BootTime(nanoseconds: nanoseconds.addingWithSaturation(duration.wholeNanoseconds))
     }
 }
 
@@ -52,6 +53,12 @@ extension Duration {
         return tooLong || overflow ? .max : sum
     }
 
+    /// Milliseconds for `poll(2)`, rounded up: a wait that ends just before its time would begin again at once.
+    package var pollTimeout: CInt {
+        let (milliseconds, rest) = wholeNanoseconds.quotientAndRemainder(dividingBy: 1_000_000)
+        return CInt(clamping: milliseconds + (rest > 0 ? 1 : 0))
+    }
+
     /// Seconds as a floating-point number, for text that people read.
     package var inSeconds: Double { Double(wholeNanoseconds) / 1e9 }
 }
@@ -59,5 +66,6 @@ extension Duration {
 private func readClock(_ clock: clockid_t) -> UInt64 {
     var time = timespec()
     unsafe clock_gettime(clock, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    let seconds = UInt64(clamping: time.tv_sec).multipliedWithSaturation(by: 1_000_000_000)
+    return seconds.addingWithSaturation(UInt64(clamping: time.tv_nsec))
 }

@@ -14,7 +14,9 @@ package struct DiskSpace: Equatable, Sendable {
     package init(at path: String) throws(SystemError) {
         var facts = statvfs()
         try retrying("statvfs \(path)") { unsafe statvfs(path, &facts) }
-        freeBytes = UInt64(facts.f_bavail) * UInt64(facts.f_frsize)
-        sizeBytes = UInt64(facts.f_blocks) * UInt64(facts.f_frsize)
+        // A network or user-space file system may report any numbers.
+        let blockBytes = UInt64(facts.f_frsize)
+        freeBytes = UInt64(facts.f_bavail).multipliedWithSaturation(by: blockBytes)
+        sizeBytes = UInt64(facts.f_blocks).multipliedWithSaturation(by: blockBytes)
     }
 }

@@ -34,7 +34,7 @@ package struct PollSet: Sendable {
     ///
     /// - Returns: how many are ready.
     package mutating func wait(until deadline: BootTime?) throws(SystemError) -> Int {
-        let timeout = deadline.map { Self.milliseconds(from: .now(), to: $0) } ?? -1
+        let timeout = deadline?.since(.now()).pollTimeout ?? -1
         let count = unsafe poll(&entries, nfds_t(entries.count), timeout)
         if count >= 0 { return Int(count) }
         let code = errno
@@ -53,11 +53,4 @@ package struct PollSet: Sendable {
 
     /// Whether the other end is gone: what it has sent can still be read, and nothing will follow.
     package func hasHungUp(_ index: Int) -> Bool { entries[index].revents & Int16(POLLHUP) != 0 }
-
-    /// Rounded up: a poll that ends just before the deadline would come again at once, and spin.
-    static func milliseconds(from now: BootTime, to deadline: BootTime) -> CInt {
-        guard deadline > now else { return 0 }
-        let nanoseconds = deadline.nanoseconds - now.nanoseconds
-        return CInt(clamping: nanoseconds / 1_000_000 + (nanoseconds % 1_000_000 == 0 ? 0 : 1))
-    }
 }

@@ -14,8 +14,11 @@ package struct ProcessFacts: Sendable {
     package init() {
         var times = timespec()
         unsafe clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &times)
-        cpuNanoseconds = UInt64(times.tv_sec) * 1_000_000_000 + UInt64(times.tv_nsec)
-        openDescriptors = UInt64((try? FileSystem.entries(of: "/proc/self/fd").count - 1) ?? 0)
+        cpuNanoseconds = UInt64(clamping: times.tv_sec).multipliedWithSaturation(by: 1_000_000_000)
+            .addingWithSaturation(UInt64(clamping: times.tv_nsec))
+        openDescriptors = UInt64(
+            clamping: (try? FileSystem.entries(of: "/proc/self/fd").count - 1) ?? 0
+        )
         var limit = rlimit()
         if unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
             mostDescriptors = UInt64(limit.rlim_cur)
@@ -33,10 +36,11 @@ package struct ProcessFacts: Sendable {
             UInt64(String(decoding: $0, as: UTF8.self)) ?? 0
         }
         guard fields.count > 21 else { return }
-        let ticks = UInt64(sysconf(Int32(_SC_CLK_TCK)))
+        let ticks = UInt64(clamping: sysconf(Int32(_SC_CLK_TCK)))
         virtualBytes = fields[20]
-        residentBytes = fields[21] * UInt64(sysconf(Int32(_SC_PAGESIZE)))
-        let sinceBoot = fields[19] * (1_000_000_000 / max(1, ticks))
+        let pageBytes = UInt64(clamping: sysconf(Int32(_SC_PAGESIZE)))
+        residentBytes = fields[21].multipliedWithSaturation(by: pageBytes)
+        let sinceBoot = fields[19].multipliedWithSaturation(by: 1_000_000_000 / max(1, ticks))
         let boot = WallTime.now().nanoseconds &- BootTime.now().nanoseconds
         startedAt = WallTime(nanoseconds: boot &+ sinceBoot)
     }

@@ -1,16 +1,19 @@
 import Glibc
 
-/// A moment of the calendar in UTC, to the second.
+/// A moment of the calendar in UTC, to the second, in the years 1000 to 9999: those whose text has four digits for them.
 package struct UTCTime: Comparable, Sendable {
-    /// Since 1970.
+    /// Since 1970; differences of two moments do not overflow.
     package let seconds: Int
 
+    private static let bounds = -30_610_224_000...253_402_300_799
+
+    /// The moment, or the nearest one that has a text.
     package init(seconds: Int) {
-        self.seconds = seconds
+        self.seconds = min(max(seconds, Self.bounds.lowerBound), Self.bounds.upperBound)
     }
 
     package init(_ time: WallTime) {
-        seconds = Int(time.nanoseconds / 1_000_000_000)
+        self.init(seconds: Int(time.nanoseconds / 1_000_000_000))
     }
 
     /// Reads `2026-11-23T10:45:00Z`; `nil` for any other form, and for a day that no calendar has.
@@ -28,19 +31,24 @@ package struct UTCTime: Comparable, Sendable {
         guard compact == text else { return nil }
     }
 
-    /// Takes year, month, day, hour, minute and second, as far over their ends as they may be.
+    /// Takes year, month, day, hour, minute and second; a day that its month does not have becomes one of the next.
     private init?(_ numbers: [CInt]) {
-        guard numbers.count == 6 else { return nil }
+        let bounds: [ClosedRange<CInt>] = [1000...9999, 1...12, 1...31, 0...23, 0...59, 0...59]
+        guard numbers.count == bounds.count,
+            numbers.indices.allSatisfy({ bounds[$0].contains(numbers[$0]) })
+        else { return nil }
         var fields = unsafe tm()
-        unsafe (fields.tm_year, fields.tm_mon) = (numbers[0] &- 1900, numbers[1] &- 1)
+        unsafe (fields.tm_year, fields.tm_mon) = (numbers[0] - 1900, numbers[1] - 1)
         unsafe (fields.tm_mday, fields.tm_hour) = (numbers[2], numbers[3])
         unsafe (fields.tm_min, fields.tm_sec) = (numbers[4], numbers[5])
-        seconds = unsafe timegm(&fields)
+        self.init(seconds: unsafe timegm(&fields))
     }
 
     package static func < (left: UTCTime, right: UTCTime) -> Bool { left.seconds < right.seconds }
 
-    package func advanced(by seconds: Int) -> UTCTime { UTCTime(seconds: self.seconds + seconds) }
+    package func advanced(by seconds: Int) -> UTCTime {
+        UTCTime(seconds: self.seconds.addingWithSaturation(seconds))
+    }
 
     /// As in a catalogue or an API: `2026-11-23T10:45:00Z`.
     package var iso8601: String { iso8601WithoutZone + "Z" }
@@ -60,6 +68,7 @@ package struct UTCTime: Comparable, Sendable {
         var moment = time_t(seconds)
         var fields = unsafe tm()  // Unsafe for its pointer to the zone's name, which is not read.
         _ = unsafe gmtime_r(&moment, &fields)
+        // Neither sum overflows: the year is bounded.
         let date = unsafe [fields.tm_year + 1900, fields.tm_mon + 1, fields.tm_mday]
         let time = unsafe [fields.tm_hour, fields.tm_min, fields.tm_sec]
         return (date.map(padded), time.map(padded))

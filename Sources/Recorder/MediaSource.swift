@@ -37,7 +37,7 @@ enum SourceEvent: Equatable, Sendable {
     case segmentWritten
     /// Media segments that the playlist announced and that could not be had.
     case segmentsMissed(Int)
-    /// The media sequence went backwards: the encoder was restarted.
+    /// The media sequence began anew, at a lower number or at one that no gap explains.
     case sequenceReset
     /// A variant of the stream was chosen; the text is for people.
     case variantChosen(String)

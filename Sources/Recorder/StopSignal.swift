@@ -29,8 +29,7 @@ final class StopSignal: Sendable {
             let left = deadline.since(.now())
             guard left > .zero else { break }
             var entry = pollfd(fd: readableDescriptor, events: Int16(POLLIN), revents: 0)
-            let milliseconds = CInt(clamping: (left.wholeNanoseconds + 999_999) / 1_000_000)
-            _ = unsafe poll(&entry, 1, milliseconds)
+            _ = unsafe poll(&entry, 1, left.pollTimeout)
         }
         return isRequested
     }

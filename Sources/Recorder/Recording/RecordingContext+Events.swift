@@ -10,7 +10,7 @@ extension RecordingContext {
         case .segmentsMissed(let count):
             log(.warn, "Segments missed", ["stream": stream, "count": "\(count)"])
         case .sequenceReset:
-            log(.warn, "Media sequence went backwards", ["stream": stream])
+            log(.warn, "Media sequence began anew", ["stream": stream])
         case .variantChosen(let variant):
             guard trouble.isNews("variant: \(variant)") else { return }
             log(.info, "Variant chosen", ["stream": stream, "variant": variant])

@@ -58,9 +58,32 @@ struct HLSTrackerTests {
                 Load(first: .max - 2, names: "ab", fetch: [.max - 2, .max - 1]),
                 Load(first: .max - 1, names: "b", fetch: []),
             ],
-            [  // A leap across the whole range does not trap.
+            [  // A leap across the whole range is another sequence; its gaps count.
+                Load(first: 0, names: "abc", fetch: [0, 1, 2]),
+                Load(
+                    at: 1,
+                    first: .max - 11,
+                    names: "tUv",
+                    fetch: [.max - 11, .max - 9],
+                    missed: 1,
+                    isReset: true
+                ),
+                Load(at: 2, first: .max - 10, names: "UvW", fetch: [], missed: 1),
+            ],
+            [  // The least leap that no `Int` holds.
+                Load(first: 0, names: "abc", fetch: [0, 1, 2]),
+                Load(at: 1, first: 1 << 63 + 2, names: "A", fetch: [], missed: 1, isReset: true),
+            ],
+            [  // Leap after leap.
                 Load(first: 0, names: "a", fetch: [0]),
-                Load(first: .max - 1, names: "b", fetch: [.max - 1], missed: .max),
+                Load(at: 1, first: 1 << 62, names: "b", fetch: [1 << 62], isReset: true),
+                Load(at: 2, first: 1 << 63, names: "c", fetch: [1 << 63], isReset: true),
+            ],
+            [  // A gap of a minute after 5 s; an hour after 5 s, and after an hour.
+                Load(first: 0, names: "abc", fetch: [0, 1, 2]),
+                Load(at: 5, first: 33, names: "abc", fetch: [33, 34, 35], missed: 30),
+                Load(at: 10, first: 1836, names: "abc", fetch: [1836, 1837, 1838], isReset: true),
+                Load(at: 3610, first: 3639, names: "ab", fetch: [3639, 3640], missed: 1800),
             ],
         ]
     )
@@ -86,6 +109,37 @@ struct HLSTrackerTests {
         #expect(tracker.nextLoad == time(10 + changed))
         _ = tracker.take(playlist, loadedAt: time(20))
         #expect(tracker.nextLoad == time(20 + unchanged))
+    }
+
+    @Test(
+        "a target duration that is far above what its segments last delays neither a load nor the end",
+        arguments: [(61.0, 2.0, 2.0), (1_000_000, 0, 1), (1_000_000, 1_000_000, 60), (60, 2, 60)]
+    )
+    func longTarget(target: Double, segment: Double, pause: Double) {
+        var tracker = PlaylistTracker()
+        var playlist = live(first: 0, names: "a", target: target)
+        playlist.segments[0].duration = .seconds(segment)
+        _ = tracker.take(playlist, loadedAt: time(0))
+        #expect(tracker.nextLoad == time(pause))
+        for load in [60.0, 120, 179] {
+            #expect(!tracker.take(playlist, loadedAt: time(load)).isLast || pause < 60)
+        }
+        #expect(tracker.take(playlist, loadedAt: time(180)).isLast)
+    }
+
+    @Test(
+        "a run that follows another counts as missed what was announced, and not what no playlist named"
+    )
+    func resumedAcrossALeap() {
+        var tracker = PlaylistTracker()
+        _ = tracker.take(live(first: 0, names: "abcd"), loadedAt: time(0))
+        var resumed = tracker.resumed(from: 2)
+        let leap = resumed.take(live(first: 1 << 63, names: "xy"), loadedAt: time(1))
+        #expect(leap.isReset && leap.missed == 2 && leap.segments.count == 2)
+        // The queue still held a segment of the sequence that is over.
+        var again = resumed.resumed(from: 3)
+        let after = again.take(live(first: 1 << 63, names: "xyz"), loadedAt: time(2))
+        #expect(!after.isReset && after.missed == 0 && after.segments.count == 3)
     }
 
     @Test("EXT-X-ENDLIST ends the stream with the load that shows it")

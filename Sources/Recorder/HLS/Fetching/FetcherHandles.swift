@@ -38,9 +38,7 @@ import Posix
     /// Waits until there is something to do, `descriptor` is readable, or the time is over.
     func wait(for time: Duration, or descriptor: CInt) throws(FetchError) {
         var extra = curl_waitfd(fd: descriptor, events: Int16(CURL_WAIT_POLLIN), revents: 0)
-        // Rounded up: a wait that ends just before its time would come again at once, and spin.
-        let milliseconds = CInt(clamping: (time.wholeNanoseconds + 999_999) / 1_000_000)
-        try check(unsafe curl_multi_poll(handle, &extra, 1, milliseconds, nil))
+        try check(unsafe curl_multi_poll(handle, &extra, 1, time.pollTimeout, nil))
     }
 
     private func check(_ code: CURLMcode) throws(FetchError) {

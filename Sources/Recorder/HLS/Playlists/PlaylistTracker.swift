@@ -11,7 +11,7 @@ struct PlaylistTracker: Sendable {
         var segments: [MediaSegment] = []
         /// Segments that have left the playlist unseen, or that it marks as a gap.
         var missed = 0
-        /// Whether the numbers have begun anew; the segments are then those of the new sequence.
+        /// Whether the numbers have begun anew, lower or much higher; the segments are then those of the new sequence.
         var isReset = false
         /// Whether nothing more is to be expected: `EXT-X-ENDLIST`, or silence for too long.
         var isLast = false
@@ -22,6 +22,8 @@ struct PlaylistTracker: Sendable {
     private let startPoint: StartPoint
     /// The number of the next new segment; `nil` before the first load.
     private var next: UInt64?
+    /// Where the numbers began that are valid now.
+    private var sequenceStart: UInt64 = 0
     /// Whether nobody wanted the stream after `next`.
     private var wasLeft = false
     /// The `EXT-X-DISCONTINUITY` tags of the whole stream up to `next`.
@@ -40,7 +42,9 @@ struct PlaylistTracker: Sendable {
     func resumed(from sequence: UInt64?) -> PlaylistTracker {
         var resumed = self
         (resumed.lastNews, resumed.quietLoads) = (nil, 0)
-        resumed.next = sequence ?? next
+        guard let sequence, next != nil else { return resumed }
+        // A segment of a sequence that is over cannot be had any more, and says nothing about the numbers that are valid now.
+        resumed.next = (sequenceStart...window.end).contains(sequence) ? sequence : sequenceStart
         return resumed
     }
 
@@ -59,8 +63,8 @@ struct PlaylistTracker: Sendable {
 
     /// Takes a playlist whose load began at `start`.
     mutating func take(_ playlist: MediaPlaylist, loadedAt start: BootTime) -> Update {
-        var update = news(in: playlist)
-        let target = playlist.targetDuration
+        var update = news(in: playlist, loadedAt: start)
+        let target = playlist.reloadTarget
         let changed = !update.segments.isEmpty || update.missed > 0
         quietLoads = changed ? 0 : quietLoads + 1
         if changed || lastNews == nil { lastNews = start }
@@ -76,7 +80,7 @@ struct PlaylistTracker: Sendable {
         return now.since(lastNews) >= max(.seconds(5), target * 3)
     }
 
-    private mutating func news(in playlist: MediaPlaylist) -> Update {
+    private mutating func news(in playlist: MediaPlaylist, loadedAt now: BootTime) -> Update {
         let segments = playlist.segments
         guard let first = segments.first, let last = segments.last else { return Update() }
         var update = Update()
@@ -84,22 +88,30 @@ struct PlaylistTracker: Sendable {
             guard window.isReplaced(by: segments) else { return update }
             update.isReset = true
             self.next = nil
+        } else if let next, !wasLeft, window.isLeft(by: segments, loadedAt: now) {
+            // Only what a playlist has announced is known to be missed.
+            update.missed = Int(clamping: window.end.subtractingWithSaturation(next))
+            update.isReset = true
+            self.next = nil
         }
         let start = (update.isReset ? first : startPoint.first(of: playlist)).sequence
         // Where the stream was left, a new beginning, but for what was recorded before.
         let expected = wasLeft ? max(start, next ?? start) : next ?? start
         wasLeft = false
+        if next == nil { sequenceStart = expected }
         let fresh = segments.drop { $0.sequence < expected }
         if first.sequence > expected {
-            update.missed = Int(clamping: first.sequence - expected)
+            let missed = Int(clamping: first.sequence - expected)
+            update.missed = update.missed.addingWithSaturation(missed)
         }
         // Of what was missed only the count of breaks is known; a server that does not keep it must not seem to have one.
         let isBroken = update.missed > 0 && playlist.discontinuitySequence > discontinuities
         take(fresh, isBroken: update.isReset || isBroken, into: &update)
-        discontinuities =
-            playlist.discontinuitySequence + UInt64(segments.count { $0.isDiscontinuous })
-        window = Window(segments)
-        next = last.sequence + 1
+        discontinuities = playlist.discontinuitySequence.addingWithSaturation(
+            UInt64(segments.count { $0.isDiscontinuous })
+        )
+        window = Window(segments, loadedAt: now)
+        next = window.end
         return update
     }
 
@@ -113,7 +125,7 @@ struct PlaylistTracker: Sendable {
         for var segment in fresh {
             isBroken = isBroken || segment.isDiscontinuous
             guard !segment.isGap else {
-                update.missed += 1
+                update.missed = update.missed.addingWithSaturation(1)
                 continue
             }
             segment.isDiscontinuous = isBroken
@@ -133,7 +145,7 @@ enum StartPoint: String, CaseIterable, Sendable {
     /// The first segment to be recorded of a playlist that has one.
     fileprivate func first(of playlist: MediaPlaylist) -> MediaSegment {
         guard self == .live, !playlist.hasEnded else { return playlist.segments[0] }
-        let total = playlist.segments.reduce(Duration.zero) { $0 + $1.duration }
+        let total = playlist.segments.duration
         let wanted = playlist.startOffset ?? .zero - playlist.targetDuration * 3
         let offset = wanted < .zero ? total + wanted : wanted
         var end = Duration.zero
@@ -145,10 +157,25 @@ enum StartPoint: String, CaseIterable, Sendable {
     }
 }
 
+extension MediaPlaylist {
+    /// The target duration, where it is of use: a target beyond a minute is no reason to load a playlist of short segments so
+    /// seldom, or to wait so long for more of them.
+    fileprivate var reloadTarget: Duration {
+        let limit = Duration.seconds(60)
+        guard targetDuration > limit else { return targetDuration }
+        let longest = segments.map(\.duration).max() ?? .zero
+        return min(max(longest, .seconds(1)), limit)
+    }
+}
+
 /// The segments of the latest playlist that brought news, as far as needed to tell an old copy from a new sequence.
 private struct Window: Sendable {
     private var segments: [UInt64: Identity] = [:]
     private var first: UInt64 = 0
+    /// The number after the last one.
+    private(set) var end: UInt64 = 0
+    private var loadedAt = BootTime(nanoseconds: 0)
+    private var length = Duration.zero
     /// The end of a window that lies wholly below this one, and may be an old copy.
     private var suspect: UInt64?
     /// Whether names say nothing: this window and the next playlist may be of different servers.
@@ -156,9 +183,24 @@ private struct Window: Sendable {
 
     init() {}
 
-    init(_ segments: [MediaSegment]) {
+    init(_ segments: [MediaSegment], loadedAt: BootTime) {
         first = segments.first?.sequence ?? 0
+        end = (segments.last?.sequence ?? 0).addingWithSaturation(1)
+        self.loadedAt = loadedAt
+        length = segments.duration
         for segment in segments { self.segments[segment.sequence] = Identity(segment) }
+    }
+
+    /// Whether `other` begins so far behind this window that the time since then does not explain it: another sequence.
+    ///
+    /// A server may have gone on faster than it says, and a cache may have answered with an old copy: what twice the time,
+    /// the window once more, and two minutes can hold counts as a gap.
+    func isLeft(by other: [MediaSegment], loadedAt now: BootTime) -> Bool {
+        guard let first = other.first?.sequence, first > end else { return false }
+        let known = length / max(1, segments.count)
+        let average = max(min(known, other.duration / max(1, other.count)), .milliseconds(100))
+        let explained = now.since(loadedAt) * 2 + length + .seconds(120)
+        return Double(first - end) * average.inSeconds > explained.inSeconds
     }
 
     /// Whether `other`, all of whose numbers have been seen, belongs to a new sequence.
@@ -174,6 +216,10 @@ private struct Window: Sendable {
         defer { suspect = last }
         return suspect.map { last > $0 } ?? false
     }
+}
+
+extension [MediaSegment] {
+    fileprivate var duration: Duration { reduce(.zero) { $0 + $1.duration } }
 }
 
 /// What a segment is recognised by; not by host or query, which may change from load to load.
