@@ -24,6 +24,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLinux"),
         .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: strict),
+        .target(name: "JSON", swiftSettings: strict),
         .target(name: "HTTP", dependencies: ["Posix"], swiftSettings: strict),
         .target(
             name: "StreamVaultTelemetry",
@@ -48,13 +49,13 @@ let package = Package(
         ),
         .executableTarget(
             name: "Exporter",
-            dependencies: ["Posix", "HTTP", "StreamVaultTelemetry"],
+            dependencies: ["Posix", "JSON", "HTTP", "StreamVaultTelemetry"],
             swiftSettings: strict
         ),
         .executableTarget(
             name: "Recorder",
             dependencies: [
-                "Posix", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl", "CCrypto",
+                "Posix", "JSON", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl", "CCrypto",
             ],
             swiftSettings: strict
         ),
@@ -76,7 +77,17 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(name: "PosixTests", dependencies: ["Posix"], swiftSettings: testing),
-        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "Posix"], swiftSettings: testing),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
+        .testTarget(
+            name: "JSONTests",
+            dependencies: ["JSON", "TestSupport"],
+            swiftSettings: testing
+        ),
+        .testTarget(
+            name: "HTTPTests",
+            dependencies: ["HTTP", "Posix", "TestSupport"],
+            swiftSettings: testing
+        ),
         .target(
             name: "TelemetryStage",
             dependencies: ["StreamVaultTelemetry", "Posix"],
@@ -91,21 +102,22 @@ let package = Package(
         ),
         .testTarget(
             name: "TelemetryTests",
-            dependencies: ["StreamVaultTelemetry", "Posix", "TelemetryFixture"],
+            dependencies: ["StreamVaultTelemetry", "Posix", "TelemetryFixture", "TestSupport"],
             exclude: ["Fixtures"],
             swiftSettings: testing
         ),
         .testTarget(
             name: "ExporterTests",
             dependencies: [
-                "Exporter", "StreamVaultTelemetry", "TelemetryStage", "HTTP", "Posix",
+                "Exporter", "StreamVaultTelemetry", "TelemetryStage", "TestSupport", "HTTP", "JSON",
+                "Posix",
             ],
             exclude: ["Fixtures"],
             swiftSettings: testing
         ),
         .testTarget(
             name: "RecorderTests",
-            dependencies: ["Recorder", "StreamVaultTelemetry", "HTTP", "Posix"],
+            dependencies: ["Recorder", "StreamVaultTelemetry", "HTTP", "JSON", "Posix"],
             swiftSettings: testing
         ),
         .testTarget(

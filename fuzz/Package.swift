@@ -28,6 +28,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLinux"),
         .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: settings),
+        .target(name: "JSON", swiftSettings: settings),
         .target(name: "HTTP", dependencies: ["Posix"], swiftSettings: settings),
         .target(
             name: "StreamVaultTelemetry",
@@ -37,7 +38,7 @@ let package = Package(
         ),
         .target(
             name: "Exporter",
-            dependencies: ["Posix", "HTTP", "StreamVaultTelemetry"],
+            dependencies: ["Posix", "JSON", "HTTP", "StreamVaultTelemetry"],
             exclude: ["Main.swift"],
             swiftSettings: settings
         ),
@@ -47,7 +48,7 @@ let package = Package(
         .target(
             name: "Recorder",
             dependencies: [
-                "Posix", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl", "CCrypto",
+                "Posix", "JSON", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl", "CCrypto",
             ],
             exclude: ["Main.swift"],
             swiftSettings: settings
@@ -63,7 +64,7 @@ let package = Package(
         fuzzer("Segment", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Ingest", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Playlist", ["Recorder", "Posix"]),
-        fuzzer("Configuration", ["Recorder", "FuzzSupport", "Posix"]),
+        fuzzer("Configuration", ["Recorder", "FuzzSupport", "JSON", "Posix"]),
         fuzzer("EventSub", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),
         fuzzer("WebSocket", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),
         fuzzer("Media", ["Recorder", "FuzzSupport", "CCrypto", "Posix"]),

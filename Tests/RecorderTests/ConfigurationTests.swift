@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Posix
 import Testing
 
@@ -10,7 +11,7 @@ struct ConfigurationTests {
         _ text: String,
         _ arguments: Arguments = Arguments(configPath: "x")
     ) throws -> Configuration {
-        try Configuration.check(try JSON5Parser.parse(text), arguments: arguments)
+        try Configuration.check(try json5(text), arguments: arguments)
     }
 
     private func mistakes(in text: String) throws -> [String] {
@@ -239,7 +240,9 @@ struct ConfigurationFileTests {
         #expect(try lines(loading: large) == ["\(large): larger than 1048576 bytes"])
         let latin = directory.path + "/latin"
         try Data([0x7B, 0xE9, 0x7D]).write(to: URL(fileURLWithPath: latin))
-        #expect(try lines(loading: latin) == ["\(latin): not UTF-8"])
+        #expect(
+            try lines(loading: latin) == ["\(latin): line 1, column 2: the text is not UTF-8"]
+        )
         let list = try directory.write("[]", to: "list")
         #expect(try lines(loading: list) == ["the file: must be an object, not an array"])
     }
@@ -268,4 +271,10 @@ struct ConfigurationFileTests {
         }
         #expect(text.contains("(default 60s; 3s to 86400s)"))
     }
+}
+
+/// Reads a configuration's text.
+func json5(_ text: String) throws(JSONError) -> JSONValue {
+    let bytes = Array(text.utf8)
+    return try JSONReader.read(bytes, in: bytes.indices, as: .json5)
 }

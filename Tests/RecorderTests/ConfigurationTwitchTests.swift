@@ -7,7 +7,7 @@ import Testing
 struct ConfigurationTwitchTests {
     private func check(_ text: String) throws -> Configuration {
         try Configuration.check(
-            try JSON5Parser.parse(text),
+            try json5(text),
             arguments: Arguments(configPath: "x")
         )
     }

@@ -7,7 +7,7 @@ import Testing
 struct StorageConfigurationTests {
     private func check(_ fields: String) throws(ConfigurationError) -> Configuration {
         let text = "{recordings_dir: \"/r\", \(fields)}"
-        guard let file = try? JSON5Parser.parse(text) else {
+        guard let file = try? json5(text) else {
             throw ConfigurationError(lines: [text])
         }
         return try Configuration.check(file, arguments: Arguments(configPath: "x"))

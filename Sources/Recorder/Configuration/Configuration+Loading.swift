@@ -1,4 +1,5 @@
 import Glibc
+import JSON
 import Posix
 
 extension Configuration {
@@ -11,10 +12,7 @@ extension Configuration {
         guard let bytes else {
             throw ConfigurationError(lines: ["\(path): larger than \(mostFileBytes) bytes"])
         }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw ConfigurationError(lines: ["\(path): not UTF-8"])
-        }
-        return try check(try parse(text, of: path), arguments: arguments)
+        return try check(try parse(bytes, of: path), arguments: arguments)
     }
 
     private static func readFile(_ path: String) throws(ConfigurationError) -> [UInt8]? {
@@ -26,11 +24,11 @@ extension Configuration {
     }
 
     private static func parse(
-        _ text: String,
+        _ bytes: [UInt8],
         of path: String
-    ) throws(ConfigurationError) -> JSON5Value {
-        do throws(JSON5Error) {
-            return try JSON5Parser.parse(text)
+    ) throws(ConfigurationError) -> JSONValue {
+        do throws(JSONError) {
+            return try JSONReader.read(bytes, in: bytes.indices, as: .json5)
         } catch {
             throw ConfigurationError(lines: ["\(path): \(error)"])
         }
@@ -38,7 +36,7 @@ extension Configuration {
 
     /// Checks a parsed file.
     static func check(
-        _ file: JSON5Value,
+        _ file: JSONValue,
         arguments: Arguments
     ) throws(ConfigurationError) -> Configuration {
         let problems = ConfigurationProblems()

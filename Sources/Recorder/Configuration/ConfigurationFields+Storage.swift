@@ -1,3 +1,4 @@
+import JSON
 import Posix
 
 extension ConfigurationFields {
@@ -12,13 +13,13 @@ extension ConfigurationFields {
     /// Takes a whole number of at least 1.
     mutating func count(_ name: String) -> Int? {
         guard let value = take(name) else { return nil }
-        guard case .number(let number) = value, number >= 1, number <= 1e9,
-            number.rounded() == number
+        guard case .number(let number) = value, let count = number.integer,
+            (1...1_000_000_000).contains(count)
         else {
             report(name, "must be a whole number from 1 to 1000000000")
             return nil
         }
-        return Int(number)
+        return Int(count)
     }
 
     mutating func boolean(_ name: String) -> Bool? {

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import JSON
 import Posix
 
 /// The mistakes found so far, each in one line that begins with the field's path.
@@ -16,15 +17,16 @@ final class ConfigurationProblems {
 struct ConfigurationFields {
     let path: String
     let problems: ConfigurationProblems
-    private var fields: [String: JSON5Value]
+    private var fields: [String: JSONValue]
 
     /// The fields of `value`, which stands at `path`, or `nil` and a mistake when it is no object.
-    init?(_ value: JSON5Value, at path: String, problems: ConfigurationProblems) {
-        guard case .object(let fields) = value else {
+    init?(_ value: JSONValue, at path: String, problems: ConfigurationProblems) {
+        guard case .object(let members) = value else {
             problems.add(path.isEmpty ? "the file" : path, "must be an object, not \(value.kind)")
             return nil
         }
-        (self.path, self.fields, self.problems) = (path, fields, problems)
+        (self.path, self.problems) = (path, problems)
+        fields = Dictionary(members.map { ($0.name, $0.value) }) { first, _ in first }
     }
 
     func path(to name: String) -> String { path.isEmpty ? name : "\(path).\(name)" }
@@ -43,12 +45,12 @@ struct ConfigurationFields {
     /// Gives up on the fields that are left, without calling them unknown.
     mutating func ignoreRest() { fields = [:] }
 
-    mutating func take(_ name: String) -> JSON5Value? {
+    mutating func take(_ name: String) -> JSONValue? {
         fields.removeValue(forKey: name)
     }
 
     /// Takes a field, and reports its absence.
-    mutating func require(_ name: String) -> JSON5Value? {
+    mutating func require(_ name: String) -> JSONValue? {
         let value = take(name)
         if value == nil { report(name, "is required") }
         return value
@@ -59,8 +61,8 @@ struct ConfigurationFields {
         (isRequired ? require(name) : take(name)).flatMap { text($0, at: path(to: name)) }
     }
 
-    func text(_ value: JSON5Value, at path: String) -> String? {
-        guard case .text(let text) = value else {
+    func text(_ value: JSONValue, at path: String) -> String? {
+        guard case .string(let text) = value else {
             problems.add(path, "must be a string, not \(value.kind)")
             return nil
         }
@@ -108,8 +110,8 @@ struct ConfigurationFields {
     }
 
     /// A program's argument: any string that C can hold.
-    func argument(_ value: JSON5Value, at path: String) -> String? {
-        guard case .text(let text) = value else {
+    func argument(_ value: JSONValue, at path: String) -> String? {
+        guard case .string(let text) = value else {
             problems.add(path, "must be a string, not \(value.kind)")
             return nil
         }
@@ -142,7 +144,7 @@ struct ConfigurationFields {
     mutating func items(
         _ name: String,
         isRequired: Bool = false
-    ) -> [(path: String, value: JSON5Value)]? {
+    ) -> [(path: String, value: JSONValue)]? {
         guard let value = isRequired ? require(name) : take(name) else { return nil }
         guard case .array(let items) = value else {
             report(name, "must be an array, not \(value.kind)")
@@ -153,9 +155,20 @@ struct ConfigurationFields {
 
     /// Takes one string, or an array of at least one.
     mutating func texts(_ name: String) -> [String]? {
-        if case .text = fields[name] { return text(name).map { [$0] } }
+        if case .string = fields[name] { return text(name).map { [$0] } }
         guard let items = items(name) else { return nil }
         if items.isEmpty { report(name, "must not be empty") }
         return items.compactMap { text($0.value, at: $0.path) }
+    }
+}
+
+extension String {
+    /// With control characters as escapes: a message must stay one line, and must not command a terminal.
+    var withoutControls: String {
+        unicodeScalars.map { scalar in
+            guard scalar.properties.generalCategory == .control else { return String(scalar) }
+            return "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
+        }
+        .joined()
     }
 }

@@ -199,7 +199,7 @@ struct IngestRefusalTests {
         (#"{"type":"set","name":"c","value":NaN}"#, "json: not JSON: expected a value at byte 34"),
         (
             #"{"type":"set","name":"c","value":1,"value":2}"#,
-            "json: not JSON: the name is there twice at byte 36"
+            "json: not JSON: duplicate name at byte 36"
         ),
         (
             #"{"type":"recording_started","id":-1,"stream":"a"}"#,

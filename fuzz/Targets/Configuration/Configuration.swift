@@ -1,28 +1,36 @@
 import FoundationEssentials
 import FuzzSupport
+import JSON
 import Posix
 
 @testable import Recorder
 
-/// Any text is a configuration or has mistakes, each told in one line; what is read is read the same way again.
+/// Any bytes are a configuration or have mistakes, each reported in one line; what is read is read the same way again.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzConfiguration(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
-    guard let text = String(validating: input(start, count), as: UTF8.self) else { return 0 }
-    switch Result(catching: { () throws(JSON5Error) in try JSON5Parser.parse(text) }) {
+    let bytes = input(start, count)
+    switch Result(catching: { () throws(JSONError) in try readJSON5(bytes) }) {
     case .failure(let error):
         require(isLine("\(error)"), "one line: \(error)")
-        let columns = 1...text.unicodeScalars.count + 1
-        require(columns.contains(error.column) && error.line > 0, "within the text: \(error)")
+        guard case .line(let line, let column) = error.place else {
+            fatalError("no line: \(error)")
+        }
+        require((1...count + 1).contains(column) && line > 0, "within the text: \(error)")
     case .success(let document):
         let spelling = document.spelling
-        require((try? JSON5Parser.parse(spelling))?.spelling == spelling, "the same: \(spelling)")
-        agreesWithFoundation(document, text)
+        let again = try? readJSON5(Array(spelling.utf8))
+        require(again?.spelling == spelling, "the same: \(spelling)")
+        agreesWithFoundation(document, String(decoding: bytes, as: UTF8.self))
         check(document)
     }
     return 0
 }
 
-private func check(_ document: JSON5Value) {
+private func readJSON5(_ bytes: [UInt8]) throws(JSONError) -> JSONValue {
+    try JSONReader.read(bytes, in: bytes.indices, as: .json5)
+}
+
+private func check(_ document: JSONValue) {
     do throws(ConfigurationError) {
         hold(try Configuration.check(document, arguments: Arguments(configPath: "x")))
     } catch {

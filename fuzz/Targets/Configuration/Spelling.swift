@@ -1,29 +1,36 @@
-@testable import Recorder
+import JSON
 
-extension JSON5Value {
-    /// The value as a document, its fields sorted; the same for the same value.
+extension JSONValue {
+    /// The value as a document, its members sorted; the same for the same value.
     var spelling: String {
         switch self {
         case .null: "null"
         case .boolean(let isTrue): "\(isTrue)"
-        case .number(let number): number.spelling
-        case .text(let text): text.spelling
-        case .array(let items): "[\(items.map(\.spelling).joined(separator: ","))]"
-        case .object(let fields):
-            "{\(fields.map { "\($0.spelling):\($1.spelling)" }.sorted().joined(separator: ","))}"
+        case .number(let number): number.double.map(\.spelling) ?? "Infinity"
+        case .string(let text): text.spelling
+        case .array(let items): arraySpelling(items.map(\.spelling))
+        case .object(let members): objectSpelling(members.map { ($0.name, $0.value.spelling) })
         }
     }
 }
 
+func arraySpelling(_ items: [String]) -> String {
+    "[\(items.joined(separator: ","))]"
+}
+
+func objectSpelling(_ members: [(String, String)]) -> String {
+    "{\(members.map { "\($0.spelling):\($1)" }.sorted().joined(separator: ","))}"
+}
+
 extension Double {
-    fileprivate var spelling: String {
+    var spelling: String {
         if isNaN { return "NaN" }
         return isInfinite ? self < 0 ? "-Infinity" : "Infinity" : "\(self)"
     }
 }
 
 extension String {
-    fileprivate var spelling: String {
+    var spelling: String {
         let escaped = unicodeScalars.map { scalar in
             switch scalar {
             case "\"", "\\": "\\\(scalar)"

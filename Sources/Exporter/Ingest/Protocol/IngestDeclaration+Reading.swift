@@ -1,3 +1,4 @@
+import JSON
 import StreamVaultTelemetry
 
 extension IngestDeclaration {
@@ -81,7 +82,7 @@ extension MessageFields {
         var bounds: [UInt64] = []
         for item in items {
             guard case .number(let number) = item,
-                let bound = inSeconds ? number.nanoseconds : number.whole,
+                let bound = inSeconds ? number.nanoseconds : number.integer,
                 bound > bounds.last ?? 0 || bounds.isEmpty
             else { throw wrong("bounds", "must be numbers in ascending order, whole or seconds") }
             bounds.append(bound)

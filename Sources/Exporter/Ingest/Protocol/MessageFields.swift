@@ -1,3 +1,5 @@
+import JSON
+
 /// The fields of a message, taken one by one; what nobody took is unknown.
 struct MessageFields {
     /// Where they stand in the message, such as `phases[0].`; empty for the message itself.
@@ -68,7 +70,7 @@ struct MessageFields {
     }
 
     mutating func whole(_ name: String, most: UInt64 = .max) throws(IngestRefusal) -> UInt64 {
-        guard let whole = try number(name).whole, whole <= most else {
+        guard let whole = try number(name).integer, whole <= most else {
             throw wrong(name, "must be a whole number from 0 to \(most)")
         }
         return whole

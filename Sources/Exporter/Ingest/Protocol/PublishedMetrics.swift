@@ -1,3 +1,4 @@
+import JSON
 import StreamVaultTelemetry
 
 /// The metrics that a run has declared, and what its messages do to them.
@@ -77,7 +78,7 @@ struct PublishedMetrics {
             if let nanoseconds = number.nanoseconds { return nanoseconds }
             throw IngestRefusal(.message, "\"value\" must be a number of seconds, from 0 on")
         }
-        if let whole = number.whole { return whole }
+        if let whole = number.integer { return whole }
         throw IngestRefusal(.message, "\"value\" must be a whole number, from 0 on")
     }
 

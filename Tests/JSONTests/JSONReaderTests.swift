@@ -1,9 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Exporter
+@testable import JSON
 
-/// Reads a whole text.
+/// Reads a complete text.
 func readJSON(_ text: String) throws(JSONError) -> JSONValue { try readJSON(Array(text.utf8)) }
 
 func readJSON(_ bytes: [UInt8]) throws(JSONError) -> JSONValue {
@@ -32,7 +32,7 @@ struct JSONReaderTests {
             """
         guard case .object(let members) = try readJSON(image),
             case .object(let fields) = members[0].value
-        else { throw JSONError(position: 0, problem: "no object") }
+        else { throw JSONError(place: .byte(0), reason: "no object") }
         #expect(
             fields.map(\.name) == ["Width", "Height", "Title", "Thumbnail", "Animated", "IDs"]
         )
@@ -41,7 +41,7 @@ struct JSONReaderTests {
         #expect(try readJSON("\"Hello world!\"") == .string("Hello world!"))
         #expect(try readJSON("null") == .null)
         guard case .number(let number) = try readJSON("42") else { return }
-        #expect(number.whole == 42)
+        #expect(number.integer == 42)
         // RFC 8259, section 7: the G clef by a surrogate pair.
         #expect(try readJSON(#""\uD834\uDD1E""#) == .string("\u{1D11E}"))
     }
@@ -105,7 +105,7 @@ struct JSONReaderTests {
     @Test("is refused, at its place", arguments: refused)
     func refuses(_ text: String, at position: Int) {
         let error = #expect(throws: JSONError.self) { try readJSON(text) }
-        #expect(error?.position == position, "\(String(describing: error))")
+        #expect(error?.place == .byte(position), "\(String(describing: error))")
     }
 
     static let notUTF8: [[UInt8]] = [
@@ -115,13 +115,13 @@ struct JSONReaderTests {
 
     @Test("what is not UTF-8 is refused, in a string and outside", arguments: notUTF8)
     func encoding(_ bytes: [UInt8]) {
-        #expect(throws: JSONError(position: 2, problem: "the string is not UTF-8")) {
+        #expect(throws: JSONError(place: .byte(2), reason: "the string is not UTF-8")) {
             try readJSON(Array("[\"a".utf8) + bytes + Array("\"]".utf8))
         }
-        #expect(throws: JSONError(position: 2, problem: "the string is not UTF-8")) {
+        #expect(throws: JSONError(place: .byte(2), reason: "the string is not UTF-8")) {
             try readJSON(Array("[\"\\n".utf8) + bytes + Array("\"]".utf8))
         }
-        #expect(throws: JSONError(position: 2, problem: "expected a value")) {
+        #expect(throws: JSONError(place: .byte(2), reason: "expected a value")) {
             try readJSON(Array("[".utf8) + bytes + Array("]".utf8))
         }
     }
@@ -131,9 +131,9 @@ struct JSONReaderTests {
         func nested(_ depth: Int) -> String {
             String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
         }
-        _ = try readJSON(nested(JSONReader.deepest))
-        #expect(throws: JSONError(position: 17, problem: "nested deeper than 16")) {
-            try readJSON(nested(JSONReader.deepest + 1))
+        _ = try readJSON(nested(JSONReader.Dialect.strict.maxDepth))
+        #expect(throws: JSONError(place: .byte(17), reason: "nested deeper than 16")) {
+            try readJSON(nested(JSONReader.Dialect.strict.maxDepth + 1))
         }
         #expect(throws: JSONError.self) { try readJSON(String(repeating: "[", count: 100_000)) }
         #expect(throws: JSONError.self) {
@@ -142,18 +142,19 @@ struct JSONReaderTests {
         func object(_ count: Int) -> String {
             "{" + (0..<count).map { "\"\($0)\":0" }.joined(separator: ",") + "}"
         }
-        _ = try readJSON(object(JSONReader.mostMembers))
-        #expect(throws: JSONError.self) { try readJSON(object(JSONReader.mostMembers + 1)) }
+        let maxMembers = JSONReader.Dialect.strict.maxMembers
+        _ = try readJSON(object(maxMembers))
+        #expect(throws: JSONError.self) { try readJSON(object(maxMembers + 1)) }
     }
 
     @Test("only the given range is read")
     func range() throws {
         let bytes = Array("xx{\"a\":1}}".utf8)
         _ = try JSONReader.read(bytes, in: 2..<9)
-        #expect(throws: JSONError(position: 8, problem: "expected nothing more")) {
+        #expect(throws: JSONError(place: .byte(8), reason: "expected the end of the text")) {
             try JSONReader.read(bytes, in: 2..<10)
         }
-        #expect(throws: JSONError(position: 7, problem: "expected ',' or '}'")) {
+        #expect(throws: JSONError(place: .byte(7), reason: "expected ',' or '}'")) {
             try JSONReader.read(bytes, in: 2..<8)
         }
     }
@@ -163,12 +164,12 @@ struct JSONReaderTests {
 struct JSONNumberTests {
     private func number(_ text: String) throws -> JSONNumber {
         guard case .number(let number) = try readJSON(text) else {
-            throw JSONError(position: 0, problem: "no number")
+            throw JSONError(place: .byte(0), reason: "no number")
         }
         return number
     }
 
-    static let wholeNumbers: [(String, UInt64?)] = [
+    static let integers: [(String, UInt64?)] = [
         ("0", 0), ("-0", 0), ("-0.0e5", 0), ("1", 1), ("1.0", 1), ("1e3", 1000), ("1.5e1", 15),
         ("1500e-2", 15), ("18446744073709551615", .max), ("18446744073709551616", nil),
         ("18446744073709551615.000", .max), ("1e19", 10_000_000_000_000_000_000), ("1e20", nil),
@@ -177,9 +178,9 @@ struct JSONNumberTests {
         ("0.000000000000000000001e21", 1), ("9007199254740993", 9_007_199_254_740_993),
     ]
 
-    @Test("whole numbers are exact", arguments: wholeNumbers)
-    func whole(_ text: String, _ value: UInt64?) throws {
-        #expect(try number(text).whole == value)
+    @Test("integers are exact", arguments: integers)
+    func integer(_ text: String, _ value: UInt64?) throws {
+        #expect(try number(text).integer == value)
     }
 
     static let seconds: [(String, UInt64?)] = [
