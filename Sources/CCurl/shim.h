@@ -1,6 +1,8 @@
 // With the type checks these calls are macros, which want to know the option when they are compiled.
 #define CURL_DISABLE_TYPECHECK
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
 
 #if LIBCURL_VERSION_NUM < 0x075700
 #error "libcurl 7.87 or newer is needed, for CURLOPT_QUICK_EXIT"
@@ -22,6 +24,24 @@ static inline CURLcode ccurl_set_pointer(CURL *handle, CURLoption option, void *
 
 static inline CURLcode ccurl_set_callback(CURL *handle, CURLoption option, curl_write_callback value) {
     return curl_easy_setopt(handle, option, value);
+}
+
+static inline CURLcode ccurl_set_opensocket(CURL *handle, curl_opensocket_callback value) {
+    return curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, value);
+}
+
+static inline CURLcode ccurl_set_prereq(CURL *handle, curl_prereq_callback value) {
+    return curl_easy_setopt(handle, CURLOPT_PREREQFUNCTION, value);
+}
+
+// The address in numbers, as inet_ntop(3) writes it; an empty text for anything else than IPv4 and IPv6.
+static inline void ccurl_address_text(const struct curl_sockaddr *address, char text[INET6_ADDRSTRLEN]) {
+    const void *start = &address->addr;
+    text[0] = 0;
+    if (address->addr.sa_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)start)->sin_addr, text, INET6_ADDRSTRLEN);
+    if (address->addr.sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)start)->sin6_addr, text, INET6_ADDRSTRLEN);
 }
 
 static inline CURLcode ccurl_get_long(CURL *handle, CURLINFO info, long *value) {

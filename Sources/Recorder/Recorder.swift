@@ -51,6 +51,7 @@ struct Recorder: ~Copyable {
             directory: configuration.recordingsDirectory,
             syncInterval: configuration.syncInterval,
             sourcePatience: plan.budget(of: .recordings) * 0.75,
+            addressExceptions: configuration.addressExceptions,
             publisher: publisher,
             metrics: metrics,
             catalogue: catalogue,

@@ -90,6 +90,15 @@ extension Configuration {
             bearerTokenFile = web.text("bearer_token_file")
             allowedOrigins = web.origins("allowed_origins")
         }
+        fields.object("network") { network in
+            for text in network.texts("allow_private") ?? []
+            where !addressExceptions.take(text) {
+                network.report("allow_private", "\"\(text)\" \(AddressExceptions.rule)")
+            }
+        }
+        fields.object("programs") { programs in
+            noNewPrivileges = programs.boolean("no_new_privileges") ?? noNewPrivileges
+        }
         fields.object("twitch") { twitch = TwitchConfiguration(reading: &$0) }
         fields.object("log") { log in logFile = log.text("file") }
         fields.object("disk") { disk = DiskSettings(reading: &$0) }

@@ -16,6 +16,10 @@ struct Configuration: Equatable, Sendable {
     var bearerTokenFile: String?
     /// Whose pages may open a WebSocket, besides those of the recorder's own address.
     var allowedOrigins: [String] = []
+    /// Private addresses that playlists of a public origin may name.
+    var addressExceptions = AddressExceptions()
+    /// Whether programs that are started, and all that they start, can gain no privileges.
+    var noNewPrivileges = false
     var twitch: TwitchConfiguration?
     var logFile: String?
     /// The most media that a power cut may cost, as time.

@@ -8,6 +8,8 @@ struct HLSSource: MediaSource {
     struct Settings: Sendable {
         /// Sent with every request.
         var headers: [String: String] = [:]
+        /// Private addresses that playlists of a public origin may name.
+        var addressExceptions = AddressExceptions()
         /// Of a master playlist's variants.
         var quality = Quality.best
         var startPoint = StartPoint.start
@@ -31,7 +33,11 @@ struct HLSSource: MediaSource {
     /// The tracker of the last run.
     private final class Progress: Sendable {
         let tracker = Mutex<PlaylistTracker?>(nil)
+        let origin = Mutex<ServerPlace?>(nil)
     }
+
+    /// Where earlier runs found the configured address.
+    var origin: ServerPlace? { progress.origin.withLock { $0 } }
 
     init(url: URL, settings: Settings = Settings(), log: @escaping @Sendable (String) -> Void) {
         (self.url, self.settings, self.log) = (url, settings, log)
@@ -50,6 +56,7 @@ struct HLSSource: MediaSource {
             var place = run.progress
             if stop.isRequested { place.left() }
             progress.tracker.withLock { $0 = place }
+            progress.origin.withLock { $0 = run.origin }
         }
         return try run.finish()
     }

@@ -7,6 +7,8 @@ struct RecordingContext: Sendable {
     let syncInterval: Duration
     /// Time that a source gets to end, once it is asked to; what is left of the phase is for its file.
     let sourcePatience: Duration
+    /// Private addresses that playlists of a public origin may name.
+    var addressExceptions = AddressExceptions()
     let publisher: Publisher
     let metrics: RecorderMetrics
     let catalogue: Catalogue

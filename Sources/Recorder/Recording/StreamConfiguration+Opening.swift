@@ -6,6 +6,7 @@ extension StreamConfiguration {
     /// What repeats itself while the stream is off is logged once in a while; what a program says, always.
     func makeSource(
         endingWithin patience: Duration,
+        _ exceptions: AddressExceptions,
         _ log: Log,
         _ trouble: StreamTrouble
     ) -> any MediaSource {
@@ -13,6 +14,7 @@ extension StreamConfiguration {
         case .hls(let url, let quality, let start):
             var settings = HLSSource.Settings()
             (settings.quality, settings.startPoint) = (quality, start)
+            settings.addressExceptions = exceptions
             return HLSSource(url: url, settings: settings) { [name] line in
                 guard trouble.isNews(line) else { return }
                 log(.warn, "Source says", ["stream": name, "line": line])

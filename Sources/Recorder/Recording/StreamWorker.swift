@@ -26,6 +26,7 @@ final class StreamWorker: Sendable {
         (self.stream, self.context) = (stream, context)
         source = stream.makeSource(
             endingWithin: context.sourcePatience,
+            context.addressExceptions,
             context.log,
             trouble
         )

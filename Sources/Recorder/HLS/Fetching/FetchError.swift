@@ -8,6 +8,8 @@ enum FetchError: Error, Equatable, CustomStringConvertible {
     case truncated(received: Int, announced: Int)
     case tooLarge(limit: Int)
     case refusedRedirect(RedirectError)
+    /// The server has no address that may be asked.
+    case refusedAddress(AddressRefusal)
     case cancelled
 
     var description: String {
@@ -19,6 +21,7 @@ enum FetchError: Error, Equatable, CustomStringConvertible {
         case .tooLarge(let limit): "larger than \(limit) bytes"
         case .refusedRedirect(.tooMany): "too many redirects"
         case .refusedRedirect(.address(let error)): "redirect: \(error)"
+        case .refusedAddress(let refusal): "refused: \(refusal)"
         case .cancelled: "cancelled"
         }
     }

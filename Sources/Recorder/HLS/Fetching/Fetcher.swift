@@ -53,7 +53,7 @@ extension Transfers {
         _ request: FetchRequest,
         until stop: StopSignal
     ) throws(FetchError) -> FetchedBody {
-        _ = start(request)
+        _ = start(request, as: .start)
         // The request has a deadline of its own.
         guard let ended = wait(until: nil, or: stop).first else {
             cancelAll()

@@ -63,6 +63,10 @@ import Posix
         }
         try check(unsafe ccurl_set_callback(handle, CURLOPT_HEADERFUNCTION, takeHeadLine))
         try check(unsafe ccurl_set_callback(handle, CURLOPT_WRITEFUNCTION, takeBody))
+        try check(unsafe ccurl_set_opensocket(handle, openSocket))
+        try check(unsafe ccurl_set_prereq(handle, judgeConnection))
+        try unsafe set(CURLOPT_OPENSOCKETDATA, intake)
+        try unsafe set(CURLOPT_PREREQDATA, intake)
         try unsafe set(CURLOPT_HEADERDATA, intake)
         try unsafe set(CURLOPT_WRITEDATA, intake)
         try unsafe cookies.withPointer { share throws(FetchError) in
@@ -87,6 +91,18 @@ import Posix
         unsafe message[0] = 0
         unsafe intake.pointee.exchange = exchange
     }
+
+    /// Sets who is connected to for the next request: `proxy`, or `nil` for the server itself.
+    ///
+    /// Without this it is libcurl that looks at the environment.
+    func connect(through proxy: String?, _ check: ConnectionCheck) throws(FetchError) {
+        try set(CURLOPT_PROXY, proxy ?? "")
+        try set(CURLOPT_NOPROXY, "")
+        unsafe intake.pointee.connection = check
+    }
+
+    /// What became of the connection.
+    var connection: ConnectionCheck { unsafe intake.pointee.connection }
 
     /// Sets what is sent besides the head; the handle then serves that one request.
     func setContent(_ method: String, _ body: [UInt8]) throws(FetchError) {

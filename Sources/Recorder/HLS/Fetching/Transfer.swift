@@ -12,11 +12,27 @@ struct Transfer {
     private let request: FetchRequest
     private let deadline: BootTime
     private var way: Redirection
+    let role: AddressPolicy.Role
+    private let proxies: ProxyRules
+    private let exceptions: AddressExceptions
+    /// Who must be allowed to name the address that is next.
+    private var namer: ServerPlace?
+    /// Where the answers so far came from.
+    private(set) var places: AnsweringPlaces?
     /// When it is given up; sooner once it is settled.
     private(set) var end: BootTime
 
-    init(id: Int, _ request: FetchRequest, over easy: EasyHandle) {
+    init(
+        id: Int,
+        _ request: FetchRequest,
+        over easy: EasyHandle,
+        as role: AddressPolicy.Role,
+        _ policy: AddressPolicy,
+        _ proxies: ProxyRules
+    ) {
         (self.id, self.request, self.easy) = (id, request, easy)
+        (self.role, self.proxies, exceptions) = (role, proxies, policy.exceptions)
+        namer = policy.namer(for: role)
         deadline = BootTime.now().advanced(by: request.limits.timeout)
         way = Redirection(from: request.url, atMost: request.limits.redirects)
         end = deadline
@@ -26,6 +42,15 @@ struct Transfer {
     func begin() throws(FetchError) {
         let exchange = Exchange(limit: request.limits.bytes, range: request.range)
         try easy.aim(at: way.url, request, timeout: deadline.since(.now()), into: exchange)
+        let proxy = proxies.proxy(for: way.url)
+        let host = way.url.host() ?? ""
+        let check = ConnectionCheck(
+            of: host,
+            namedBy: namer,
+            exceptions,
+            isProxied: proxy != nil
+        )
+        try easy.connect(through: proxy, check)
     }
 
     /// Looks whether the head has told all there is to know.
@@ -39,6 +64,14 @@ struct Transfer {
     /// The head's word counts before the end's: of an error page it does not matter whether it is whole.
     mutating func take(_ result: CURLcode) throws(FetchError) -> FetchedBody? {
         let exchange = easy.exchange
+        let connection = easy.connection
+        if exchange.status == nil, result != CURLE_OK, let refusal = connection.refusal {
+            throw .refusedAddress(refusal)
+        }
+        if exchange.status != nil, let server = connection.place {
+            if places?.add(server) == nil { places = AnsweringPlaces(server) }
+            namer = server.narrowed(to: namer)
+        }
         if let refusal = exchange.refusal { throw refusal }
         if exchange.isSettled, let status = exchange.status {
             guard Redirection.isMeant(by: status), let location = easy.location else {

@@ -17,6 +17,9 @@ final class Transfers {
     private static let longestWait = Duration.seconds(3600)
 
     private let headers: [String: String]
+    private let proxies: ProxyRules
+    /// Which addresses may be asked, by what has been answered so far.
+    private(set) var policy: AddressPolicy
     private let cookies: CookieShare
     private let multi: MultiHandle
     /// Handles that wait for their next request.
@@ -27,8 +30,12 @@ final class Transfers {
     private var latestID = 0
 
     /// `headers` go with every request, wherever it is redirected to.
-    init(headers: [String: String]) throws(FetchError) {
-        self.headers = headers
+    init(
+        headers: [String: String],
+        policy: AddressPolicy = AddressPolicy(),
+        proxies: ProxyRules = .ofEnvironment()
+    ) throws(FetchError) {
+        (self.headers, self.policy, self.proxies) = (headers, policy, proxies)
         cookies = try CookieShare()
         multi = try MultiHandle()
     }
@@ -38,10 +45,11 @@ final class Transfers {
     }
 
     /// Starts a request; `wait` tells what became of it, under the number that this gives it.
-    func start(_ request: FetchRequest) -> Int {
+    func start(_ request: FetchRequest, as role: AddressPolicy.Role = .media) -> Int {
         latestID += 1
         do throws(FetchError) {
-            let transfer = Transfer(id: latestID, request, over: try takeHandle())
+            let easy = try takeHandle()
+            let transfer = Transfer(id: latestID, request, over: easy, as: role, policy, proxies)
             try begin(transfer)
             underWay.append(transfer)
         } catch {
@@ -110,6 +118,9 @@ extension Transfers {
         multi.remove(transfer.easy)
         transfer.easy.boundCookies()
         let result = Result { () throws(FetchError) -> FetchedBody? in
+            defer {
+                if let places = transfer.places { policy.answered(transfer.role, from: places) }
+            }
             if let body = try transfer.take(code) { return body }
             try begin(transfer)
             return nil

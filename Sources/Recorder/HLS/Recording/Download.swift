@@ -76,7 +76,7 @@ struct Download {
 extension FetchError {
     fileprivate var isWorthRetrying: Bool {
         switch self {
-        case .cancelled, .tooLarge, .refusedRedirect: false
+        case .cancelled, .tooLarge, .refusedRedirect, .refusedAddress: false
         case .network, .timedOut, .http, .truncated: !isGone
         }
     }

@@ -29,7 +29,10 @@ struct HLSRun {
         stop: StopSignal
     ) throws(SourceError) {
         do throws(FetchError) {
-            transfers = try Transfers(headers: source.settings.headers)
+            transfers = try Transfers(
+                headers: source.settings.headers,
+                policy: AddressPolicy(source.settings.addressExceptions, origin: source.origin)
+            )
         } catch {
             throw .stream("\(error)")
         }
@@ -42,6 +45,9 @@ struct HLSRun {
 
     /// The place that this run has come to.
     var progress: PlaylistTracker { tracker.resumed(from: queue.first?.sequence) }
+
+    /// Where the configured address was answered from.
+    var origin: ServerPlace? { transfers.policy.origin }
 
     mutating func finish() throws(SourceError) -> SourceEnd {
         while !stop.isRequested {
@@ -61,7 +67,8 @@ struct HLSRun {
         if case .due(let time) = load, time <= now, queue.count < HLSSource.mostWaiting {
             let limits = source.settings.playlist
             let request = FetchRequest(url: route.address, range: nil, limits: limits)
-            load = .underWay(id: transfers.start(request), since: now)
+            let role = route.isAtStart ? AddressPolicy.Role.start : .variant
+            load = .underWay(id: transfers.start(request, as: role), since: now)
         }
         while let request = queue.nextRequest(at: now) {
             queue.began(request, id: transfers.start(request))

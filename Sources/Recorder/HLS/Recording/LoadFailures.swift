@@ -9,7 +9,9 @@ enum LoadError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .playlist, .fetch(.tooLarge): .invalid
         case .fetch(.http), .fetch(.refusedRedirect): .http
-        case .fetch(.network), .fetch(.timedOut), .fetch(.truncated), .fetch(.cancelled): .network
+        case .fetch(.network), .fetch(.timedOut), .fetch(.truncated), .fetch(.cancelled),
+            .fetch(.refusedAddress):
+            .network
         }
     }
 

@@ -16,7 +16,8 @@ struct PlaylistRoute: Sendable {
     /// What to load next.
     var address: URL { isAtStart ? start : variant?.url ?? start }
 
-    private var isAtStart: Bool { variant == nil || isLost }
+    /// Whether the address is the configured one.
+    var isAtStart: Bool { variant == nil || isLost }
 
     /// Takes a master playlist, and chooses.
     ///
