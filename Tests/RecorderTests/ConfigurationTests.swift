@@ -92,6 +92,29 @@ struct ConfigurationTests {
         )
     }
 
+    @Test("private addresses that may be named, and what programs may not gain")
+    func trust() throws {
+        let text = """
+            {recordings_dir: "/r", streams: [], network: {allow_private: ["10.0.0.0/8", "Media.LAN"]},
+             programs: {no_new_privileges: true}}
+            """
+        let configuration = try check(text)
+        #expect(configuration.addressExceptions.networks == [AddressNetwork("10.0.0.0/8")])
+        #expect(configuration.addressExceptions.hosts == ["media.lan"])
+        #expect(configuration.noNewPrivileges)
+        let wrong = """
+            {recordings_dir: "/r", streams: [], network: {allow_private: ["10.0.0.1/8", "x"], deny: 1},
+             programs: {no_new_privileges: "yes"}}
+            """
+        #expect(
+            try mistakes(in: wrong) == [
+                "network.allow_private: \"10.0.0.1/8\" \(AddressExceptions.rule)",
+                "network.deny: unknown field",
+                "programs.no_new_privileges: must be true or false, not a string",
+            ]
+        )
+    }
+
     @Test("the command line wins over the file")
     func overrides() throws {
         let arguments = Arguments(

@@ -23,7 +23,7 @@ struct AddressPolicyTests {
         ("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", .local), ("fe80::1", .local),
         ("febf:ffff::1", .local), ("fec0::1", .local), ("64:ff9b:1::1", .local),
         ("64:ff9b:1:ffff:ffff:ffff:ffff:ffff", .local),
-        ("100::1", .reserved), ("2001::", .reserved), ("2001:1::1", .reserved),
+        ("100::1", .reserved), ("2001::", .local), ("2001:0:808:808::", .reserved), ("2001:1::1", .reserved),
         ("2001:1ff:ffff::1", .reserved), ("2001:db8::1", .reserved), ("3fff::1", .reserved),
         ("3fff:fff::1", .reserved), ("4000::1", .reserved), ("5f00::1", .reserved),
         ("ff02::1", .reserved), ("ff0e::1", .reserved), ("1fff::1", .reserved),
