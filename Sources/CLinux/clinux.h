@@ -7,10 +7,47 @@
 #endif
 
 #include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static inline int clinux_pipe2(int ends[2], int flags) {
     return pipe2(ends, flags);
+}
+
+// The variables of the process, as `getenv` sees them.
+static inline char **clinux_environment(void) {
+    return environ;
+}
+
+// Overwrites a text in place; a compiler may not leave that away.
+static inline void clinux_erase(char *text) {
+    explicit_bzero(text, strlen(text));
+}
+
+static inline int clinux_addclosefrom(posix_spawn_file_actions_t *actions, int first) {
+    return posix_spawn_file_actions_addclosefrom_np(actions, first);
+}
+
+// Programs whose parents have ended become children of this process.
+static inline int clinux_become_subreaper(void) {
+    return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+// Of the calling thread, and of the threads and programs that it starts from now on.
+static inline int clinux_forbid_new_privileges(void) {
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+static inline int clinux_pidfd_open(pid_t process) {
+    return (int)syscall(SYS_pidfd_open, process, 0);
+}
+
+static inline int clinux_pidfd_send_signal(int process, int signal) {
+    return (int)syscall(SYS_pidfd_send_signal, process, signal, 0, 0);
 }
 
 #endif

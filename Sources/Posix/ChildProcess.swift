@@ -8,39 +8,62 @@ package struct ChildProcess: ~Copyable {
     package let output: FileDescriptor
     /// What the program writes to its standard error.
     package let errors: FileDescriptor
+    private let mark: ProcessMark
     private var status: ChildStatus?
 
     /// Starts the program named by the first of `arguments`, looked up in `PATH`, with `posix_spawnp(3)`.
     ///
-    /// It gets this process's environment, `/dev/null` as standard input, default signal dispositions, an empty
+    /// It gets this process's environment without the variables that begin with `STREAMVAULT_`, `/dev/null` as standard input, default signal dispositions, an empty
     /// signal mask, and no descriptor but the first three.
     package static func spawn(_ arguments: [String]) throws(SpawnError) -> ChildProcess {
         try Spawner.spawn(arguments)
     }
 
-    /// Takes over a child just started, and the reading ends of its pipes.
+    /// Takes over a child just started, and the reading ends of its pipes; `status` if it has been reaped already.
     init(
         identifier: pid_t,
+        mark: ProcessMark,
         output: consuming FileDescriptor,
-        errors: consuming FileDescriptor
+        errors: consuming FileDescriptor,
+        status: ChildStatus?
     ) {
-        self.identifier = identifier
+        (self.identifier, self.mark, self.status) = (identifier, mark, status)
         self.output = output
         self.errors = errors
     }
 
     deinit {
         guard status == nil else { return }
-        signalGroup(SIGKILL)
+        signalAll(SIGKILL)
         _ = ChildStatus.reaping(identifier)
     }
 
-    /// Sends `signal` to the program and to those it has started, with `kill(2)`.
+    /// Sends `signal` to the program and to those it has started, also where these have left its process group.
+    package borrowing func signalAll(_ signal: CInt) {
+        let others = Descendants.find(of: identifier, mark).filter { entry in
+            getpgid(entry.identifier) != identifier
+        }
+        // Only until the child is reaped: the kernel may then give its number to another group.
+        if status == nil { _ = kill(-identifier, signal) }
+        others.signal(signal)
+    }
+
+    /// Ends the programs that it has started and left behind: with SIGTERM, and after `patience` with SIGKILL.
     ///
-    /// Only until the child is reaped: the kernel may then give its number to another group.
-    package borrowing func signalGroup(_ signal: CInt) {
-        guard status == nil else { return }
-        _ = kill(-identifier, signal)
+    /// Before `wait`, while the number of the group is its own.
+    package borrowing func endDescendants(within patience: Duration) {
+        let deadline = BootTime.now().advanced(by: patience)
+        var found = Descendants.find(of: identifier, mark)
+        if found.isEmpty { return }
+        found.signal(SIGTERM)
+        found.waitForEnds(until: deadline)
+        // Again, for what they have started meanwhile; what then is left cannot be ended.
+        for _ in 0..<3 {
+            found = Descendants.find(of: identifier, mark)
+            if found.isEmpty { return }
+            found.signal(SIGKILL)
+            found.waitForEnds(until: .now().advanced(by: .milliseconds(100)))
+        }
     }
 
     /// Lets everything else run first, and so read and write first, with `setpriority(2)`: also what it will start.
@@ -92,7 +115,7 @@ package enum SpawnError: Error, Equatable {
 extension ChildStatus {
     fileprivate static func reaping(_ identifier: pid_t) -> ChildStatus {
         var status: CInt = 0
-        defer { OwnChildren.withLock { _ = $0.remove(identifier) } }
+        defer { OwnChildren.remove(identifier) }
         do throws(SystemError) {
             try retrying("waitpid") { unsafe waitpid(identifier, &status, 0) }
         } catch {

@@ -89,6 +89,9 @@ package enum FileSystem {
 }
 
 extension stat {
+    /// Whether the file's mode lets every user read it, beside its owner and its group.
+    package var isReadableByOthers: Bool { st_mode & S_IROTH != 0 }
+
     /// When the content was last changed; as coarse as the file system's clock.
     ///
     /// Somebody may have set any time: one before 1970 counts as 1970, one after 2554 as that.

@@ -1,41 +1,50 @@
-// The C library's `environ` is a variable that nothing in this process changes.
-@unsafe @preconcurrency import Glibc
+import CLinux
+import Glibc
 import Synchronization
 
-/// Starts programs, one at a time, so that no child inherits another's pipe.
+/// Starts programs; several may start at once, and none inherits a descriptor of another or of this process.
 ///
-/// A pipe becomes close-on-exec only in a second call. A child started between the two would hold the pipe's write
-/// end, and the reader would not see the end of the file before that child is gone too. So pipes are made and
-/// programs started under one lock. That cannot help against descriptors which others make meanwhile, such as
-/// accepted connections; those the child closes before it becomes the program, see `closeInherited`.
+/// Nothing is locked meanwhile: the program's file may be on a mount that hangs, and only the thread that starts it waits.
 enum Spawner {
     static func spawn(_ arguments: [String]) throws(SpawnError) -> ChildProcess {
         guard let program = arguments.first else { throw .notFound(program: "") }
-        return try OwnChildren.withLock { own throws(SpawnError) in
-            do throws(SystemError) {
-                let child = try spawnLocked(arguments)
-                own.insert(child.identifier)
-                return child
-            } catch {
-                throw SpawnError(error, program: program)
-            }
+        do throws(SystemError) {
+            return try start(arguments)
+        } catch {
+            throw SpawnError(error, program: program)
         }
     }
 
-    private static func spawnLocked(_ arguments: [String]) throws(SystemError) -> ChildProcess {
+    private static func start(_ arguments: [String]) throws(SystemError) -> ChildProcess {
         let output = try Pipe()
         let errors = try Pipe()
         let outputWriter = try output.writer.aboveStandard()
         let errorsWriter = try errors.writer.aboveStandard()
+        let environment = ChildEnvironment(mark: ProcessMark())
         var child: pid_t = 0
-        let code = start(arguments, outputWriter.rawValue, errorsWriter.rawValue, &child)
+        OwnChildren.beginStart()
+        let code = start(
+            arguments,
+            environment,
+            outputWriter.rawValue,
+            errorsWriter.rawValue,
+            &child
+        )
+        let status = OwnChildren.endStart(of: code == 0 ? child : nil)
         guard code == 0 else { throw SystemError(call: "posix_spawnp", code: code) }
-        return ChildProcess(identifier: child, output: output.reader, errors: errors.reader)
+        return ChildProcess(
+            identifier: child,
+            mark: environment.mark,
+            output: output.reader,
+            errors: errors.reader,
+            status: status
+        )
     }
 
     /// `posix_spawnp(3)`; the result is an `errno`, or 0.
     private static func start(
         _ arguments: [String],
+        _ environment: ChildEnvironment,
         _ output: CInt,
         _ errors: CInt,
         _ child: inout pid_t
@@ -46,7 +55,8 @@ enum Spawner {
         unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         unsafe posix_spawn_file_actions_adddup2(&actions, output, 1)
         unsafe posix_spawn_file_actions_adddup2(&actions, errors, 2)
-        unsafe closeInherited(&actions)
+        // In the child, so that also what other threads open meanwhile is closed.
+        unsafe clinux_addclosefrom(&actions, 3)
 
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)
@@ -55,7 +65,9 @@ enum Spawner {
 
         var words = unsafe arguments.map { unsafe strdup($0) } + [nil]
         defer { for index in unsafe words.indices { unsafe free(words[index]) } }
-        return unsafe posix_spawnp(&child, arguments[0], &actions, &attributes, &words, environ)
+        return unsafe environment.withEntries { entries in
+            unsafe posix_spawnp(&child, arguments[0], &actions, &attributes, &words, entries)
+        }
     }
 
     /// A process group of its own, and signals as after a login: an ignored SIGINT would be inherited.
@@ -68,22 +80,6 @@ enum Spawner {
         unsafe posix_spawnattr_setpgroup(attributes, 0)
         let flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK
         unsafe posix_spawnattr_setflags(attributes, Int16(flags))
-    }
-
-    /// Lets the child close every descriptor above the third, open or not.
-    ///
-    /// New descriptors take the lowest free number, so a margin above the highest one in use covers those that other
-    /// threads open before the child is made. Closing a number that is not open is no error for the C library, as
-    /// long as it is below the limit.
-    private static func closeInherited(
-        _ actions: UnsafeMutablePointer<posix_spawn_file_actions_t>
-    ) {
-        let names = (try? FileSystem.entries(of: "/proc/self/fd")) ?? []
-        let highest = names.compactMap { CInt($0) }.max() ?? 1023
-        let limit = CInt(clamping: sysconf(CInt(_SC_OPEN_MAX)))
-        for number in 3..<max(3, min(highest + 128, limit)) {
-            unsafe posix_spawn_file_actions_addclose(actions, number)
-        }
     }
 }
 
@@ -109,14 +105,74 @@ extension SpawnError {
 }
 
 /// The children that this process started and has not reaped; nobody else may.
-///
-/// Locked while one is started, too: a child that ends at once must not be taken for an orphan.
 enum OwnChildren {
-    private static let identifiers = Mutex<Set<pid_t>>([])
-
-    static func withLock<Value: ~Copyable, E: Error>(
-        _ body: (inout Set<pid_t>) throws(E) -> Value
-    ) throws(E) -> Value {
-        try identifiers.withLock { own throws(E) in try body(&own) }
+    private struct State {
+        var identifiers: Set<pid_t> = []
+        /// Starts that are under way: their children may be there, and even have ended.
+        var starting = 0
+        /// Children that were reaped meanwhile, and may have been among these.
+        var reaped: [pid_t: ChildStatus] = [:]
     }
+
+    private static let state = Mutex(State())
+
+    /// Whether there are none, nor any about to be started.
+    static var areGone: Bool {
+        state.withLock { $0.identifiers.isEmpty && $0.starting == 0 }
+    }
+
+    static func beginStart() {
+        state.withLock { $0.starting += 1 }
+    }
+
+    /// Notes the child, if the start has made one; its status, if it has ended and was taken for an orphan.
+    static func endStart(of child: pid_t?) -> ChildStatus? {
+        state.withLock { state in
+            state.starting -= 1
+            defer { if state.starting == 0 { state.reaped = [:] } }
+            guard let child else { return nil }
+            // An orphan may have had the same number before.
+            if let status = state.reaped.removeValue(forKey: child), !isChild(child) {
+                return status
+            }
+            state.identifiers.insert(child)
+            return nil
+        }
+    }
+
+    static func remove(_ child: pid_t) {
+        state.withLock { _ = $0.identifiers.remove(child) }
+    }
+
+    /// Reaps a child that has ended and that this process did not start; whether there was one.
+    static func reapOrphan() -> Bool {
+        state.withLock { state in
+            var information = unsafe siginfo_t()
+            let look = WEXITED | WNOHANG | WNOWAIT
+            guard unsafe waitid(P_ALL, 0, &information, look) == 0 else { return false }
+            // `si_pid` of <signal.h>, which is a macro; 0 when no child has ended.
+            let child = unsafe information._sifields._sigchld.si_pid
+            guard child != 0, !state.identifiers.contains(child),
+                unsafe waitid(P_PID, id_t(child), &information, WEXITED | WNOHANG) == 0
+            else { return false }
+            let status = unsafe information._sifields._sigchld.si_status
+            // `CLD_EXITED` of <signal.h>; the others are `CLD_KILLED` and `CLD_DUMPED`.
+            let isExit = unsafe information.si_code == 1
+            if state.starting > 0 { state.reaped[child] = isExit ? .code(status) : .signal(status) }
+            return true
+        }
+    }
+
+    private static func isChild(_ identifier: pid_t) -> Bool {
+        var information = unsafe siginfo_t()
+        return unsafe waitid(P_PID, id_t(identifier), &information, WEXITED | WNOHANG | WNOWAIT)
+            == 0
+    }
+}
+
+/// Lets neither this process nor what it starts from now on gain privileges, with `PR_SET_NO_NEW_PRIVS`.
+///
+/// Programs with set-user-ID bits, such as `sudo`, and with file capabilities then run without these.
+package func forbidNewPrivileges() throws(SystemError) {
+    try retrying("prctl PR_SET_NO_NEW_PRIVS") { clinux_forbid_new_privileges() }
 }

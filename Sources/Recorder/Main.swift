@@ -29,13 +29,17 @@ enum Main {
         let configuration = try Configuration.load(arguments)
         if arguments.checksOnly { return print("\(arguments.configPath): ok") }
         try Signals.ignoringBrokenPipe()
+        Orphans.adopt()
+        if configuration.noNewPrivileges { try forbidNewPrivileges() }
         let recorder = try Recorder(
             configuration,
             version: recorderVersion,
             environment: environment
         )
         // Not `exit`: a thread that was left behind must not hold up the end, and nothing is left to flush.
-        _exit(try recorder.run())
+        let status = try recorder.run()
+        Orphans.endAll()
+        _exit(status)
     }
 
     private static func run(_ wait: WaitIdle) throws {

@@ -115,13 +115,14 @@ extension Recorder {
 
     static func loadToken(
         _ path: String?,
-        _ environment: [String: String]
+        _ environment: [String: String],
+        _ log: Log
     ) throws(StartError) -> BearerToken? {
         let source = SecretSource(
             field: "web.bearer_token_file",
             path: path,
             variable: "STREAMVAULT_WEB_BEARER_TOKEN"
         )
-        return try source.load(environment).flatMap { BearerToken($0.bytes) }
+        return try source.load(environment, log).flatMap { BearerToken($0.bytes) }
     }
 }

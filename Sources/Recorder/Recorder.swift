@@ -73,7 +73,9 @@ struct Recorder: ~Copyable {
             drain: Drain(roster: roster, context: context, broadcaster: broadcaster),
             broadcaster: broadcaster,
             handshake: WebSocketHandshake(allowedOrigins: configuration.allowedOrigins),
-            token: try Self.loadToken(configuration.bearerTokenFile, environment),
+            token: try Self.loadToken(configuration.bearerTokenFile, environment, log),
+            wrongTokens: WrongTokens(log),
+            wrongTokenCount: metrics.wrongTokens,
             eventSub: twitch?.service,
             hasRoom: { disk.refusal == nil }
         )

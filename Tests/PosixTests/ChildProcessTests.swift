@@ -1,6 +1,7 @@
 import Glibc
-import Posix
 import Testing
+
+@testable import Posix
 
 @Suite("child processes", .timeLimit(.minutes(5)))
 struct ChildProcessTests {
@@ -110,4 +111,189 @@ private func readAll(_ descriptor: borrowing FileDescriptor) throws -> String {
         if count == 0 { return String(decoding: text, as: UTF8.self) }
         text += buffer[..<count]
     }
+}
+
+@Suite("what a program has started, and what it is told", .timeLimit(.minutes(5)))
+struct DescendantTests {
+    /// How a program leaves its process group, by shell; `%` is what it then does.
+    private static let departures = [
+        "setsid sh -c '%' &", "(setsid sh -c '%' &)", "setsid setsid sh -c '%' &",
+        "python3 -c 'import os, sys\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n  os.execvp(\"sh\", [\"sh\", \"-c\", sys.argv[1]])' '%'",
+        "nohup setsid sh -c '%' >/dev/null 2>&1 &", "env -i PATH=$PATH setsid sh -c '%' &",
+    ]
+
+    @Test("a program that has left the process group is told, and ends", arguments: departures)
+    func departed(by departure: String) throws {
+        // Writes its number, by a name that does not lie in an environment.
+        let file = "/tmp/streamvault-departed-\(UInt64.random(in: .min ... .max))"
+        defer { unlink(file) }
+        let script = departure.replacing(
+            "%",
+            with: "echo $$ > \(file).new; mv \(file).new \(file); exec sleep 1000"
+        )
+        var child = try ChildProcess.spawn(["sh", "-c", "\(script)\necho up; exec sleep 1000"])
+        let departed = try number(in: file)
+        #expect(getpgid(departed) != child.identifier, "it has left")
+        child.signalAll(SIGTERM)
+        let status = child.wait()
+        #expect(status == .signal(SIGTERM))
+        #expect(isGone(departed), "\(departed)")
+    }
+
+    @Test("what a program leaves behind is ended, with SIGKILL where SIGTERM is not heeded")
+    func leftBehind() throws {
+        let file = "/tmp/streamvault-left-\(UInt64.random(in: .min ... .max))"
+        defer { unlink(file) }
+        let stubborn =
+            "trap \"\" TERM; echo $$ > \(file).new; mv \(file).new \(file); while :; do sleep 1; done"
+        var child = try ChildProcess.spawn([
+            "sh", "-c", "setsid sh -c '\(stubborn)' > /dev/null 2>&1 &",
+        ])
+        let left = try number(in: file)
+        while !child.hasExited() { sched_yield() }
+        child.endDescendants(within: .milliseconds(50))
+        let status = child.wait()
+        #expect(status == .code(0))
+        #expect(isGone(left))
+    }
+
+    @Test("a process that another has taken the number of is not told")
+    func otherProcess() throws {
+        let entry = try #require(ProcessEntry(getpid()))
+        let isOpen = entry.open() != nil
+        #expect(isOpen)
+        var later = entry
+        later.startTicks += 1
+        let isOther = later.open() == nil
+        #expect(isOther)
+        #expect(ProcessEntry(0) == nil && ProcessEntry(-1) == nil)
+    }
+
+    @Test("variables of this program are kept from children, all others reach them")
+    func environment() throws {
+        setenv("STREAMVAULT_TEST_TOKEN", "hidden", 1)
+        setenv("STREAMVAULTX", "shown", 1)
+        let child = try ChildProcess.spawn(["env"])
+        let text = try readAll(child.output)
+        let names = text.split(separator: "\n").compactMap { $0.split(separator: "=").first }
+        #expect(names.filter { $0.hasPrefix("STREAMVAULT_") } == ["STREAMVAULT_CHILD"])
+        #expect(text.contains("STREAMVAULTX=shown") && text.contains("PATH="))
+    }
+
+    @Test(
+        "secrets are told by their names",
+        arguments: [
+            ("STREAMVAULT_WEB_BEARER_TOKEN", true), ("STREAMVAULT_TWITCH_CLIENT_SECRET", true),
+            ("STREAMVAULT_TWITCH_EVENTSUB_SECRET", true), ("STREAMVAULT_X_PASSWORD", true),
+            ("STREAMVAULT_WEB_BEARER_TOKEN_FILE", false), ("STREAMVAULT_RECORDER_NAME", false),
+            ("STREAMVAULT_KEYS", false), ("WEB_BEARER_TOKEN", false), ("", false),
+        ]
+    )
+    func secrets(name: String, isIt: Bool) {
+        #expect(isSecret(name) == isIt)
+    }
+
+    @Test("a start that hangs holds up neither other starts nor the reaping of orphans")
+    func hangingStart() async {
+        await #expect(processExitsWith: .success) {
+            OwnChildren.beginStart()
+            var child = try ChildProcess.spawn(["true"])
+            let ended = child.wait()
+            try #require(ended == .code(0))
+            let orphan = try startUnnoticed("exit 0")
+            while kill(orphan, 0) == 0 { Orphans.reap() }
+        }
+    }
+
+    @Test("a child that is reaped as an orphan while it starts keeps its status")
+    func takenForOrphan() async {
+        await #expect(processExitsWith: .success) {
+            for (script, expected) in [("exit 7", .code(7)), ("kill -9 $$", .signal(SIGKILL))]
+                as [(String, ChildStatus)]
+            {
+                OwnChildren.beginStart()
+                let child = try startUnnoticed(script)
+                while kill(child, 0) == 0 { Orphans.reap() }
+                try #require(OwnChildren.endStart(of: child) == expected)
+            }
+            OwnChildren.beginStart()
+            let running = try startUnnoticed("exec sleep 1000")
+            try #require(OwnChildren.endStart(of: running) == nil)
+            try #require(!OwnChildren.areGone)
+            kill(running, SIGKILL)
+        }
+    }
+
+    @Test(
+        "a subreaper ends what has left its programs, also without a mark, and spares what was there before"
+    )
+    func strays() async {
+        await #expect(processExitsWith: .success) {
+            Orphans.adopt()
+            let file = "/tmp/streamvault-stray-\(getpid())"
+            let stray = "echo $$ > \(file).new; mv \(file).new \(file); exec sleep 1000"
+            var child = try ChildProcess.spawn([
+                "sh", "-c", "env -i PATH=$PATH setsid sh -c '\(stray)' > /dev/null 2>&1 &",
+            ])
+            let left = try number(in: file)
+            unlink(file)
+            let ended = child.wait()
+            try #require(ended == .code(0))
+            while !OwnChildren.areGone { sched_yield() }
+            while kill(left, 0) == 0 { Orphans.reap() }
+        }
+        await #expect(processExitsWith: .success) {
+            let before = try startUnnoticed("exec sleep 1000")
+            Orphans.adopt()
+            Orphans.reap()
+            try #require(kill(before, 0) == 0 && ProcessEntry(before)?.hasEnded == false)
+            kill(before, SIGKILL)
+        }
+    }
+
+    @Test("a secret cannot be read from the outside once the environment was read")
+    func erased() async {
+        await #expect(processExitsWith: .success) {
+            // As the kernel has it: of a program that was started with the secret.
+            let name = "STREAMVAULT_WEB_BEARER_TOKEN"
+            setenv(name, "hidden-value", 1)
+            let kept = getenv(name)
+            let variables = processEnvironment()
+            try #require(variables[name] == "hidden-value")
+            try #require(getenv(name) == nil)
+            try #require(kept.map { strlen($0) } == 0)
+        }
+    }
+}
+
+/// Starts a shell as somebody else's code would; its number.
+private func startUnnoticed(_ script: String) throws -> pid_t {
+    var child: pid_t = 0
+    let texts = ["sh", "-c", script]
+    let words = texts.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
+    defer { for word in words { free(word) } }
+    let code = posix_spawn(&child, "/bin/sh", nil, nil, words, nil)
+    try #require(code == 0)
+    return child
+}
+
+/// Waits for a number in a file.
+private func number(in path: String) throws -> pid_t {
+    while true {
+        if let bytes = try? FileDescriptor(opening: path, O_RDONLY).readAll(atMost: 100),
+            let number = pid_t(String(decoding: bytes, as: UTF8.self).filter(\.isNumber))
+        {
+            return number
+        }
+        usleep(5000)
+    }
+}
+
+/// Waits until a process has ended, reaped or not.
+private func isGone(_ identifier: pid_t) -> Bool {
+    for _ in 0..<2000 {
+        guard let entry = ProcessEntry(identifier), !entry.hasEnded else { return true }
+        usleep(5000)
+    }
+    return false
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Posix
 import Testing
 
 @testable import Recorder
@@ -148,11 +149,24 @@ struct ConfigurationTwitchTests {
         let large = try directory.write(String(repeating: "x", count: 5000), to: "large")
         let blank = try directory.write("two words", to: "blank")
         let empty = try directory.write("\n", to: "empty")
+        let logPath = directory.path + "/log"
+        let log = Log(file: try FileDescriptor(opening: logPath, O_WRONLY | O_CREAT))
         func load(_ path: String?, _ environment: [String: String]) throws -> String? {
             let source = SecretSource(field: "f", path: path, variable: "V")
-            return try source.load(environment)?.text
+            return try source.load(environment, log)?.text
+        }
+        func warnings() throws -> Int {
+            try String(contentsOfFile: logPath, encoding: .utf8).split(separator: "\n")
+                .count { $0.contains("readable by all users") && $0.contains("field=f") }
         }
         #expect(try load(good, ["V": "of-the-environment"]) == "of-a-file")
+        let shared = try warnings()
+        #expect(chmod(good, 0o640) == 0)
+        #expect(try load(good, [:]) == "of-a-file")
+        #expect(try warnings() == shared, "for the owner and the group")
+        #expect(chmod(good, 0o644) == 0)
+        #expect(try load(good, [:]) == "of-a-file")
+        #expect(try warnings() == shared + 1)
         #expect(try load(nil, ["V": "of-the-environment"]) == "of-the-environment")
         #expect(try load(nil, [:]) == nil && load(nil, ["V": ""]) == nil)
         for (path, words) in [

@@ -35,6 +35,15 @@ struct BearerTokenFile {
     init(path: String, log: Log) throws(StartError) {
         (self.path, self.log, checkedAt) = (path, log, .now())
         (token, version) = try Self.read(path)
+        warnIfShared()
+    }
+
+    /// Warns of a file that every user of the machine can read.
+    private func warnIfShared() {
+        guard let status = try? FileSystem.status(of: path), status.isReadableByOthers else {
+            return
+        }
+        log(.warn, "File with a secret is readable by all users", ["file": path])
     }
 
     /// The answer to a request without the token; `nil` for one with it.
@@ -54,6 +63,7 @@ struct BearerTokenFile {
         }
         do throws(StartError) {
             (token, version) = try Self.read(path)
+            warnIfShared()
             if trouble != nil { log(.info, "Bearer token readable again", ["file": path]) }
             trouble = nil
         } catch {

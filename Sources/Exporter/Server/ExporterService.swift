@@ -17,6 +17,7 @@ struct ExporterService {
     private let routes: [Route]
     private(set) var directory: RecorderDirectory
     private var token: BearerTokenFile?
+    private let wrongTokens: WrongTokens
 
     init(_ arguments: Arguments, version: String, _ log: Log) throws(StartError) {
         startedAt = .now()
@@ -31,6 +32,7 @@ struct ExporterService {
         openMetricsPage = MetricsPage(.openMetrics(created: arguments.showsCreated))
         routes = Self.routes(metricsPath: arguments.metricsPath)
         directory = RecorderDirectory(path: arguments.telemetryDirectory, log: log)
+        wrongTokens = WrongTokens(log)
         if let path = arguments.bearerTokenFile {
             token = try BearerTokenFile(path: path, log: log)
         }
@@ -48,6 +50,7 @@ struct ExporterService {
             return counted(.notFound, by: "other")
         }
         if route.access == .tokenHolders, let refusal = token?.refusal(of: request) {
+            if wrongTokens.note(request) { own.noteWrongToken() }
             return counted(refusal, by: route.path)
         }
         guard route.methods.contains(request.method) else {

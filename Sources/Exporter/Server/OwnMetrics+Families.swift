@@ -37,6 +37,12 @@ extension MetricFamily {
         kind: .gauge
     )
 
+    static let wrongTokens = MetricFamily(
+        name: "streamvault_exporter_wrong_tokens_total",
+        help: "Requests with a wrong bearer token.",
+        kind: .counter
+    )
+
     /// The usual metrics of a process, in the order of `OwnMetrics.source`.
     static let process = [
         MetricFamily(

@@ -21,6 +21,7 @@ struct OwnMetrics {
     private let scrapers: Int
     private let finalScrapePending: Int
     private let readErrors: [String: Int]
+    private let wrongTokens: Int
     private let processWords: Int
 
     private final class Declaration {}
@@ -47,6 +48,7 @@ struct OwnMetrics {
         readDuration = board.declare(.segmentReadDuration)
         scrapers = board.declare(.scrapers)
         finalScrapePending = board.declare(.finalScrapePending)
+        wrongTokens = board.declare(.wrongTokens)
         processWords = board.words.count
         for family in MetricFamily.process { board.declare(family) }
         let keys =
@@ -87,6 +89,8 @@ struct OwnMetrics {
             if let word = readErrors[reason] { words[word] = count }
         }
     }
+
+    mutating func noteWrongToken() { words[wrongTokens] += 1 }
 
     mutating func note(scrapers count: Int, isFinalScrapePending: Bool) {
         words[scrapers] = UInt64(count)

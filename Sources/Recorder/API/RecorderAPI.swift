@@ -1,5 +1,6 @@
 import HTTP
 import Posix
+import StreamVaultTelemetry
 
 /// What the recorder answers over HTTP, from its start to the last moment of the shutdown.
 struct RecorderAPI: Sendable {
@@ -9,6 +10,8 @@ struct RecorderAPI: Sendable {
     let handshake: WebSocketHandshake
     /// What a request that changes something has to show; `nil` refuses all of them.
     let token: BearerToken?
+    let wrongTokens: WrongTokens
+    let wrongTokenCount: Counter
     /// `nil` without Twitch.
     let eventSub: EventSubService?
     /// Whether the disk has room for another recording.
@@ -39,7 +42,9 @@ struct RecorderAPI: Sendable {
         guard let token else {
             return .problem(.forbidden, "no bearer token is configured: see web.bearer_token_file")
         }
-        return token.refusal(of: request) ?? answer()
+        guard let refusal = token.refusal(of: request) else { return answer() }
+        if wrongTokens.note(request) { wrongTokenCount.add() }
+        return refusal
     }
 
     private func beginDrain() -> Response {

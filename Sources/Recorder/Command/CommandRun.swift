@@ -46,7 +46,10 @@ struct CommandRun: ~Copyable {
         }
         try drainOutput()
         try drainErrors()
-        if !child.hasExited() { child.signalGroup(SIGKILL) }
+        if !child.hasExited() { child.signalAll(SIGKILL) }
+        child.endDescendants(
+            within: isStopping ? stages.last?.patience ?? .zero : leftoverPatience
+        )
         return CommandOutcome(
             status: child.wait(),
             wasSignalled: wasSignalled,
@@ -83,7 +86,7 @@ struct CommandRun: ~Copyable {
     private mutating func tell(_ signal: CInt) {
         // A program that had ended by itself has not ended because of us.
         if !child.hasExited() { wasSignalled = true }
-        child.signalGroup(signal)
+        child.signalAll(signal)
     }
 
     /// Waits for output until `deadline`, and takes what there is.

@@ -24,7 +24,9 @@ struct SecretSource {
     let variable: String
 
     /// The content of the file, or else of the variable, without white space at its end; `nil` when there is neither.
-    func load(_ environment: [String: String]) throws(StartError) -> Secret? {
+    ///
+    /// A file that every user of the machine can read is a warning in the log.
+    func load(_ environment: [String: String], _ log: Log) throws(StartError) -> Secret? {
         guard let path else {
             return try environment[variable].flatMap { text throws(StartError) in
                 text.isEmpty ? nil : try check(Array(text.utf8), from: variable)
@@ -32,7 +34,12 @@ struct SecretSource {
         }
         let content = try StartError.wrapping("\(field): ") { () throws(SystemError) in
             // Nonblocking, for the path may be that of a pipe.
-            try FileDescriptor(opening: path, O_RDONLY | O_NONBLOCK).readAll(atMost: Self.longest)
+            let file = try FileDescriptor(opening: path, O_RDONLY | O_NONBLOCK)
+            if try file.status().isReadableByOthers {
+                let fields: KeyValuePairs = ["field": field, "file": path]
+                log(.warn, "File with a secret is readable by all users", fields)
+            }
+            return try file.readAll(atMost: Self.longest)
         }
         guard let content else {
             throw StartError(description: "\(field): \(path): longer than \(Self.longest) bytes")
@@ -41,8 +48,8 @@ struct SecretSource {
     }
 
     /// As `load`, for a secret that has to be there.
-    func require(_ environment: [String: String]) throws(StartError) -> Secret {
-        if let secret = try load(environment) { return secret }
+    func require(_ environment: [String: String], _ log: Log) throws(StartError) -> Secret {
+        if let secret = try load(environment, log) { return secret }
         throw StartError(description: "\(field): is required (or \(variable))")
     }
 

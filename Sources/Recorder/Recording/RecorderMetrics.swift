@@ -22,6 +22,7 @@ struct RecorderMetrics: Sendable {
     let writeErrors: [FinalizeError.Reason: Counter]
     let deletedFiles: [RetentionReason: Counter]
     let remuxJobs: [RemuxResult: Counter]
+    let wrongTokens: Counter
 
     /// How an attempt at a conversion ended.
     enum RemuxResult: String, CaseIterable, Sendable {
@@ -122,6 +123,10 @@ struct RecorderMetrics: Sendable {
             "remux_jobs_total",
             "Attempts to convert a recording to MP4.",
             "result"
+        )
+        wrongTokens = publisher.counter(
+            "streamvault_wrong_tokens_total",
+            "Requests to the API with a wrong bearer token."
         )
     }
 

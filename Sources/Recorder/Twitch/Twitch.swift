@@ -18,7 +18,7 @@ struct Twitch: Sendable {
         // Declared also without Twitch: a dashboard then shows 0, not a gap.
         let metrics = EventSubMetrics(context.publisher)
         guard let twitch = configuration.twitch else { return nil }
-        let secret = try Self.eventSubSecret(twitch.eventSubSecretFile, environment)
+        let secret = try Self.eventSubSecret(twitch.eventSubSecretFile, environment, context.log)
         let switchboard = EventSubSwitchboard(roster, metrics, context.log) {
             (id) throws(CatalogueError) in try context.catalogue.remember(messageID: id)
         }
@@ -28,7 +28,11 @@ struct Twitch: Sendable {
         subscriber = try twitch.application.map { application throws(StartError) in
             let helix = HelixClient(
                 application,
-                clientSecret: try Self.clientSecret(application.clientSecretFile, environment),
+                clientSecret: try Self.clientSecret(
+                    application.clientSecretFile,
+                    environment,
+                    context.log
+                ),
                 context.log
             )
             return TwitchSubscriber(
@@ -57,14 +61,15 @@ struct Twitch: Sendable {
 
     private static func eventSubSecret(
         _ path: String?,
-        _ environment: [String: String]
+        _ environment: [String: String],
+        _ log: Log
     ) throws(StartError) -> Secret {
         let source = SecretSource(
             field: "twitch.eventsub_secret_file",
             path: path,
             variable: "STREAMVAULT_TWITCH_EVENTSUB_SECRET"
         )
-        let secret = try source.require(environment)
+        let secret = try source.require(environment, log)
         guard (10...100).contains(secret.bytes.count) else {
             throw StartError(
                 description: "\(source.field): Twitch takes secrets of 10 to 100 bytes"
@@ -75,13 +80,14 @@ struct Twitch: Sendable {
 
     private static func clientSecret(
         _ path: String?,
-        _ environment: [String: String]
+        _ environment: [String: String],
+        _ log: Log
     ) throws(StartError) -> Secret {
         let source = SecretSource(
             field: "twitch.client_secret_file",
             path: path,
             variable: "STREAMVAULT_TWITCH_CLIENT_SECRET"
         )
-        return try source.require(environment)
+        return try source.require(environment, log)
     }
 }

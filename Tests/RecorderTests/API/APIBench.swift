@@ -74,6 +74,8 @@ final class APIBench: Sendable {
             broadcaster: broadcaster,
             handshake: WebSocketHandshake(allowedOrigins: []),
             token: token.flatMap { BearerToken(Array($0.utf8)) },
+            wrongTokens: WrongTokens(context.log),
+            wrongTokenCount: context.metrics.wrongTokens,
             eventSub: nil,
             hasRoom: hasRoom
         )

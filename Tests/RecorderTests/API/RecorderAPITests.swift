@@ -149,6 +149,26 @@ struct RecorderAPITests {
         try bench.close()
     }
 
+    @Test("wrong tokens are counted, and logged once in ten minutes")
+    func wrongTokens() throws {
+        let bench = try APIBench([.silence("gate")])
+        try bench.roster.open()
+        let api = bench.api()
+        let name = "streamvault_wrong_tokens_total"
+        #expect(try bench.word(name) == 0)
+        for fields in [["Authorization": "Bearer x"], [:], ["Authorization": "Bearer y"]]
+            as [KeyValuePairs<String, String>]
+        {
+            let post = try #require(request("POST", "/api/drain", fields))
+            #expect(api.respond(to: post).status == .unauthorized)
+        }
+        #expect(try bench.word(name) == 2)
+        let log = try bench.logged()
+        #expect(log.split(separator: "\n").count { $0.contains("Wrong bearer token") } == 1)
+        #expect(!log.contains("Bearer x"))
+        try bench.close()
+    }
+
     @Test("without a token in the configuration all that changes something is forbidden, in words")
     func noToken() throws {
         let bench = try APIBench([.silence("gate")])

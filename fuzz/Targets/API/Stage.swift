@@ -45,6 +45,8 @@ enum Stage {
             broadcaster: broadcaster,
             handshake: WebSocketHandshake(allowedOrigins: []),
             token: BearerToken(Array(token.utf8)),
+            wrongTokens: WrongTokens(context.log),
+            wrongTokenCount: context.metrics.wrongTokens,
             eventSub: eventSub(roster, publisher, context.log),
             hasRoom: { true }
         )

@@ -1,0 +1,175 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// A variable by which a child and what it has started is found, also where it has left the process group (`setsid(2)`).
+struct ProcessMark: Sendable {
+    /// Differs from process to process, and from start to start.
+    private static let run = String(UInt64.random(in: .min ... .max), radix: 16)
+    private static let latest = Atomic<UInt64>(0)
+
+    /// `NAME=value`, as it stands in `/proc/PID/environ`.
+    let entry: String
+
+    /// The next mark; none has it yet.
+    init() {
+        let number = Self.latest.add(1, ordering: .relaxed).newValue
+        entry = "STREAMVAULT_CHILD=\(Self.run)-\(number)"
+    }
+
+    /// The beginning of all marks of this process.
+    static var prefix: String { "STREAMVAULT_CHILD=\(run)-" }
+}
+
+/// One process of `/proc`, as it was when it was read.
+struct ProcessEntry {
+    let identifier: pid_t
+    let parent: pid_t
+    /// In clock ticks since the start of the system: tells two processes of one number apart.
+    var startTicks: UInt64
+    /// `Z` or `X`: it only waits to be reaped.
+    let hasEnded: Bool
+
+    /// `nil` when there is no such process any more.
+    init?(_ identifier: pid_t) {
+        guard let file = try? FileDescriptor(opening: "/proc/\(identifier)/stat", O_RDONLY),
+            let bytes = try? file.bytes(at: 0, count: 1024),
+            // The name, in parentheses, may hold anything.
+            let end = bytes.lastIndex(of: UInt8(ascii: ")"))
+        else { return nil }
+        let fields = bytes[(end + 1)...].split(separator: UInt8(ascii: " ")).map {
+            String(decoding: $0, as: UTF8.self)
+        }
+        guard fields.count > 19, let parent = pid_t(fields[1]), let start = UInt64(fields[19])
+        else { return nil }
+        (self.identifier, self.parent, startTicks) = (identifier, parent, start)
+        hasEnded = fields[0] == "Z" || fields[0] == "X"
+    }
+
+    /// All processes, but for those that end meanwhile; none without `/proc`.
+    static func all() -> [ProcessEntry] {
+        let names = (try? FileSystem.entries(of: "/proc")) ?? []
+        return names.compactMap { pid_t($0) }.compactMap { ProcessEntry($0) }
+    }
+
+    /// Whether its environment has an entry that begins so; `false` where it may not be read.
+    func hasVariable(_ entry: String, isPrefix: Bool = false) -> Bool {
+        guard let file = try? FileDescriptor(opening: "/proc/\(identifier)/environ", O_RDONLY),
+            let bytes = try? file.readAll(atMost: 4 << 20)
+        else { return false }
+        let wanted = Array(entry.utf8)
+        return bytes.split(separator: 0).contains { variable in
+            isPrefix ? variable.starts(with: wanted) : variable.elementsEqual(wanted)
+        }
+    }
+}
+
+/// Programs that a child has started, wherever they are by now.
+enum Descendants {
+    /// The processes that descend from `root`, and those that carry its mark; not `root` itself, nor what has ended.
+    static func find(of root: pid_t, _ mark: ProcessMark) -> [ProcessEntry] {
+        if Orphans.comeHere, let found = findAmongOwn(root, mark) { return found }
+        let (all, own) = (ProcessEntry.all(), getpid())
+        let below = ChildrenByParent(all).descendants(of: [root])
+        return all.filter { entry in
+            entry.identifier != root && entry.identifier != own && !entry.hasEnded
+                && (below.contains(entry.identifier) || entry.hasVariable(mark.entry))
+        }
+    }
+
+    /// Those of all children of this process.
+    static func findAll() -> [ProcessEntry] {
+        let own = getpid()
+        return ProcessEntry.all().filter {
+            $0.identifier != own && !$0.hasEnded
+                && $0.hasVariable(ProcessMark.prefix, isPrefix: true)
+        }
+    }
+
+    /// Looks only at what descends from `root` and at the orphans of this process, where all are that have left it.
+    ///
+    /// A thousand streams that stop at once do not read all of `/proc` each. `nil` where the kernel does not list children.
+    private static func findAmongOwn(_ root: pid_t, _ mark: ProcessMark) -> [ProcessEntry]? {
+        let own = getpid()
+        // Orphans become children of the main thread, which starts no programs itself.
+        guard let orphans = children(ofThread: "\(own)/task/\(own)") else { return nil }
+        var waiting = orphans.filter {
+            $0 != root && ProcessEntry($0)?.hasVariable(mark.entry) == true
+        }
+        waiting += children(of: root)
+        var found: Set<pid_t> = []
+        while let next = waiting.popLast() {
+            if found.insert(next).inserted { waiting += children(of: next) }
+        }
+        return found.compactMap { ProcessEntry($0) }.filter { !$0.hasEnded }
+    }
+
+    private static func children(of process: pid_t) -> [pid_t] {
+        let threads = (try? FileSystem.entries(of: "/proc/\(process)/task")) ?? []
+        return threads.flatMap { children(ofThread: "\(process)/task/\($0)") ?? [] }
+    }
+
+    private static func children(ofThread path: String) -> [pid_t]? {
+        let file = try? FileDescriptor(opening: "/proc/\(path)/children", O_RDONLY)
+        guard let file, let bytes = try? file.readAll(atMost: 1 << 20) else { return nil }
+        return bytes.split(separator: UInt8(ascii: " ")).compactMap {
+            pid_t(String(decoding: $0, as: UTF8.self))
+        }
+    }
+}
+
+/// The tree of all processes.
+private struct ChildrenByParent {
+    private var children: [pid_t: [pid_t]] = [:]
+
+    init(_ entries: [ProcessEntry]) {
+        for entry in entries { children[entry.parent, default: []].append(entry.identifier) }
+    }
+
+    func descendants(of roots: [pid_t]) -> Set<pid_t> {
+        var found: Set<pid_t> = []
+        var waiting = roots.flatMap { children[$0] ?? [] }
+        while let next = waiting.popLast() {
+            if found.insert(next).inserted { waiting += children[next] ?? [] }
+        }
+        return found
+    }
+}
+
+extension ProcessEntry {
+    /// A descriptor of this very process, with `pidfd_open(2)`; `nil` when it has ended.
+    ///
+    /// The number may belong to another process by now, which started later.
+    func open() -> FileDescriptor? {
+        let descriptor = clinux_pidfd_open(identifier)
+        guard descriptor >= 0 else { return nil }
+        let owned = FileDescriptor(adopting: descriptor)
+        guard ProcessEntry(identifier)?.startTicks == startTicks else { return nil }
+        return owned
+    }
+
+    /// Sends a signal, unless it has ended.
+    func signal(_ signal: CInt) {
+        guard let process = open() else { return }
+        _ = clinux_pidfd_send_signal(process.rawValue, signal)
+    }
+}
+
+extension [ProcessEntry] {
+    func signal(_ signal: CInt) {
+        for entry in self { entry.signal(signal) }
+    }
+
+    /// Waits until all of them have ended, or until `deadline`.
+    func waitForEnds(until deadline: BootTime) {
+        for entry in self {
+            // Readable once the process has ended.
+            guard let process = entry.open() else { continue }
+            var poll = pollfd(fd: process.rawValue, events: Int16(POLLIN), revents: 0)
+            let left = deadline.since(.now())
+            guard left > .zero else { return }
+            let milliseconds = CInt(clamping: left.wholeNanoseconds / 1_000_000 + 1)
+            _ = unsafe Glibc.poll(&poll, 1, milliseconds)
+        }
+    }
+}
