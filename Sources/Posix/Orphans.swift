@@ -25,9 +25,9 @@ package enum Orphans {
         areOwn.store(isSubreaper && hasNoChildren, ordering: .relaxed)
     }
 
-    /// Reaps those that have ended, with `waitid(2)`; their number. Never waits.
+    /// Reaps those that have ended, with `waitid(2)`; their number.
     ///
-    /// Children that this process started keep their status for whoever waits for them. While such a one has ended and
+    /// Never waits. Children that this process started keep their status for whoever waits for them. While such a one has ended and
     /// nobody has waited yet it may stand in front of orphans: they are reaped the next time.
     @discardableResult
     package static func reap() -> Int {
