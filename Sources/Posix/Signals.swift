@@ -31,7 +31,7 @@ package struct Signals: ~Copyable {
         }
         self.previous = previous
         self.pipe = pipe
-        unblock(signals)
+        Self.unblock(signals)
     }
 
     deinit { Self.restore(previous) }
@@ -55,6 +55,21 @@ package struct Signals: ~Copyable {
         _ = try install({ _ in }, for: SIGPIPE)
     }
 
+    /// Leaves `signals` to other threads; those that this thread starts block them as well.
+    package static func block(_ signals: [CInt]) { change(SIG_BLOCK, signals) }
+
+    /// Lets signals through to this thread that its parent, or the parent process, had blocked.
+    ///
+    /// A mask is inherited, and many supervisors start programs from threads that block everything. A program that is deaf to SIGTERM would lose what it holds to SIGKILL.
+    package static func unblock(_ signals: [CInt]) { change(SIG_UNBLOCK, signals) }
+
+    private static func change(_ how: CInt, _ signals: [CInt]) {
+        var set = sigset_t()
+        unsafe sigemptyset(&set)
+        for signal in signals { unsafe sigaddset(&set, signal) }
+        unsafe pthread_sigmask(how, &set, nil)
+    }
+
     private static func restore(_ previous: [(signal: CInt, action: sigaction)]) {
         for (signal, action) in previous {
             var action = action
@@ -73,16 +88,6 @@ private func deliver(_ signal: CInt) {
     var byte = UInt8(truncatingIfNeeded: signal)
     _ = unsafe write(deliveryPipe.load(ordering: .sequentiallyConsistent), &byte, 1)
     errno = interrupted
-}
-
-/// Lets signals through that the parent had blocked.
-///
-/// A mask is inherited, and many supervisors start programs from threads that block everything. A program that is deaf to SIGTERM would lose what it holds to SIGKILL.
-private func unblock(_ signals: [CInt]) {
-    var set = sigset_t()
-    unsafe sigemptyset(&set)
-    for signal in signals { unsafe sigaddset(&set, signal) }
-    unsafe pthread_sigmask(SIG_UNBLOCK, &set, nil)
 }
 
 private func install(

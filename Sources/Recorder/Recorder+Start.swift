@@ -21,6 +21,9 @@ struct StartError: Error, CustomStringConvertible {
 
 /// The steps of a start, each with its own way to fail.
 extension Recorder {
+    /// How often the main loop gives a sign of life.
+    static let heartbeatInterval = Duration.seconds(1)
+
     static func openLog(_ path: String?) throws(StartError) -> Log {
         guard let path else { return Log() }
         return try StartError.wrapping("log.file: ") { () throws(SystemError) in
@@ -64,6 +67,7 @@ extension Recorder {
                 directory: configuration.telemetryDirectory,
                 name: configuration.recorderName,
                 version: version,
+                heartbeatInterval: heartbeatInterval,
                 phases: plan.declared,
                 capacity: capacity
             )

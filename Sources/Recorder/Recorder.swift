@@ -12,6 +12,7 @@ struct Recorder: ~Copyable {
     private let broadcaster: Broadcaster
     private let broadcasting: RunningService
     private let twitch: Twitch?
+    private let watchdog: Watchdog
     private var housekeeping: Housekeeping
     private var loop: MainLoop
 
@@ -24,9 +25,12 @@ struct Recorder: ~Copyable {
         try Self.checkDirectory(configuration.recordingsDirectory)
         let wakeup = try StartError.wrapping { () throws(SystemError) in try Wakeup() }
         // Signals are caught from here on: one that comes during the start ends what was started.
-        var loop = try StartError.wrapping { () throws(SystemError) in try MainLoop(wakeup) }
-        let server = try Self.listen(configuration.listenAddresses)
         let plan = ShutdownPlan(gracePeriod: configuration.gracePeriod)
+        let watchdog = try StartError.wrapping { () throws(SystemError) in
+            try Watchdog(Watchdog.Timeouts(plan))
+        }
+        var loop = MainLoop(wakeup, watchdog)
+        let server = try Self.listen(configuration.listenAddresses)
         let publisher = try Self.publish(configuration, plan, version: version)
         let metrics = RecorderMetrics(publisher)
         let broadcaster = try Self.makeBroadcaster(publisher)
@@ -86,11 +90,14 @@ struct Recorder: ~Copyable {
         let apiServer = APIServer(server)
         let broadcasting = try StartError.wrapping { () throws(SystemError) in
             try apiServer.start(api, log)
+            let emergency = EmergencyStop(plan: plan, roster: roster, context: context)
+            try watchdog.stopInPlace { emergency.run(signal: $0, while: $1) }
             return try broadcaster.start(wakeup) { roster.active }
         }
         (self.configuration, self.plan) = (configuration, plan)
         (self.context, self.roster) = (context, roster)
         (self.broadcaster, self.broadcasting, self.twitch) = (broadcaster, broadcasting, twitch)
+        self.watchdog = watchdog
         self.housekeeping = housekeeping
         self.loop = loop
         logStart(addresses)
@@ -111,7 +118,7 @@ struct Recorder: ~Copyable {
             }
             let isDrained = signal == nil && roster.isDrained
             if isDrained || signal.map({ $0 != SIGUSR1 }) ?? false {
-                Watchdog.start(endingAt: BootTime.now().advanced(by: plan.longest))
+                watchdog.limitShutdown()
                 var shutdown = Shutdown(plan, roster, context, services, loop)
                 return try shutdown.run(signal: signal ?? drainSignal)
             }
@@ -163,7 +170,9 @@ struct Recorder: ~Copyable {
                 context.log(.warn, "Recovery takes long, recording begins beside it")
                 return nil
             }
-            if let signal = try loop.wait(until: patience) { return signal }
+            context.publisher.heartbeat()
+            let next = min(patience, BootTime.now().advanced(by: .seconds(1)))
+            if let signal = try loop.wait(until: next) { return signal }
         }
         return nil
     }

@@ -60,7 +60,7 @@ struct ShutdownServicesTests {
                 eventSub: services[1].running,
                 announce: { _, _ in }
             ),
-            try MainLoop(wakeup, catching: [])
+            MainLoop(wakeup)
         )
         let status = try shutdown.run(signal: SIGTERM)
         #expect(status == 0, "services cost no recording")

@@ -20,11 +20,16 @@ final class APIServer: Sendable {
     }
 
     func start(_ api: RecorderAPI, _ log: Log) throws(SystemError) {
+        let pause = try StopSignal()
         try DetachedThread.start(named: "api") { [self] in
-            do throws(SystemError) {
-                try serve(api)
-            } catch {
-                log(.error, "API ended", ["error": "\(error)"])
+            while true {
+                do throws(SystemError) {
+                    try serve(api)
+                } catch {
+                    // Without an API the liveness probe would have all recordings stopped.
+                    log(.error, "API failed, and is tried again", ["error": "\(error)"])
+                    _ = pause.wait(until: BootTime.now().advanced(by: .seconds(1)))
+                }
             }
         }
     }

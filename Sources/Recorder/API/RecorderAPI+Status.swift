@@ -2,7 +2,7 @@ import HTTP
 import Posix
 
 extension RecorderAPI {
-    /// 200 also while stopping: a failure then would have the recordings killed.
+    /// 200 also while stopping: a failure then would have the recordings killed. 503 when the main loop stands still.
     func health() -> Response {
         let stage = roster.current
         var body = Health(
@@ -14,8 +14,17 @@ extension RecorderAPI {
         if case .stopping(let phase, let deadline) = stage {
             body.phase = phase.rawValue
             body.secondsLeft = deadline.since(.now()).inSeconds
+        } else if let silence = hangSilence {
+            (body.status, body.secondsSinceHeartbeat) = ("hung", silence.inSeconds)
+            return .json(.unavailable, body)
         }
         return .json(.ok, body)
+    }
+
+    /// Time without a heartbeat, when it is longer than the exporter allows too.
+    private var hangSilence: Duration? {
+        let silence = drain.context.publisher.silence
+        return silence > heartbeatTimeout ? silence : nil
     }
 
     /// An empty list would say that nothing is recorded: before the streams are started, nobody knows.
@@ -47,12 +56,14 @@ extension RecorderAPI {
 }
 
 private struct Health: Encodable {
-    let status: String
+    var status: String
     let recorder: String
     let activeRecordings: Int
     let disk: String
     var phase: String?
     var secondsLeft: Double?
+    /// When it is `hung`.
+    var secondsSinceHeartbeat: Double?
 }
 
 /// What `wait-idle` reads, too.

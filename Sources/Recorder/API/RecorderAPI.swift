@@ -16,6 +16,8 @@ struct RecorderAPI: Sendable {
     let eventSub: EventSubService?
     /// Whether the disk has room for another recording.
     let hasRoom: @Sendable () -> Bool
+    /// A main loop without a heartbeat for longer has hung.
+    var heartbeatTimeout = Verdict.patience(heartbeatInterval: Recorder.heartbeatInterval)
 
     func respond(to request: Request) -> Response {
         switch request.path {

@@ -3,32 +3,30 @@ import Posix
 
 /// What the main thread waits for: signals, news from other threads, and times.
 struct MainLoop: ~Copyable {
-    private var signals: Signals?
+    private let watchdog: Watchdog?
     private let wakeup: Wakeup
     private var polled = PollSet()
     /// Came while something else was waited for, and is told next.
     private var heldSignal: CInt?
 
-    /// Takes over `signals`, if there are any; one that comes before the first wait is not lost.
-    init(
-        _ wakeup: Wakeup,
-        catching signals: [CInt] = [SIGTERM, SIGINT, SIGUSR1]
-    ) throws(SystemError) {
-        self.signals = signals.isEmpty ? nil : try Signals(signals)
-        self.wakeup = wakeup
+    /// Gets its signals from `watchdog`; there are none without it.
+    init(_ wakeup: Wakeup, _ watchdog: Watchdog? = nil) {
+        (self.wakeup, self.watchdog) = (wakeup, watchdog)
     }
 
     /// Waits for a signal, a wake-up or `deadline`.
     ///
     /// - Returns: the oldest signal that came; `nil` for the other two.
     mutating func wait(until deadline: BootTime) throws(SystemError) -> CInt? {
-        if let signal = heldSignal.take() ?? signals?.next() { return signal }
+        watchdog?.loopTurned()
+        if let signal = heldSignal.take() ?? watchdog?.next() { return signal }
         polled.removeAll()
-        if let descriptor = signals?.descriptor { polled.append(descriptor, for: .reading) }
+        if let watchdog { polled.append(watchdog.descriptor, for: .reading) }
         polled.append(wakeup.descriptor, for: .reading)
         _ = try polled.wait(until: deadline)
+        watchdog?.loopTurned()
         wakeup.clear()
-        return signals?.next()
+        return watchdog?.next()
     }
 
     /// Waits for something that ends in a wake-up, or for a signal, which the next `wait` returns.

@@ -1,16 +1,184 @@
 import Glibc
 import Posix
+import Synchronization
 
-/// Ends the process when its time is over, whatever holds up the shutdown: a log file on a disk that hangs, for one.
+/// Receives the signals, passes them to the main loop, and ends the process when the main loop does not.
 ///
-/// The telemetry then has no goodbye, and the run counts as killed in the phase that it did not leave.
-enum Watchdog {
-    /// Where there is no room for a thread, the orchestrator's SIGKILL has to do.
-    static func start(endingAt deadline: BootTime) {
-        try? DetachedThread.start(named: "watchdog") {
-            var nothing = PollSet()
-            while BootTime.now() < deadline { _ = try? nothing.wait(until: deadline) }
-            _exit(1)
+/// Its thread waits for no lock and writes no log, so nothing that another thread holds can delay the end. All other
+/// threads block the signals: the kernel prefers the main thread, and would leave them with it while it hangs.
+final class Watchdog: Sendable {
+    /// How long it waits for what.
+    struct Timeouts: Sendable {
+        /// From a signal to stop until the main loop turns; then the recordings are stopped in its place.
+        var signal: Duration
+        /// For a main loop that stands still without a signal; then the recorder is stopped as if one had come.
+        var loop: Duration
+        /// From a signal to stop until the process ends, whatever holds up the shutdown.
+        var end: Duration
+    }
+
+    /// Signals that end the recorder.
+    private static let stopSignals = [SIGTERM, SIGINT]
+    /// A timeout is over when its thread has seen the main loop unchanged so often. By the clock alone, a process that
+    /// was suspended would look as if it had hung.
+    private static let observations: UInt64 = 5
+
+    private let timeouts: Timeouts
+    /// Held by the thread for ever.
+    private let signals: Mutex<Signals>
+    private let caught: [CInt]
+    /// What the main loop reads.
+    private let relay: Pipe
+    private let wakeup: Wakeup
+    /// How often the main loop has turned.
+    private let turns = Atomic<UInt64>(0)
+    /// When the process ends at the latest, on `CLOCK_BOOTTIME` in nanoseconds.
+    private let deadline = Atomic<UInt64>(.max)
+    /// Tells the thread of `stopInPlace` to act.
+    private let emergency: StopSignal
+
+    /// Takes over `signals`, on a thread of its own; one that comes before the main loop waits is not lost.
+    ///
+    /// Before other threads are started: they take over the mask.
+    init(
+        _ timeouts: Timeouts,
+        catching signals: [CInt] = [SIGTERM, SIGINT, SIGUSR1]
+    ) throws(SystemError) {
+        self.timeouts = timeouts
+        self.signals = Mutex(try Signals(signals))
+        caught = signals
+        relay = try Pipe()
+        try relay.reader.makeNonblocking()
+        try relay.writer.makeNonblocking()
+        wakeup = try Wakeup()
+        emergency = try StopSignal()
+        Signals.block(signals)
+        try DetachedThread.start(named: "watchdog") { [self] in
+            Signals.unblock(caught)
+            self.signals.withLock { watch(&$0) }
         }
+    }
+
+    /// Readable while a signal waits; to be polled.
+    var descriptor: CInt { relay.reader.rawValue }
+
+    /// Takes the oldest signal that waits; `nil` when none does.
+    func next() -> CInt? {
+        var signal: UInt8 = 0
+        let count = unsafe withUnsafeMutableBytes(of: &signal) { bytes in
+            unsafe try? relay.reader.read(into: bytes)  // Only EAGAIN can come: no signal waits.
+        }
+        return count == 1 ? CInt(signal) : nil
+    }
+
+    /// Called by the main loop, at least once a second.
+    func loopTurned() { turns.wrappingAdd(1, ordering: .relaxed) }
+
+    /// Limits a shutdown that no signal has begun.
+    func limitShutdown() {
+        setDeadline()
+        wakeup.wake()
+    }
+
+    /// Runs `stop` when the main loop stands still, on a thread that is started now: later there may be no room for one.
+    ///
+    /// `stop` gets the signal, 0 for none, and a condition under which it goes on; the process ends when it returns and
+    /// the condition still holds.
+    func stopInPlace(
+        _ stop: @escaping @Sendable (CInt, _ loopStandsStill: () -> Bool) -> Void
+    ) throws(SystemError) {
+        try DetachedThread.start(named: "emergency") { [self] in
+            _ = emergency.wait(until: BootTime(nanoseconds: .max))
+            let turnsBefore = turns.load(ordering: .relaxed)
+            let standsStill = { [self] in turns.load(ordering: .relaxed) == turnsBefore }
+            stop(CInt(firstSignal.load(ordering: .relaxed)), standsStill)
+            if standsStill() { _exit(1) }
+        }
+    }
+
+    /// The first signal to stop; 0 before.
+    private let firstSignal = Atomic<Int32>(0)
+}
+
+extension Watchdog {
+    private func watch(_ signals: inout Signals) -> Never {
+        var polled = PollSet()
+        var seen = Observation(turns: turns.load(ordering: .relaxed))
+        while true {
+            polled.removeAll()
+            polled.append(signals.descriptor, for: .reading)
+            polled.append(wakeup.descriptor, for: .reading)
+            let end = BootTime(nanoseconds: deadline.load(ordering: .relaxed))
+            _ = try? polled.wait(until: min(end, seen.at.advanced(by: pause)))
+            wakeup.clear()
+            while let signal = signals.next() {
+                pass(signal)
+                seen = Observation(turns: turns.load(ordering: .relaxed))
+            }
+            let now = BootTime.now()
+            if now.nanoseconds >= deadline.load(ordering: .relaxed) { _exit(1) }
+            guard now >= seen.at.advanced(by: pause) else { continue }
+            seen.note(turns.load(ordering: .relaxed), at: now)
+            if seen.unchanged == Self.observations { stopWithoutLoop() }
+        }
+    }
+
+    /// Between two observations of the main loop.
+    private var pause: Duration {
+        let isStopping = deadline.load(ordering: .relaxed) != .max
+        return (isStopping ? timeouts.signal : timeouts.loop) / Int(Self.observations)
+    }
+
+    private func pass(_ signal: CInt) {
+        if Self.stopSignals.contains(signal) {
+            setDeadline()
+            _ = firstSignal.compareExchange(expected: 0, desired: signal, ordering: .relaxed)
+        }
+        send(signal)
+    }
+
+    private func send(_ signal: CInt) {
+        let byte = [UInt8(truncatingIfNeeded: signal)]
+        try? relay.writer.writeAll(byte.span)  // Full: thousands wait already.
+    }
+
+    private func setDeadline() {
+        let end = BootTime.now().advanced(by: timeouts.end)
+        _ = deadline.compareExchange(
+            expected: .max,
+            desired: end.nanoseconds,
+            ordering: .relaxed
+        )
+    }
+
+    private func stopWithoutLoop() {
+        setDeadline()
+        // For a main loop that turns again: what was begun in its place cannot be taken back.
+        if firstSignal.load(ordering: .relaxed) == 0 { send(SIGTERM) }
+        emergency.request()
+    }
+
+    /// What the thread has seen of the main loop.
+    private struct Observation {
+        var turns: UInt64
+        var at = BootTime.now()
+        /// How often it was seen with the same number of turns.
+        var unchanged: UInt64 = 0
+
+        init(turns: UInt64) { self.turns = turns }
+
+        mutating func note(_ turns: UInt64, at now: BootTime) {
+            unchanged = turns == self.turns ? unchanged + 1 : 0
+            (self.turns, at) = (turns, now)
+        }
+    }
+}
+
+extension Watchdog.Timeouts {
+    /// The loop turns every second, so less than two would be a false alarm on a busy machine.
+    init(_ plan: ShutdownPlan) {
+        signal = max(.seconds(2), min(.seconds(5), plan.gracePeriod / 4))
+        loop = .seconds(30)
+        end = plan.longest
     }
 }

@@ -17,6 +17,8 @@ public final class Publisher: Sendable {
 
     let board: Mutex<Board>
     private let heartbeatCell: Cell
+    /// The same for this process, which the file's surroundings cannot change.
+    private let lastHeartbeat = Atomic<UInt64>(0)
     /// Held for the lock on it.
     let file: FileDescriptor?
 
@@ -79,7 +81,14 @@ public final class Publisher: Sendable {
 
     /// Says that the loop that does the work still turns; not for a timer of its own, or a hang would look healthy.
     public func heartbeat() {
-        heartbeatCell.store(BootTime.now().nanoseconds)
+        let now = BootTime.now().nanoseconds
+        heartbeatCell.store(now)
+        lastHeartbeat.store(now, ordering: .relaxed)
+    }
+
+    /// Time since the last heartbeat.
+    package var silence: Duration {
+        BootTime.now().since(BootTime(nanoseconds: lastHeartbeat.load(ordering: .relaxed)))
     }
 
     /// Says what the recorder is doing now; the shutdown has calls of its own, and once it began, this one says nothing.

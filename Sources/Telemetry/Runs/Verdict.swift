@@ -39,9 +39,14 @@ package enum Verdict: Hashable, Sendable {
             return isOwned ? .alive : .ended(.killed)
         case .starting, .recording, .draining:
             guard isOwned else { return .ended(.crashed) }
-            let patience = max(.seconds(10), heartbeatInterval * 3)
+            let patience = patience(heartbeatInterval: heartbeatInterval)
             return silence ?? .zero > patience ? .hung : .alive
         }
+    }
+
+    /// How long a run may be without a heartbeat before it counts as hung.
+    package static func patience(heartbeatInterval: Duration) -> Duration {
+        max(.seconds(10), heartbeatInterval * 3)
     }
 }
 

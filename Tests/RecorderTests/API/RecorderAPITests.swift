@@ -88,6 +88,25 @@ struct RecorderAPITests {
         #expect(try fields(health)["status"] as? String == "starting")
     }
 
+    @Test("a main loop without a heartbeat fails the liveness probe, but for a shutdown it never does")
+    func hung() throws {
+        let bench = try APIBench([.packets("gate")])
+        var api = bench.api()
+        try bench.roster.open()
+        #expect(try get(api, "/health").status == .ok)
+        api.heartbeatTimeout = .nanoseconds(1)
+        try waitFor("some silence") { bench.context.publisher.silence > .nanoseconds(1) }
+        let hung = try get(api, "/health")
+        #expect(hung.status == .unavailable)
+        #expect(try fields(hung)["status"] as? String == "hung")
+        #expect(try #require(fields(hung)["seconds_since_heartbeat"] as? Double) > 0)
+        _ = bench.roster.drain()
+        #expect(try get(api, "/health").status == .unavailable)
+        let deadline = BootTime.now().advanced(by: .seconds(3000))
+        bench.roster.showShutdown(in: .recordings, deadline: deadline)
+        #expect(try get(api, "/health").status == .ok)
+    }
+
     @Test("while stopping new work is refused with a time, and all else is answered")
     func stopping() throws {
         let bench = try APIBench([.packets("gate")])

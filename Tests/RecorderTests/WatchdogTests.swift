@@ -1,0 +1,144 @@
+import Foundation
+import Glibc
+import Posix
+import StreamVaultTelemetry
+import Testing
+
+@testable import Recorder
+
+private let never = BootTime(nanoseconds: .max)
+
+/// Long, but for what is told.
+private func timeouts(
+    signal: Duration = .seconds(3600),
+    loop: Duration = .seconds(3600),
+    end: Duration = .seconds(3600)
+) -> Watchdog.Timeouts {
+    Watchdog.Timeouts(signal: signal, loop: loop, end: end)
+}
+
+/// Each in a process of its own: the watchdog takes over its signals, and ends it.
+@Suite("The watchdog", .timeLimit(.minutes(5)))
+struct WatchdogTests {
+    @Test("a main loop that turns gets every signal, in its order")
+    func relay() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let wakeup = try Wakeup()
+            var loop = MainLoop(wakeup, try Watchdog(timeouts()))
+            for signal in [SIGUSR1, SIGTERM, SIGINT, SIGUSR1] {
+                kill(getpid(), signal)
+                guard try loop.wait(until: never) == signal else { exit(3) }
+            }
+            exit(0)
+        }
+    }
+
+    @Test("a signal to stop ends the process in its time, whatever the main thread does")
+    func deadline() async {
+        await #expect(processExitsWith: .exitCode(1)) {
+            let watchdog = try Watchdog(timeouts(end: .milliseconds(200)))
+            kill(getpid(), SIGTERM)
+            while true { _ = watchdog.descriptor }
+        }
+    }
+
+    @Test("a shutdown without a signal is limited as well")
+    func drained() async {
+        await #expect(processExitsWith: .exitCode(1)) {
+            try Watchdog(timeouts(end: .milliseconds(200))).limitShutdown()
+            while true { pause() }
+        }
+    }
+
+    @Test("a signal that is not to stop limits nothing")
+    func drain() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let watchdog = try Watchdog(timeouts(signal: .milliseconds(1), end: .milliseconds(1)))
+            try watchdog.stopInPlace { _, _ in exit(4) }
+            kill(getpid(), SIGUSR1)
+            var polled = PollSet()
+            polled.append(watchdog.descriptor, for: .reading)
+            while try polled.wait(until: nil) == 0 {}
+            // Time enough for the end that must not come.
+            _ = try StopSignal().wait(until: BootTime.now().advanced(by: .milliseconds(100)))
+            exit(0)
+        }
+    }
+
+    @Test("the main loop stands still: stopped in its place, with the signal, and then the process ends")
+    func standsStill() async {
+        await #expect(processExitsWith: .exitCode(1)) {
+            let watchdog = try Watchdog(timeouts(signal: .milliseconds(100)))
+            try watchdog.stopInPlace { signal, standsStill in
+                guard signal == SIGINT, standsStill() else { exit(3) }
+            }
+            kill(getpid(), SIGINT)
+            while true { pause() }
+        }
+    }
+
+    @Test("without a signal as well, and a main loop that turns again is told to stop")
+    func hangs() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let watchdog = try Watchdog(timeouts(loop: .milliseconds(100)))
+            let begun = try StopSignal()
+            try watchdog.stopInPlace { signal, standsStill in
+                guard signal == 0 else { exit(3) }
+                begun.request()
+                while standsStill() {}
+            }
+            var loop = MainLoop(try Wakeup(), watchdog)
+            _ = begun.wait(until: never)
+            exit(try loop.wait(until: never) == SIGTERM ? 0 : 4)
+        }
+    }
+
+    @Test("its thread gets the signals: the main thread blocks them, and may hang in the kernel")
+    func mask() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let watchdog = try Watchdog(timeouts())
+            var mask = sigset_t()
+            pthread_sigmask(SIG_BLOCK, nil, &mask)
+            withExtendedLifetime(watchdog) {
+                exit(sigismember(&mask, SIGTERM) == 1 ? 0 : 3)
+            }
+        }
+    }
+}
+
+@Suite("Stopping in place of the main loop", .timeLimit(.minutes(5)))
+struct EmergencyStopTests {
+    private let plan = ShutdownPlan(gracePeriod: .seconds(60))
+
+    @Test("recordings are finalized, the database is closed, and the telemetry has the final state")
+    func finalized() throws {
+        let bench = try APIBench([.packets("gate", record: .always)], phases: plan.declared)
+        try bench.roster.open()
+        try waitFor("a recording") { bench.roster.active.contains { $0.bytes > 0 } }
+        EmergencyStop(plan: plan, roster: bench.roster, context: bench.context)
+            .run(signal: SIGTERM) { true }
+        #expect(bench.roster.workers[0].hasEnded)
+        #expect(try bench.files.entries.contains { $0.hasSuffix(".ts") })
+        let outcomes = bench.context.publisher.endedPhases
+        #expect(outcomes.map(\.name) == ["signal", "recordings", "database"])
+        #expect(outcomes.map(\.outcome) == [.timeout, .ok, .ok])
+        var reader = SegmentReader(path: "\(bench.files.path)/bench.telemetry")
+        let lifecycle = try reader.snapshot().contents.lifecycle
+        #expect(lifecycle.state == .stopped && lifecycle.signal == SIGTERM)
+        #expect(lifecycle.exitStatus == 1)
+        #expect(try bench.logged().contains("Main loop stood still"))
+        #expect(bench.api().health().status == .ok)
+    }
+
+    @Test("a main loop that turns again runs the shutdown itself")
+    func recovered() throws {
+        let bench = try APIBench([.packets("gate", record: .always)], phases: plan.declared)
+        try bench.roster.open()
+        try waitFor("a recording") { bench.roster.active.count == 1 }
+        EmergencyStop(plan: plan, roster: bench.roster, context: bench.context)
+            .run(signal: SIGTERM) { false }
+        #expect(!bench.context.publisher.endedPhases.map(\.name).contains("database"))
+        try bench.close()
+        try waitFor("its row") { try bench.statuses(of: "gate") == ["interrupted"] }
+    }
+}
