@@ -80,6 +80,8 @@ stage build tools/swift-build.sh --build-tests --explicit-target-dependency-impo
 stage unit swift_tests --skip EndToEndTests
 stage end-to-end swift_tests --filter EndToEndTests
 stage load tools/check_load.py
+# Under a kubelet of its own, with the probes of k8s/; takes a minute, which is how long the slowest restart may take.
+stage liveness .venv/bin/python tools/liveness/liveness.py
 # With this seed each kind of end, and each course of the exporter, occurs at least once.
 stage storm storm --rounds 30 --lanes 8 --seed 2
 stage compose .venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose*.yaml

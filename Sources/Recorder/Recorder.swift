@@ -91,7 +91,7 @@ struct Recorder: ~Copyable {
         let broadcasting = try StartError.wrapping { () throws(SystemError) in
             try apiServer.start(api, log)
             let emergency = EmergencyStop(plan: plan, roster: roster, context: context)
-            try watchdog.stopInPlace { emergency.run(signal: $0, while: $1) }
+            try watchdog.stopInPlace { emergency.run($0, while: $1) }
             return try broadcaster.start(wakeup) { roster.active }
         }
         (self.configuration, self.plan) = (configuration, plan)

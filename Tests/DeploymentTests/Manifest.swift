@@ -11,6 +11,8 @@ struct Manifest {
     /// The arguments of each container, by its name: `["recorder": ["--config": "/etc/…"]]`.
     private(set) var flags: [String: [String: String]] = [:]
     private(set) var terminationGracePeriodSeconds = 0
+    /// Of probes: what a container gets whose probe failed.
+    private(set) var probeGracePeriodsSeconds: [Int] = []
 
     init() throws {
         var container = ""
@@ -23,6 +25,10 @@ struct Manifest {
                 of: /\ {6}terminationGracePeriodSeconds: (\d+)/
             ) {
                 terminationGracePeriodSeconds = Int(period.1) ?? 0
+            } else if let period = line.wholeMatch(
+                of: /\ {12}terminationGracePeriodSeconds: (\d+)/
+            ) {
+                probeGracePeriodsSeconds.append(Int(period.1) ?? 0)
             }
         }
     }

@@ -34,6 +34,15 @@ struct RecorderDeploymentTests {
         #expect(.seconds(manifest.terminationGracePeriodSeconds) > grace)
     }
 
+    @Test("a probe that fails grants what all phases of a shutdown take together")
+    func probes() throws {
+        let plan = ShutdownPlan(gracePeriod: .seconds(60))
+        let phases = Phase.allCases.reduce(Duration.zero) { $0 + plan.budget(of: $1) }
+        let granted = try Manifest().probeGracePeriodsSeconds
+        #expect(granted.count == 2)
+        #expect(granted.allSatisfy { .seconds($0) > phases })
+    }
+
     /// The names of all samples that a recorder's segment declares.
     private func publishedNames() throws -> Set<String> {
         let directory = FileManager.default.temporaryDirectory.path + "/\(UUID().uuidString)"

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import HTTP
 import Posix
 import StreamVaultTelemetry
 import Testing
@@ -65,12 +66,12 @@ struct WatchdogTests {
         }
     }
 
-    @Test("the main loop stands still: stopped in its place, with the signal, and then the process ends")
+    @Test("the main loop stands still: stopped in its place, and then the process ends")
     func standsStill() async {
         await #expect(processExitsWith: .exitCode(1)) {
             let watchdog = try Watchdog(timeouts(signal: .milliseconds(100)))
-            try watchdog.stopInPlace { signal, standsStill in
-                guard signal == SIGINT, standsStill() else { exit(3) }
+            try watchdog.stopInPlace { request, standsStill in
+                guard request.signal == SIGINT, standsStill() else { exit(3) }
             }
             kill(getpid(), SIGINT)
             while true { pause() }
@@ -82,8 +83,8 @@ struct WatchdogTests {
         await #expect(processExitsWith: .exitCode(0)) {
             let watchdog = try Watchdog(timeouts(loop: .milliseconds(100)))
             let begun = try StopSignal()
-            try watchdog.stopInPlace { signal, standsStill in
-                guard signal == 0 else { exit(3) }
+            try watchdog.stopInPlace { request, standsStill in
+                guard request.signal == 0 else { exit(3) }
                 begun.request()
                 while standsStill() {}
             }
@@ -116,7 +117,7 @@ struct EmergencyStopTests {
         try bench.roster.open()
         try waitFor("a recording") { bench.roster.active.contains { $0.bytes > 0 } }
         EmergencyStop(plan: plan, roster: bench.roster, context: bench.context)
-            .run(signal: SIGTERM) { true }
+            .run(StopRequest(signal: SIGTERM, at: .now())) { true }
         #expect(bench.roster.workers[0].hasEnded)
         #expect(try bench.files.entries.contains { $0.hasSuffix(".ts") })
         let outcomes = bench.context.publisher.endedPhases
@@ -136,7 +137,7 @@ struct EmergencyStopTests {
         try bench.roster.open()
         try waitFor("a recording") { bench.roster.active.count == 1 }
         EmergencyStop(plan: plan, roster: bench.roster, context: bench.context)
-            .run(signal: SIGTERM) { false }
+            .run(StopRequest(signal: SIGTERM, at: .now())) { false }
         #expect(!bench.context.publisher.endedPhases.map(\.name).contains("database"))
         try bench.close()
         try waitFor("its row") { try bench.statuses(of: "gate") == ["interrupted"] }

@@ -1,8 +1,11 @@
 import HTTP
 import Posix
+import StreamVaultTelemetry
 
 extension RecorderAPI {
-    /// 200 also while stopping: a failure then would have the recordings killed. 503 when the main loop stands still.
+    /// 200 also while stopping: a failure then would have the recordings killed.
+    ///
+    /// 503 when the main loop stands still.
     func health() -> Response {
         let stage = roster.current
         var body = Health(

@@ -19,8 +19,9 @@ final class Watchdog: Sendable {
 
     /// Signals that end the recorder.
     private static let stopSignals = [SIGTERM, SIGINT]
-    /// A timeout is over when its thread has seen the main loop unchanged so often. By the clock alone, a process that
-    /// was suspended would look as if it had hung.
+    /// A timeout is over when its thread has seen the main loop unchanged so often.
+    ///
+    /// By the clock alone, a process that was suspended would look as if it had hung.
     private static let observations: UInt64 = 5
 
     private let timeouts: Timeouts
@@ -32,8 +33,10 @@ final class Watchdog: Sendable {
     private let wakeup: Wakeup
     /// How often the main loop has turned.
     private let turns = Atomic<UInt64>(0)
-    /// When the process ends at the latest, on `CLOCK_BOOTTIME` in nanoseconds.
-    private let deadline = Atomic<UInt64>(.max)
+    /// When the shutdown was asked for, on `CLOCK_BOOTTIME` in nanoseconds; `UInt64.max` before.
+    private let requestedAt = Atomic<UInt64>(.max)
+    /// The first signal to stop; 0 before.
+    private let firstSignal = Atomic<Int32>(0)
     /// Tells the thread of `stopInPlace` to act.
     private let emergency: StopSignal
 
@@ -76,28 +79,28 @@ final class Watchdog: Sendable {
 
     /// Limits a shutdown that no signal has begun.
     func limitShutdown() {
-        setDeadline()
+        noteRequest()
         wakeup.wake()
     }
 
     /// Runs `stop` when the main loop stands still, on a thread that is started now: later there may be no room for one.
     ///
-    /// `stop` gets the signal, 0 for none, and a condition under which it goes on; the process ends when it returns and
-    /// the condition still holds.
+    /// `stop` gets a condition under which it goes on; the process ends when it returns and the condition still holds.
     func stopInPlace(
-        _ stop: @escaping @Sendable (CInt, _ loopStandsStill: () -> Bool) -> Void
+        _ stop: @escaping @Sendable (StopRequest, _ loopStandsStill: () -> Bool) -> Void
     ) throws(SystemError) {
         try DetachedThread.start(named: "emergency") { [self] in
             _ = emergency.wait(until: BootTime(nanoseconds: .max))
             let turnsBefore = turns.load(ordering: .relaxed)
             let standsStill = { [self] in turns.load(ordering: .relaxed) == turnsBefore }
-            stop(CInt(firstSignal.load(ordering: .relaxed)), standsStill)
+            let request = StopRequest(
+                signal: firstSignal.load(ordering: .relaxed),
+                at: BootTime(nanoseconds: requestedAt.load(ordering: .relaxed))
+            )
+            stop(request, standsStill)
             if standsStill() { _exit(1) }
         }
     }
-
-    /// The first signal to stop; 0 before.
-    private let firstSignal = Atomic<Int32>(0)
 }
 
 extension Watchdog {
@@ -108,30 +111,36 @@ extension Watchdog {
             polled.removeAll()
             polled.append(signals.descriptor, for: .reading)
             polled.append(wakeup.descriptor, for: .reading)
-            let end = BootTime(nanoseconds: deadline.load(ordering: .relaxed))
-            _ = try? polled.wait(until: min(end, seen.at.advanced(by: pause)))
+            _ = try? polled.wait(until: min(deadline, seen.at.advanced(by: pause)))
             wakeup.clear()
             while let signal = signals.next() {
                 pass(signal)
                 seen = Observation(turns: turns.load(ordering: .relaxed))
             }
             let now = BootTime.now()
-            if now.nanoseconds >= deadline.load(ordering: .relaxed) { _exit(1) }
+            if now >= deadline { _exit(1) }
             guard now >= seen.at.advanced(by: pause) else { continue }
             seen.note(turns.load(ordering: .relaxed), at: now)
             if seen.unchanged == Self.observations { stopWithoutLoop() }
         }
     }
 
+    /// When the process ends at the latest.
+    private var deadline: BootTime {
+        let requestedAt = requestedAt.load(ordering: .relaxed)
+        guard requestedAt != .max else { return BootTime(nanoseconds: .max) }
+        return BootTime(nanoseconds: requestedAt).advanced(by: timeouts.end)
+    }
+
     /// Between two observations of the main loop.
     private var pause: Duration {
-        let isStopping = deadline.load(ordering: .relaxed) != .max
+        let isStopping = requestedAt.load(ordering: .relaxed) != .max
         return (isStopping ? timeouts.signal : timeouts.loop) / Int(Self.observations)
     }
 
     private func pass(_ signal: CInt) {
         if Self.stopSignals.contains(signal) {
-            setDeadline()
+            noteRequest()
             _ = firstSignal.compareExchange(expected: 0, desired: signal, ordering: .relaxed)
         }
         send(signal)
@@ -142,17 +151,13 @@ extension Watchdog {
         try? relay.writer.writeAll(byte.span)  // Full: thousands wait already.
     }
 
-    private func setDeadline() {
-        let end = BootTime.now().advanced(by: timeouts.end)
-        _ = deadline.compareExchange(
-            expected: .max,
-            desired: end.nanoseconds,
-            ordering: .relaxed
-        )
+    private func noteRequest() {
+        let now = BootTime.now().nanoseconds
+        _ = requestedAt.compareExchange(expected: .max, desired: now, ordering: .relaxed)
     }
 
     private func stopWithoutLoop() {
-        setDeadline()
+        noteRequest()
         // For a main loop that turns again: what was begun in its place cannot be taken back.
         if firstSignal.load(ordering: .relaxed) == 0 { send(SIGTERM) }
         emergency.request()
@@ -172,6 +177,13 @@ extension Watchdog {
             (self.turns, at) = (turns, now)
         }
     }
+}
+
+/// A shutdown that was asked for.
+struct StopRequest: Sendable {
+    /// 0 for none.
+    let signal: CInt
+    let at: BootTime
 }
 
 extension Watchdog.Timeouts {

@@ -1,6 +1,7 @@
 import Foundation
 import HTTP
 import Posix
+import StreamVaultTelemetry
 import Testing
 
 @testable import Recorder
@@ -88,7 +89,7 @@ struct RecorderAPITests {
         #expect(try fields(health)["status"] as? String == "starting")
     }
 
-    @Test("a main loop without a heartbeat fails the liveness probe, but for a shutdown it never does")
+    @Test("without a heartbeat the liveness probe fails, but never during a shutdown")
     func hung() throws {
         let bench = try APIBench([.packets("gate")])
         var api = bench.api()
