@@ -24,6 +24,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLinux"),
         .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: strict),
+        .target(name: "CommandLine", dependencies: ["Posix"], swiftSettings: strict),
         .target(name: "JSON", swiftSettings: strict),
         .target(name: "HTTP", dependencies: ["Posix"], swiftSettings: strict),
         .target(
@@ -49,13 +50,14 @@ let package = Package(
         ),
         .executableTarget(
             name: "Exporter",
-            dependencies: ["Posix", "JSON", "HTTP", "StreamVaultTelemetry"],
+            dependencies: ["Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry"],
             swiftSettings: strict
         ),
         .executableTarget(
             name: "Recorder",
             dependencies: [
-                "Posix", "JSON", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl", "CCrypto",
+                "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl",
+                "CCrypto",
             ],
             swiftSettings: strict
         ),
@@ -77,6 +79,11 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(name: "PosixTests", dependencies: ["Posix"], swiftSettings: testing),
+        .testTarget(
+            name: "CommandLineTests",
+            dependencies: ["CommandLine"],
+            swiftSettings: testing
+        ),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
         .testTarget(
             name: "JSONTests",
@@ -109,15 +116,17 @@ let package = Package(
         .testTarget(
             name: "ExporterTests",
             dependencies: [
-                "Exporter", "StreamVaultTelemetry", "TelemetryStage", "TestSupport", "HTTP", "JSON",
-                "Posix",
+                "Exporter", "StreamVaultTelemetry", "TelemetryStage", "TestSupport", "HTTP",
+                "CommandLine", "JSON", "Posix",
             ],
             exclude: ["Fixtures"],
             swiftSettings: testing
         ),
         .testTarget(
             name: "RecorderTests",
-            dependencies: ["Recorder", "StreamVaultTelemetry", "HTTP", "JSON", "Posix"],
+            dependencies: [
+                "Recorder", "StreamVaultTelemetry", "HTTP", "CommandLine", "JSON", "Posix",
+            ],
             swiftSettings: testing
         ),
         .testTarget(

@@ -28,6 +28,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLinux"),
         .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: settings),
+        .target(name: "CommandLine", dependencies: ["Posix"], swiftSettings: settings),
         .target(name: "JSON", swiftSettings: settings),
         .target(name: "HTTP", dependencies: ["Posix"], swiftSettings: settings),
         .target(
@@ -38,7 +39,7 @@ let package = Package(
         ),
         .target(
             name: "Exporter",
-            dependencies: ["Posix", "JSON", "HTTP", "StreamVaultTelemetry"],
+            dependencies: ["Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry"],
             exclude: ["Main.swift"],
             swiftSettings: settings
         ),
@@ -48,7 +49,8 @@ let package = Package(
         .target(
             name: "Recorder",
             dependencies: [
-                "Posix", "JSON", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl", "CCrypto",
+                "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl",
+                "CCrypto",
             ],
             exclude: ["Main.swift"],
             swiftSettings: settings
@@ -72,7 +74,10 @@ let package = Package(
         fuzzer("Token", ["Recorder", "FuzzSupport", "HTTP"]),
         fuzzer("Answer", ["Recorder", "FuzzSupport", "Posix"]),
         fuzzer("API", ["Recorder", "FuzzSupport", "HTTP", "Posix", "StreamVaultTelemetry"]),
-        fuzzer("Page", ["Exporter", "FuzzSupport", "HTTP", "Posix", "StreamVaultTelemetry"]),
+        fuzzer(
+            "Page",
+            ["Exporter", "CommandLine", "FuzzSupport", "HTTP", "Posix", "StreamVaultTelemetry"]
+        ),
         .executableTarget(
             name: "RequestReader",
             dependencies: ["HTTP"],

@@ -1,3 +1,4 @@
+import CommandLine
 import Posix
 
 /// What the exporter's command line and environment say.

@@ -1,3 +1,4 @@
+import CommandLine
 import Glibc
 import HTTP
 import Posix
@@ -15,6 +16,8 @@ enum Main {
             case .run(let values): try run(values)
             }
         } catch let error as CommandLineError {
+            leave(64, "\(error)")
+        } catch let error as HealthcheckURLError {
             leave(64, "\(error)")
         } catch {
             leave(1, "\(error)")

@@ -1,3 +1,4 @@
+import CommandLine
 import Posix
 
 /// The path on which the metrics are served: one that every client sends as it is written.

@@ -72,3 +72,12 @@ private func readUnit(of rest: inout ArraySlice<UInt8>) -> Int64? {
     }
     return nil
 }
+
+/// Why `text` is not a duration within `bounds`, or `nil` when it is.
+package func durationError(for text: String, bounds: ClosedRange<Duration>) -> String? {
+    guard let duration = Duration(text: text) else {
+        return "\"\(text)\" is not a duration, such as 60s, 1.5s, 500ms or 2m"
+    }
+    guard !bounds.contains(duration) else { return nil }
+    return "must be between \(bounds.lowerBound.text) and \(bounds.upperBound.text), not \(text)"
+}

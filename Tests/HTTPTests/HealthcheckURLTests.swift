@@ -42,7 +42,7 @@ struct HealthcheckURLTests {
         ]
     )
     func badURL(_ text: String, _ words: String) {
-        let error = #expect(throws: CommandLineError.self) { _ = try HealthcheckURL(text) }
+        let error = #expect(throws: HealthcheckURLError.self) { _ = try HealthcheckURL(text) }
         #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
         #expect(error?.description.contains("\n") == false)
     }

@@ -124,8 +124,8 @@ struct ConfigurationFields {
 
     mutating func duration(_ name: String, in bounds: ClosedRange<Duration>) -> Duration? {
         guard let text = text(name) else { return nil }
-        if let complaint = durationComplaint(about: text, bounds: bounds) {
-            report(name, complaint)
+        if let error = durationError(for: text, bounds: bounds) {
+            report(name, error)
             return nil
         }
         return Duration(text: text)

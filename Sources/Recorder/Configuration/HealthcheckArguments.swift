@@ -1,3 +1,4 @@
+import CommandLine
 import HTTP
 import Posix
 
@@ -8,16 +9,16 @@ enum HealthcheckArguments {
     static let table = CommandLineTable(
         program: "streamvault-recorder \(command)",
         summary: """
-            asks a server once, and leaves with 0 if it answers with a status from 200 to 399.
+            sends one request, and exits with 0 if the status of the answer is 200 to 399.
 
-            URL is http://HOST[:PORT]/PATH, its host a number or localhost, or unix:/SOCKET:/PATH.
+            URL is http://HOST[:PORT]/PATH, its host an IP address or localhost, or unix:/SOCKET:/PATH.
             """,
         operands: "URL",
         flags: [
             CommandLineFlag(
                 "timeout",
                 .duration(.milliseconds(1)...(.seconds(300))),
-                help: "For all of it.",
+                help: "Limit for the complete check.",
                 defaultText: Healthcheck.defaultTimeout.text
             )
         ]
@@ -38,10 +39,13 @@ enum HealthcheckArguments {
                 )
             }
             let timeout = values.duration("timeout") ?? Healthcheck.defaultTimeout
-            let url = try HealthcheckURL(values.operands[0])
-            return .healthcheck(
-                Healthcheck(url, timeout: timeout, agent: "streamvault-recorder/\(recorderVersion)")
-            )
+            do throws(HealthcheckURLError) {
+                let url = try HealthcheckURL(values.operands[0])
+                let agent = "streamvault-recorder/\(recorderVersion)"
+                return .healthcheck(Healthcheck(url, timeout: timeout, agent: agent))
+            } catch {
+                throw CommandLineError(error.description)
+            }
         }
     }
 }

@@ -1,3 +1,4 @@
+import CommandLine
 import FuzzSupport
 import Glibc
 import Posix

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Posix
+@testable import CommandLine
 
 private let table = CommandLineTable(
     program: "tool",
@@ -22,7 +22,7 @@ private func values(
     return values
 }
 
-@Test("a value stands behind the flag or behind an equals sign")
+@Test("a value follows the flag or an equals sign")
 func flagSpellings() throws {
     let given = try values(["--config=a=b", "--grace", "5s", "--dry-run"])
     #expect(given.text("config") == "a=b")
@@ -31,7 +31,7 @@ func flagSpellings() throws {
     #expect(try !values(["--config", "-", "--dry-run=false"]).isOn("dry-run"))
 }
 
-@Test("a list collects; a flag wins over its variable, all of a list over all of the variable's")
+@Test("a list collects; a flag overrides its variable, a list all of its variable's values")
 func flagsAndEnvironment() throws {
     let environment = [
         "STREAMVAULT_CONFIG": "env", "STREAMVAULT_WEB_LISTEN_ADDRESS": ":3,:4",
@@ -52,7 +52,7 @@ func flagsAndEnvironment() throws {
 }
 
 @Test(
-    "a command line that cannot be obeyed gives one clear line",
+    "an invalid command line gives one clear line",
     arguments: [
         ([], "--config is required (or STREAMVAULT_CONFIG)"),
         (["--confg", "x"], "--confg: unknown flag, see --help"),
@@ -80,7 +80,7 @@ func refusedVariable() {
     }
 }
 
-@Test("help and version end the reading, whatever else is missing")
+@Test("help and version end the parsing, whatever else is missing")
 func helpAndVersion() throws {
     #expect(try table.parse(["--version", "--nope"], environment: [:]) == .version)
     #expect(try table.parse(["-h"], environment: [:]) == .help(table.helpText))
@@ -108,15 +108,15 @@ func helpAndVersion() throws {
               --version
                     Print the version.
 
-            A flag is written --flag VALUE or --flag=VALUE. The variable in brackets stands in for a
-            flag that is not given; a list in a variable is separated by commas. Durations carry a
-            unit: h, m, s or ms.
+            A flag is written --flag VALUE or --flag=VALUE. The variable in brackets sets the flag if
+            it is not given; a list in a variable is separated by commas. Durations need a unit: h, m,
+            s or ms.
 
             """
     )
 }
 
-@Test("operands are kept where the table has room for them")
+@Test("operands are kept if the table allows them")
 func operands() throws {
     let table = CommandLineTable(
         program: "tool",

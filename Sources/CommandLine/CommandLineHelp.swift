@@ -1,3 +1,5 @@
+import Posix
+
 extension CommandLineTable {
     /// The text of `--help`: every flag with its value, default, bounds and variable.
     package var helpText: String {
@@ -6,9 +8,9 @@ extension CommandLineTable {
         text += "  --help, -h\n        Print this text.\n"
         text += "  --version\n        Print the version.\n\n"
         text += """
-            A flag is written --flag VALUE or --flag=VALUE. The variable in brackets stands in for a
-            flag that is not given; a list in a variable is separated by commas. Durations carry a
-            unit: h, m, s or ms.
+            A flag is written --flag VALUE or --flag=VALUE. The variable in brackets sets the flag if
+            it is not given; a list in a variable is separated by commas. Durations need a unit: h, m,
+            s or ms.
 
             """
         return text
