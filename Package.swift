@@ -131,7 +131,9 @@ let package = Package(
         ),
         .testTarget(
             name: "DeploymentTests",
-            dependencies: ["Recorder", "Exporter", "StreamVaultTelemetry", "Posix"],
+            dependencies: [
+                "Recorder", "Exporter", "StreamVaultTelemetry", "CommandLine", "Posix",
+            ],
             swiftSettings: testing
         ),
         .testTarget(
