@@ -23,7 +23,7 @@ from stage import RECORDER, Stage, wait_for
 report = Report()
 expect = report.expect
 
-NOW = ["Recorder", "Shutdown in progress", "Phase", "Time to the deadline", "Recordings open",
+NOW = ["Recorder", "Shutdown in progress", "Phase", "Time to the deadline", "Open recordings",
        "Running shutdown by phase"]
 LAST = ["Last shutdown by phase", "Last outcome", "Last shutdown", "Last duration",
         "Grace period used", "Abandoned recordings"]
@@ -32,7 +32,7 @@ LAST = ["Last shutdown by phase", "Last outcome", "Last shutdown", "Last duratio
 # What an idle, healthy recorder does not show.
 QUIET = {
     "Playlist errors", "Finalize and catalogue errors", "Finalize duration", "Catalogue",
-    "Segments that cannot be read",
+    "Unreadable segments",
 }
 
 
@@ -127,8 +127,8 @@ def check_before(shown):
     expect(list(shown["Recorder"]) == ["recording"], f"before: {shown['Recorder']}")
     expect(shown["Recorders by state"] == {"recording": 1}, f"before: {shown['Recorders by state']}")
     expect(shown["Shutdown in progress"] == {"in progress": 0}, "before: in progress")
-    expect(shown["Recordings open"] == {"active": 1, "finalizing": 0}, "before: recordings open")
-    never = ["Phase duration, 95th percentile", "Phases that did not end well", "Finalize errors",
+    expect(shown["Open recordings"] == {"active": 1, "finalizing": 0}, "before: recordings open")
+    never = ["Phase duration, 95th percentile", "Phases with errors", "Finalize errors",
              "Last shutdown of all recorders, 95th percentile"]
     for title in ["Phase", "Time to the deadline"] + LAST + never:
         expect(shown[title] == {}, f"before: {title} shows {shown[title]}")
@@ -150,7 +150,7 @@ def check_killed(shown):
     expect(list(shown["Recorder"]) == ["killed"], f"killed: {shown['Recorder']}")
     expect(list(shown["Last outcome"]) == ["killed"], f"killed: {shown['Last outcome']}")
     expect(shown["Abandoned recordings"] == {"abandoned": 1}, "killed: abandoned")
-    bad = shown["Phases that did not end well"]
+    bad = shown["Phases with errors"]
     expect(bad == {"recordings: killed": 1}, f"killed: {bad}")
     lasted = shown["Last shutdown by phase"].get("recordings", 0)
     expect(0.5 < lasted < 6, f"killed: recordings lasted {lasted}")
@@ -183,7 +183,7 @@ def check_stopped(shown, when, logged):
 def check_ends(shown, when, *outcomes):
     wanted = {outcome: float(outcome in outcomes) for outcome in
               ("clean", "degraded", "killed", "crashed")}
-    for title in ("Runs ended in the time range", "Runs ended, of all recorders"):
+    for title in ("Ended runs in the time range", "Ended runs of all recorders"):
         expect(shown[title] == wanted, f"{when}: {title} {shown[title]}, not {wanted}")
 
 
@@ -233,8 +233,8 @@ def check_marks(marks, name, outcome):
 
 def check_table(shown, when, *outcomes):
     """Each pod that a run ended in has a row, and if that was not well, one in the other table, too."""
-    check_rows(shown["Last end of every recorder"], f"{when}: ends", outcomes)
-    check_rows(shown["Last ends that were not clean"], f"{when}: bad ends", [end for end in outcomes if end != "clean"])
+    check_rows(shown["Latest run of every recorder"], f"{when}: ends", outcomes)
+    check_rows(shown["Latest runs that did not end cleanly"], f"{when}: bad ends", [end for end in outcomes if end != "clean"])
 
 
 def check_rows(cells, place, outcomes):
@@ -301,7 +301,7 @@ def main():
     check_stopped(shown["gone"], "gone", logged)
     expect(list(shown["after"]["Recorder"]) == ["stopped"], "after: not stopped")
     expect(shown["after"]["Shutdown in progress"] == {"in progress": 0}, "after: in progress")
-    for title in ("Running for", "Heartbeat"):
+    for title in ("Uptime", "Heartbeat"):
         expect(moments["after"]["recorder"][title] == {}, f"after: {title} of a recorder that has stopped")
     for title in NOW:
         expect(shown["gone"][title] == {}, f"gone: {title} shows {shown['gone'][title]}")

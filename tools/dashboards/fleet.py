@@ -1,4 +1,4 @@
-"""All recorders together, readable also with a thousand of them."""
+"""All recorders together, for up to a thousand of them."""
 
 from .dashboard import FLEET, dashboard
 from .panels import (
@@ -29,7 +29,7 @@ def p95(phase):
 def now():
     return [(9,
         lines(
-            "Recorders by state", "How many recorders do what. A rollout is a dent in the green.",
+            "Recorders by state", "Number of recorders in each state. A rollout appears as a dent in the green area.",
             query(f"sum by (streamvault_recorder_state) (streamvault_recorder_state{{{FLEET}}}) > 0", "{{streamvault_recorder_state}}"),
             stacked=True, fill=60, decimals=0, overrides=painted(STATE_COLOURS),
         ))]
@@ -39,27 +39,27 @@ def over_time():
     return [
         (8,
             bars(
-                "Runs ended, of all recorders", "In the time range: shutdowns by outcome, and runs that died without one.",
+                "Ended runs of all recorders", "In the time range: shutdowns by outcome, and runs that died without a shutdown.",
                 query(counted(f"streamvault_shutdowns_total{{{FLEET}}}", "outcome"), "{{outcome}}", now=True),
                 query(counted(f"streamvault_crashes_total{{{FLEET}}}"), "crashed", now=True),
                 empty="not scraped", decimals=0, overrides=painted(OUTCOME_COLOURS),
             ),
             bars(
                 "Last shutdown of all recorders, 95th percentile",
-                "Of each phase in the last shutdown of each recorder, also of pods that are gone.",
+                "Duration of each phase in the last shutdown of each recorder, including deleted pods.",
                 *(query(p95(phase), "{{phase}}", now=True) for phase in PHASE_COLOURS),
                 unit="s", decimals=3, empty="no shutdown", overrides=painted(PHASE_COLOURS),
             )),
         (10, ends(
-            "Last ends that were not clean",
-            f"The newest {ROWS} of those recorders whose last run was degraded, killed or crashed, also of pods that are gone. The instance leads to "
-            "the exporter's own page.",
+            "Latest runs that did not end cleanly",
+            f"The latest {ROWS} recorders whose last run was degraded, killed or crashed, including deleted pods. The instance links to "
+            "the exporter's page.",
             NEWEST_BAD,
         )),
         (10, ends(
-            "Last end of every recorder",
-            "How the last run of each recorder ended, also of pods that are gone: when it was asked to stop, how it ended, how long its shutdown took, "
-            f"and in which phase; a crash is no shutdown. Of many, the newest {ROWS}.",
+            "Latest run of every recorder",
+            "The last run of each recorder, including deleted pods: time of the stop request, outcome, duration of its shutdown, "
+            f"slowest phase. A crash has no shutdown. At most the latest {ROWS}.",
             NEWEST,
         )),
     ]
@@ -71,9 +71,9 @@ def ends(title, description, shown):
         return f"{last(metric)} {condition} and on (job, instance, recorder) {shown}"
 
     columns = {
-        "recorder": "Recorder", "pod": "Pod", "instance": "Instance", "Value #A": "Asked to stop",
+        "recorder": "Recorder", "pod": "Pod", "instance": "Instance", "Value #A": "Stop requested",
         "streamvault_last_shutdown_outcome": "Outcome", "Value #C": "Took", "Value #D": "Grace used",
-        "phase": "Slowest phase", "Value #E": "It took", "Value #F": "Abandoned",
+        "phase": "Slowest phase", "Value #E": "Phase took", "Value #F": "Abandoned",
     }
     outcomes = [{"type": "value", "options": {
         name: {"index": index, "text": name, "color": colour}
@@ -88,14 +88,14 @@ def ends(title, description, shown):
         query(f"max by ({POD}) ({of_shown('grace_used_ratio', '> 0')})", table=True),
         query(f"topk by ({POD}) (1, max by ({POD}, phase) ({of_shown('phase_duration_seconds', '> 0')}))", table=True),
         query(f"max by ({POD}) ({of_shown('abandoned_recordings')})", table=True),
-        columns=columns, sort="Asked to stop",
+        columns=columns, sort="Stop requested",
         overrides=[
-            named("Asked to stop", unit="dateTimeFromNow"),
+            named("Stop requested", unit="dateTimeFromNow"),
             named("Outcome", mappings=outcomes, **{"custom.cellOptions": coloured}),
             named("Took", unit="s", decimals=2),
             named("Grace used", unit="percentunit", decimals=0, thresholds=steps(GREEN, 0.7, ORANGE, 0.9, RED),
                   **{"custom.cellOptions": coloured}),
-            named("It took", unit="s", decimals=2),
+            named("Phase took", unit="s", decimals=2),
             named("Abandoned", decimals=0, thresholds=steps(GREEN, 1, RED), **{"custom.cellOptions": coloured}),
             named("Instance", links=[{"title": "The exporter's page", "url": "http://${__value.text}/", "targetBlank": True}]),
             named("Recorder", links=[{
@@ -109,7 +109,7 @@ def ends(title, description, shown):
 def fleet_dashboard():
     return dashboard(
         "streamvault-fleet", "StreamVault fleet",
-        "All StreamVault recorders: what they are doing, how a rollout goes, and how each of them last ended.",
+        "All StreamVault recorders: their states, the progress of a rollout, and how the last run of each ended.",
         refresh="1m", since="3h",
         rows=[("Now", now()), ("Shutdowns", over_time())],
     )
