@@ -174,10 +174,10 @@ def check_colours(boards, families, expect):
         "Running shutdown by phase": phases | {"grace period"},
         "Last shutdown by phase": phases,
         "Last outcome": outcomes,
-        "Runs ended in the time range": outcomes,
+        "Ended runs in the time range": outcomes,
         "Phase duration, 95th percentile": phases,
         "Recorders by state": states,
-        "Runs ended, of all recorders": outcomes,
+        "Ended runs of all recorders": outcomes,
         "Last shutdown of all recorders, 95th percentile": phases,
     }.items():
         painted = {override["matcher"]["options"] for override in panels[title]["fieldConfig"]["overrides"]}
