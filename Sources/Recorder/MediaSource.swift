@@ -43,6 +43,10 @@ enum SourceEvent: Equatable, Sendable {
     case variantChosen(String)
     /// A playlist could not be loaded or understood, and is tried again.
     case playlistFailed(PlaylistFailure)
+    /// A break began no part of its own: parts came too fast.
+    case partJoined
+    /// Segments waited for room in the memory of all streams, so often.
+    case segmentsWaited(Int)
     /// A split is due, and for some time there has been no place for it.
     case splitOverdue
 }

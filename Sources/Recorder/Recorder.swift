@@ -56,6 +56,9 @@ struct Recorder: ~Copyable {
             syncInterval: configuration.syncInterval,
             sourcePatience: plan.budget(of: .recordings) * 0.75,
             addressExceptions: configuration.addressExceptions,
+            segmentMemory: SegmentMemory(limit: configuration.segmentMemory) { bytes in
+                metrics.segmentMemory.set(Double(bytes))
+            },
             publisher: publisher,
             metrics: metrics,
             catalogue: catalogue,

@@ -100,6 +100,9 @@ extension Configuration {
             noNewPrivileges = programs.boolean("no_new_privileges") ?? noNewPrivileges
         }
         fields.object("twitch") { twitch = TwitchConfiguration(reading: &$0) }
+        fields.object("hls") { hls in
+            segmentMemory = hls.segmentMemory("memory") ?? segmentMemory
+        }
         fields.object("log") { log in logFile = log.text("file") }
         fields.object("disk") { disk = DiskSettings(reading: &$0) }
         fields.object("retention") { retention.overall = RetentionRules(reading: &$0) }

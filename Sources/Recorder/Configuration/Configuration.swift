@@ -21,6 +21,8 @@ struct Configuration: Equatable, Sendable {
     /// Whether programs that are started, and all that they start, can gain no privileges.
     var noNewPrivileges = false
     var twitch: TwitchConfiguration?
+    /// Bytes that all streams together may hold of HLS segments.
+    var segmentMemory = SegmentMemory.defaultLimit
     var logFile: String?
     /// The most media that a power cut may cost, as time.
     var syncInterval = defaultSyncInterval

@@ -10,6 +10,16 @@ extension ConfigurationFields {
         return nil
     }
 
+    /// Takes a size of memory for segments.
+    mutating func segmentMemory(_ name: String) -> Int? {
+        guard let bytes = byteCount(name) else { return nil }
+        guard bytes >= 16 << 20 else {
+            report(name, "must be at least 16MiB")
+            return nil
+        }
+        return Int(clamping: bytes)
+    }
+
     /// Takes a whole number of at least 1.
     mutating func count(_ name: String) -> Int? {
         guard let value = take(name) else { return nil }

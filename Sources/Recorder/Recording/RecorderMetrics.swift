@@ -6,6 +6,9 @@ struct RecorderMetrics: Sendable {
     let writtenBytes: Counter
     let mediaSegments: [MediaSegmentResult: Counter]
     let playlistErrors: [PlaylistFailure: Counter]
+    let joinedParts: Counter
+    let segmentMemory: Gauge
+    let segmentWaits: Counter
     let finalizeDuration: Histogram
     let finalizeErrors: [FinalizeError.Reason: Counter]
     let recovered: [RecoveredFile.Label: Counter]
@@ -45,6 +48,19 @@ struct RecorderMetrics: Sendable {
             "playlist_errors_total",
             "Loads of playlists that failed.",
             "reason"
+        )
+        joinedParts = publisher.counter(
+            "streamvault_joined_parts_total",
+            "Breaks in a stream that began no part of their own, since parts came too fast."
+        )
+        segmentMemory = publisher.gauge(
+            "streamvault_segment_memory_bytes",
+            "Memory of HLS segments that are on their way or wait for those before them, of all streams.",
+            unit: "bytes"
+        )
+        segmentWaits = publisher.counter(
+            "streamvault_segment_waits_total",
+            "HLS segments that waited for room in the memory of all streams."
         )
         finalizeDuration = publisher.histogram(
             "streamvault_finalize_duration_seconds",
@@ -148,6 +164,8 @@ struct RecorderMetrics: Sendable {
         case .segmentWritten: mediaSegments[.written]?.add()
         case .segmentsMissed(let count): mediaSegments[.missed]?.add(UInt64(clamping: count))
         case .playlistFailed(let failure): playlistErrors[failure]?.add()
+        case .partJoined: joinedParts.add()
+        case .segmentsWaited(let count): segmentWaits.add(UInt64(clamping: count))
         case .sequenceReset, .variantChosen, .splitOverdue: break
         }
     }

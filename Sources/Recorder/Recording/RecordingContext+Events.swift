@@ -14,6 +14,13 @@ extension RecordingContext {
         case .variantChosen(let variant):
             guard trouble.isNews("variant: \(variant)") else { return }
             log(.info, "Variant chosen", ["stream": stream, "variant": variant])
+        case .partJoined:
+            guard trouble.isNewsWhileRecording("parts") else { return }
+            let text = "Parts come too fast, and go on in the part before them"
+            log(.warn, text, ["stream": stream])
+        case .segmentsWaited:
+            guard trouble.isNewsWhileRecording("memory") else { return }
+            log(.warn, "Segments wait for memory (hls.memory)", ["stream": stream])
         case .splitOverdue:
             log(.warn, "No place to split the recording yet", ["stream": stream])
         }

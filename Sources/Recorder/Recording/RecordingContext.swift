@@ -9,6 +9,8 @@ struct RecordingContext: Sendable {
     let sourcePatience: Duration
     /// Private addresses that playlists of a public origin may name.
     var addressExceptions = AddressExceptions()
+    /// Of all HLS streams together.
+    var segmentMemory = SegmentMemory()
     let publisher: Publisher
     let metrics: RecorderMetrics
     let catalogue: Catalogue

@@ -7,6 +7,7 @@ extension StreamConfiguration {
     func makeSource(
         endingWithin patience: Duration,
         _ exceptions: AddressExceptions,
+        _ memory: SegmentMemory,
         _ log: Log,
         _ trouble: StreamTrouble
     ) -> any MediaSource {
@@ -15,6 +16,7 @@ extension StreamConfiguration {
             var settings = HLSSource.Settings()
             (settings.quality, settings.startPoint) = (quality, start)
             settings.addressExceptions = exceptions
+            settings.segments.memory = memory
             return HLSSource(url: url, settings: settings) { [name] line in
                 guard trouble.isNews(line) else { return }
                 log(.warn, "Source says", ["stream": name, "line": line])

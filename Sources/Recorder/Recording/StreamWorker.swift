@@ -18,8 +18,8 @@ final class StreamWorker: Sendable {
         /// Of the thread that runs, if one does.
         var stop: StopSignal?
         var active: ActiveRecording?
-        /// Recordings whose files could not be finalized.
-        var failures: [FinalizeError] = []
+        /// How many recordings have files that could not be finalized.
+        var failures = 0
     }
 
     init(_ stream: StreamConfiguration, _ context: RecordingContext) {
@@ -27,6 +27,7 @@ final class StreamWorker: Sendable {
         source = stream.makeSource(
             endingWithin: context.sourcePatience,
             context.addressExceptions,
+            context.segmentMemory,
             context.log,
             trouble
         )
@@ -40,7 +41,8 @@ final class StreamWorker: Sendable {
     /// Whether there is no thread, and so no open file.
     var hasEnded: Bool { phase == .off }
 
-    var failures: [FinalizeError] { state.withLock { $0.failures } }
+    /// How many recordings have files that could not be finalized.
+    var failures: Int { state.withLock { $0.failures } }
 
     /// Whether one write has been under way for `patience`: its disk hangs.
     func isStuck(at now: BootTime, patience: Duration) -> Bool {
@@ -147,7 +149,7 @@ final class StreamWorker: Sendable {
         let failure = recording.finish(result, because: reason)
         state.withLock { state in
             state.active = next
-            if let failure { state.failures.append(failure) }
+            if failure != nil { state.failures += 1 }
         }
         if let failure { context.report(.failed(recording.facts, error: "\(failure)")) }
         context.report(.stopped(recording.facts, failure == nil ? result : .failed))

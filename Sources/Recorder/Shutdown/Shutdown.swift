@@ -220,5 +220,5 @@ extension Duration {
 }
 
 extension Roster {
-    fileprivate var failureCount: Int { workers.reduce(0) { $0 + $1.failures.count } }
+    fileprivate var failureCount: Int { workers.reduce(0) { $0 + $1.failures } }
 }

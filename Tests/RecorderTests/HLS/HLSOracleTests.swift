@@ -76,8 +76,8 @@ struct HLSOracleTests {
             "\(segment.sequence)", segment.url.absoluteString, "\(milliseconds)",
             python(segment.range.map { "\($0.count)@\($0.offset)" }),
             python(segment.isDiscontinuous),
-            python(segment.isGap), python(segment.key?.url.absoluteString), python(vector),
-            python(segment.map?.url.absoluteString),
+            python(segment.isGap), python(segment.key?.address.url.absoluteString), python(vector),
+            python(segment.map?.address.url.absoluteString),
             python(segment.map?.range.map { "\($0.count)@\($0.offset)" }),
         ].joined(separator: " ")
     }

@@ -89,11 +89,13 @@ struct HLSPlaylistTests {
         )
         let keys = playlist.segments.map(\.key)
         let number = [UInt8](repeating: 0, count: 14)
-        #expect(keys.map { $0?.url.path } == [nil, "/live/k1", "/k2", nil])
+        #expect(keys.map { $0?.address.url.path } == [nil, "/live/k1", "/k2", nil])
         #expect(keys[1]?.initializationVector(for: 259) == number + [1, 3])
         #expect(keys[2]?.initializationVector(for: 260) == number + [0, 0x1f])
         let maps = playlist.segments.map(\.map)
-        #expect(maps.map { $0?.url.path } == [nil, nil, "/live/init.mp4", "/live/init.mp4"])
+        #expect(
+            maps.map { $0?.address.url.path } == [nil, nil, "/live/init.mp4", "/live/init.mp4"]
+        )
         #expect(maps[3]?.range == ByteRange(offset: 10, count: 600))
         #expect(maps[3]?.key == keys[2], "a map keeps the key that stood when it came")
     }
@@ -248,6 +250,59 @@ struct HLSPlaylistTests {
             let last = header + "#\(tag):18446744073709551615\n#EXTINF:1,\na\n"
             #expect(throws: PlaylistError(line: 0, reason: .badValue(tag: tag))) { try parse(last) }
         }
+    }
+
+    @Test("a reference keeps what is written, and is checked and resolved as any address")
+    func references() throws {
+        let base = try #require(URL(string: "https://h.test/a/b/live.m3u8?token=x"))
+        let document = PlaylistDocument(at: base)
+        for text in [
+            "s.ts", "/s.ts", "../s.ts", "//o.test/s.ts", "https://o.test/s.ts", "?x=1", "s:t",
+        ] {
+            let expected = Result { () throws(AddressError) in
+                try MediaAddress.resolve(text, at: base)
+            }
+            let found = Result { () throws(AddressError) in
+                try MediaReference(text, in: document).resolved()
+            }
+            #expect(found == expected, "\(text)")
+        }
+        let long = String(repeating: "s", count: MediaAddress.maxBytes)
+        #expect(throws: AddressError.tooLong) { try MediaReference(long, in: document) }
+        #expect(throws: AddressError.tooLong) {
+            try MediaAddress.check(base.appending(path: long), from: nil)
+        }
+    }
+
+    @Test(
+        "the path of a reference is that of its address, in whatever form it is written",
+        arguments: [
+            "s.ts?x=1", "/a/b/s.ts#y", "./s.ts", "../b/s.ts", "//o.test/a/b/s.ts",
+            "https://h/a/b/s.ts",
+        ]
+    )
+    func referencePaths(text: String) throws {
+        let document = PlaylistDocument(
+            at: try #require(URL(string: "https://h.test/a/b/live.m3u8"))
+        )
+        var hash = PathHash()
+        try MediaReference(text, in: document).addPath(to: &hash)
+        #expect(hash == PathHash("/a/b/s.ts".utf8))
+    }
+
+    @Test("a stop breaks the reading off")
+    func stopped() throws {
+        let stop = try StopSignal()
+        let text = header + String(repeating: "#EXTINF:1,\ns.ts\n", count: 500)
+        let base = try base
+        #expect(
+            try Playlist.parse(Array(text.utf8), from: base, until: stop) != .media(MediaPlaylist())
+        )
+        stop.request()
+        let error = try #require(throws: PlaylistError.self) {
+            try Playlist.parse(Array(text.utf8), from: base, until: stop)
+        }
+        #expect(error.reason == .stopped)
     }
 
     @Test("random mutations give a playlist or an error, and never trap")

@@ -58,6 +58,74 @@ struct HLSQueueTests {
         #expect(start(&queue) == ["k"])
     }
 
+    @Test(
+        "a stream waits for room, but for its next segment in order, and goes on when there is room"
+    )
+    func memory() throws {
+        let memory = SegmentMemory(limit: 2 << 20)
+        var (one, other) = (queue("abc", memory: memory), queue("xyz", memory: memory))
+        #expect(
+            start(&one) == ["a", "b", "c"],
+            "a MiB each, but for the next, which has what it needs"
+        )
+        #expect(memory.usedBytes == 2 << 20)
+        #expect(start(&other) == ["x"])
+        #expect(other.waits == 1 && one.waits == 0)
+        let next = one.reservation(for: request("a"))?.cover(40 << 20)
+        #expect(next == true, "also beyond the limit")
+        #expect(one.reservation(for: request("b"))?.cover(3 << 20) == false)
+        end(&one, "b", .noRoom)
+        #expect(start(&one) == [], "it waits for its turn")
+        end(&one, "a", nil)
+        #expect(one.outcome(at: now) != nil)
+        one.removeFirst()
+        #expect(start(&one) == ["b"], "a try that found no room does not count")
+        #expect(one.reservation(for: request("b"))?.cover(3 << 20) == true)
+        end(&one, "b", nil)
+        end(&one, "c", nil)
+        #expect(memory.usedBytes < 1 << 20)
+        #expect(start(&other) == ["y"], "another MiB is there")
+        #expect(other.waits == 2)
+        other = queue("", memory: memory)
+        one = queue("", memory: memory)
+        #expect(memory.usedBytes == 0)
+    }
+
+    @Test("the next in order waits for no place, where all are taken by others", arguments: [1, 3])
+    func place(width: Int) throws {
+        var settings = SegmentQueue.Settings()
+        (settings.width, settings.memory) = (width, SegmentMemory(limit: 9 << 20))
+        var queue = SegmentQueue(settings)
+        queue.append("abcd".map { MediaSegment(url: url("\($0)"), duration: .seconds(1)) })
+        _ = start(&queue)
+        end(&queue, "a", .http(status: 404))
+        _ = start(&queue)
+        #expect(queue.outcome(at: now) == .missed(.fetch(.http(status: 404))))
+        queue.removeFirst()
+        if width == 3 {
+            end(&queue, "b", .noRoom)
+            #expect(start(&queue).first == "b")
+        } else {
+            #expect(queue.nextTime == nil && start(&queue) == [])
+        }
+    }
+
+    @Test("an address that is too long together with its playlist's costs its segment")
+    func longAddress() throws {
+        let document = PlaylistDocument(at: url(String(repeating: "d", count: 5000) + "/x.m3u8"))
+        let long = try MediaReference(String(repeating: "s", count: 5000), in: document)
+        var queue = queue("")
+        queue.append([MediaSegment(address: long, duration: .seconds(1))])
+        #expect(start(&queue) == [])
+        #expect(queue.outcome(at: now) == .missed(.address(.tooLong)))
+        queue.removeFirst()
+        #expect(queue.first == nil)
+    }
+
+    private func request(_ name: String) -> FetchRequest {
+        FetchRequest(url: url(name), range: nil, limits: SegmentQueue.Settings().segment)
+    }
+
     /// Starts what is due; the names of what was started.
     private func start(_ queue: inout SegmentQueue, at time: BootTime? = nil) -> [String] {
         var names: [String] = []
@@ -69,8 +137,14 @@ struct HLSQueueTests {
         return names
     }
 
-    private func queue(_ names: String, key: String? = nil) -> SegmentQueue {
-        var queue = SegmentQueue(SegmentQueue.Settings())
+    private func queue(
+        _ names: String,
+        key: String? = nil,
+        memory: SegmentMemory = SegmentMemory()
+    ) -> SegmentQueue {
+        var settings = SegmentQueue.Settings()
+        settings.memory = memory
+        var queue = SegmentQueue(settings)
         let key = key.map { SegmentKey(url: url($0), initializationVector: nil) }
         queue.append(names.map { MediaSegment(url: url("\($0)"), duration: .seconds(1), key: key) })
         return queue

@@ -43,6 +43,36 @@ func media(_ path: String) -> HLSScriptedServer.Reply {
     .init(body: packets(String(path.dropLast(3).suffix(1))))
 }
 
+extension MediaSegment {
+    init(
+        sequence: UInt64 = 0,
+        url: URL,
+        duration: Duration,
+        isGap: Bool = false,
+        key: SegmentKey? = nil
+    ) {
+        self.init(
+            sequence: sequence,
+            address: MediaReference(url),
+            duration: duration,
+            isGap: isGap,
+            key: key
+        )
+    }
+
+    var url: URL { address.url }
+}
+
+extension SegmentKey {
+    init(url: URL, initializationVector: [UInt8]?) {
+        self.init(address: MediaReference(url), initializationVector: initializationVector)
+    }
+}
+
+extension MediaReference {
+    var url: URL { (try? resolved()) ?? URL(filePath: "/") }
+}
+
 extension Collected {
     /// The letters of the segments, each of two packets.
     var names: String {

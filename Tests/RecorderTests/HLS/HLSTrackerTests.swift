@@ -174,7 +174,8 @@ struct HLSTrackerTests {
         _ = tracker.take(playlist, loadedAt: time(0))
         for index in playlist.segments.indices {
             let path = playlist.segments[index].url.path
-            playlist.segments[index].url = url("https://other.test\(path)?token=new")
+            let other = url("https://other.test\(path)?token=new")
+            playlist.segments[index].address = MediaReference(other)
         }
         #expect(!tracker.take(playlist, loadedAt: time(1)).isReset)
         for index in playlist.segments.indices {

@@ -29,7 +29,8 @@ private func choose(from master: MasterPlaylist) {
 
 private func follow(_ media: MediaPlaylist, load: UInt64, _ tracker: inout PlaylistTracker) {
     for segment in media.segments {
-        precondition(segment.url.scheme == "https" && segment.duration >= .zero)
+        let url = try? segment.address.resolved()
+        precondition(url.map { $0.scheme == "https" } ?? true && segment.duration >= .zero)
         precondition(segment.range.map { $0.count > 0 && $0.end > $0.offset } ?? true)
         precondition(segment.key.map { $0.initializationVector(for: .max).count == 16 } ?? true)
     }

@@ -10,6 +10,8 @@ struct Exchange {
     private let limit: Int
     private let range: ByteRange?
     private let takesAnyStatus: Bool
+    /// What the body has of the memory; `nil` where `limit` alone bounds it.
+    private let room: MemoryReservation?
     private var headBytes = 0
     private var wastedBytes = 0
     /// Bytes of a whole resource that have come, where only a range of it is wanted.
@@ -23,8 +25,14 @@ struct Exchange {
     /// `limit` counts the bytes of the body, up to the end of the range that is wanted of it.
     ///
     /// Only an answer of 200, or 206 to a range, has a body that counts; with `takesAnyStatus` every answer has.
-    init(limit: Int, range: ByteRange? = nil, takesAnyStatus: Bool = false) {
+    init(
+        limit: Int,
+        range: ByteRange? = nil,
+        takesAnyStatus: Bool = false,
+        in room: MemoryReservation? = nil
+    ) {
         (self.limit, self.range, self.takesAnyStatus) = (limit, range, takesAnyStatus)
+        self.room = room
     }
 
     /// Whether the head tells all there is to know, since the body does not count.
@@ -64,6 +72,10 @@ struct Exchange {
             refusal = .tooLarge(limit: limit)
             return false
         }
+        guard room?.cover(max(body.count + piece.count, announced ?? 0)) ?? true else {
+            refusal = .noRoom
+            return false
+        }
         if body.isEmpty, let announced { body.reserveCapacity(announced) }
         append(piece)
         return true
@@ -78,7 +90,12 @@ struct Exchange {
         let first = max(0, range.offset - passedBytes)
         let end = min(piece.count, range.end - passedBytes)
         passedBytes += piece.count
-        if first < end { append(piece.extracting(first..<end)) }
+        guard first < end else { return !isComplete }
+        guard room?.cover(body.count + end - first) ?? true else {
+            refusal = .noRoom
+            return false
+        }
+        append(piece.extracting(first..<end))
         return !isComplete
     }
 

@@ -10,6 +10,8 @@ enum FetchError: Error, Equatable, CustomStringConvertible {
     case refusedRedirect(RedirectError)
     /// The server has no address that may be asked.
     case refusedAddress(AddressRefusal)
+    /// The memory of all streams is full, and the segment not the next in order.
+    case noRoom
     case cancelled
 
     var description: String {
@@ -22,6 +24,7 @@ enum FetchError: Error, Equatable, CustomStringConvertible {
         case .refusedRedirect(.tooMany): "too many redirects"
         case .refusedRedirect(.address(let error)): "redirect: \(error)"
         case .refusedAddress(let refusal): "refused: \(refusal)"
+        case .noRoom: "no room in the memory for segments"
         case .cancelled: "cancelled"
         }
     }

@@ -10,6 +10,7 @@ struct Transfer {
     let id: Int
     let easy: EasyHandle
     private let request: FetchRequest
+    private let room: MemoryReservation?
     private let deadline: BootTime
     private var way: Redirection
     let role: AddressPolicy.Role
@@ -25,12 +26,13 @@ struct Transfer {
     init(
         id: Int,
         _ request: FetchRequest,
+        in room: MemoryReservation?,
         over easy: EasyHandle,
         as role: AddressPolicy.Role,
         _ policy: AddressPolicy,
         _ proxies: ProxyRules
     ) {
-        (self.id, self.request, self.easy) = (id, request, easy)
+        (self.id, self.request, self.room, self.easy) = (id, request, room, easy)
         (self.role, self.proxies, exceptions) = (role, proxies, policy.exceptions)
         namer = policy.namer(for: role)
         deadline = BootTime.now().advanced(by: request.limits.timeout)
@@ -40,7 +42,7 @@ struct Transfer {
 
     /// Aims the handle at the address that is next.
     func begin() throws(FetchError) {
-        let exchange = Exchange(limit: request.limits.bytes, range: request.range)
+        let exchange = Exchange(limit: request.limits.bytes, range: request.range, in: room)
         try easy.aim(at: way.url, request, timeout: deadline.since(.now()), into: exchange)
         let proxy = proxies.proxy(for: way.url)
         let host = way.url.host() ?? ""

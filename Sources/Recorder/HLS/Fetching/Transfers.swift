@@ -45,11 +45,25 @@ final class Transfers {
     }
 
     /// Starts a request; `wait` tells what became of it, under the number that this gives it.
-    func start(_ request: FetchRequest, as role: AddressPolicy.Role = .media) -> Int {
+    ///
+    /// A body without `room` of its own is bounded by its limit alone.
+    func start(
+        _ request: FetchRequest,
+        as role: AddressPolicy.Role = .media,
+        in room: MemoryReservation? = nil
+    ) -> Int {
         latestID += 1
         do throws(FetchError) {
             let easy = try takeHandle()
-            let transfer = Transfer(id: latestID, request, over: easy, as: role, policy, proxies)
+            let transfer = Transfer(
+                id: latestID,
+                request,
+                in: room,
+                over: easy,
+                as: role,
+                policy,
+                proxies
+            )
             try begin(transfer)
             underWay.append(transfer)
         } catch {

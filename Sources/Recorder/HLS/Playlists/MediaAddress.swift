@@ -8,22 +8,28 @@ enum AddressError: Error, Equatable, Sendable, CustomStringConvertible {
     case scheme(String)
     /// From `https` to `http`.
     case downgrade
+    case tooLong
 
     var description: String {
         switch self {
         case .malformed: "malformed address"
         case .scheme(let scheme): "address of scheme \(scheme.prefix(16)) refused"
         case .downgrade: "downgrade from https to http refused"
+        case .tooLong: "address of more than \(MediaAddress.maxBytes) bytes refused"
         }
     }
 }
 
 /// The rules for addresses that come from the network.
 enum MediaAddress {
+    /// What browsers and servers take, too.
+    static let maxBytes = 8 << 10
+
     /// The absolute address that `reference` means in a document at `base` (RFC 3986, section 5).
     ///
     /// - Throws: `AddressError` when it is none that may be followed from there.
     static func resolve(_ reference: String, at base: URL) throws(AddressError) -> URL {
+        guard reference.utf8.count <= maxBytes else { throw .tooLong }
         guard let url = URL(string: reference, relativeTo: base)?.absoluteURL else {
             throw .malformed
         }
@@ -36,6 +42,7 @@ enum MediaAddress {
         let scheme = url.scheme?.lowercased() ?? ""
         guard scheme == "http" || scheme == "https" else { throw .scheme(scheme) }
         guard let host = url.host(), !host.isEmpty else { throw .malformed }
+        guard url.absoluteString.utf8.count <= maxBytes else { throw .tooLong }
         if scheme == "http", origin?.scheme?.lowercased() == "https" { throw .downgrade }
     }
 }

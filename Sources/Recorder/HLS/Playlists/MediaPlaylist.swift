@@ -18,8 +18,7 @@ struct MediaPlaylist: Equatable, Sendable {
 struct MediaSegment: Equatable, Sendable {
     /// `EXT-X-MEDIA-SEQUENCE` plus the place in the playlist.
     var sequence: UInt64 = 0
-    /// Absolute, `http` or `https`.
-    var url: URL
+    var address: MediaReference
     /// `nil` for the whole resource.
     var range: ByteRange?
     var duration: Duration
@@ -34,6 +33,86 @@ struct MediaSegment: Equatable, Sendable {
     var key: SegmentKey?
     /// What a decoder needs before it: the header of fragmented MP4.
     var map: InitializationSection?
+}
+
+/// An address as a playlist writes it, together with where the playlist is.
+///
+/// It is resolved when it is used: of a hundred thousand segments, none keeps the playlist's own address.
+struct MediaReference: Hashable, Sendable {
+    let text: String
+    private let document: PlaylistDocument
+
+    /// Checks that the reference means an address which may be followed from the playlist.
+    init(_ text: String, in document: PlaylistDocument) throws(AddressError) {
+        _ = try MediaAddress.resolve(text, at: document.root)
+        (self.text, self.document) = (text, document)
+    }
+
+    /// An absolute address.
+    init(_ url: URL) {
+        (text, document) = (url.absoluteString, PlaylistDocument(at: url))
+    }
+
+    /// - Throws: `.tooLong`, where only both together are.
+    func resolved() throws(AddressError) -> URL {
+        try MediaAddress.resolve(text, at: document.url)
+    }
+
+    /// For the log, without what may be secret.
+    var forLog: String { (try? resolved().forLog) ?? document.root.forLog }
+
+    /// Adds the path that the reference means; neither host nor query.
+    func addPath(to hash: inout PathHash) {
+        let path = text.utf8.prefix { $0 != UInt8(ascii: "?") && $0 != UInt8(ascii: "#") }
+        // What only a resolution tells: another scheme or host, or steps upwards.
+        let isPlain = !path.starts(with: "//".utf8) && !path.contains(UInt8(ascii: ":"))
+        if !isPlain || path.starts(with: ".".utf8) || Substring(path).contains("/.") {
+            hash.add(((try? resolved().path(percentEncoded: true)) ?? text).utf8)
+        } else if path.first == UInt8(ascii: "/") {
+            hash.add(path)
+        } else {
+            hash.state = path.isEmpty ? document.pathHash.state : document.folderHash.state
+            hash.add(path)
+        }
+    }
+
+    static func == (one: MediaReference, other: MediaReference) -> Bool {
+        one.text == other.text
+            && (one.document === other.document || one.document.url == other.document.url)
+    }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(text) }
+}
+
+/// Where a playlist is, after all redirects.
+final class PlaylistDocument: Sendable {
+    let url: URL
+    /// The same server's root: enough to check a reference.
+    let root: URL
+    fileprivate let pathHash: PathHash
+    fileprivate let folderHash: PathHash
+
+    init(at url: URL) {
+        self.url = url
+        root = URL(string: "/", relativeTo: url)?.absoluteURL ?? url
+        let path = url.path(percentEncoded: true).utf8
+        let folder = path.lastIndex(of: UInt8(ascii: "/")).map { path[...$0] } ?? path[...]
+        pathHash = PathHash(path)
+        folderHash = PathHash(folder)
+    }
+}
+
+/// FNV-1a of 64 bits: a path that a playlist gives away costs eight bytes, however long it is.
+struct PathHash: Hashable, Sendable {
+    fileprivate(set) var state: UInt64 = 0xcbf2_9ce4_8422_2325
+
+    init() {}
+
+    init(_ bytes: some Sequence<UInt8>) { add(bytes) }
+
+    mutating func add(_ bytes: some Sequence<UInt8>) {
+        for byte in bytes { state = (state ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    }
 }
 
 /// Part of a resource.
@@ -68,7 +147,7 @@ func decimal(_ text: some StringProtocol) -> Int? {
 
 /// `EXT-X-MAP`.
 struct InitializationSection: Hashable, Sendable {
-    let url: URL
+    let address: MediaReference
     let range: ByteRange?
     let key: SegmentKey?
 }
@@ -78,7 +157,7 @@ struct SegmentKey: Hashable, Sendable {
     static let byteCount = 16
 
     /// Where the key's 16 bytes are.
-    let url: URL
+    let address: MediaReference
     /// 16 bytes; `nil` when each segment's number is meant.
     let initializationVector: [UInt8]?
 

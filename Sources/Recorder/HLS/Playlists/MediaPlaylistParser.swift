@@ -2,7 +2,7 @@ import FoundationEssentials
 
 /// Reads a media playlist, line by line.
 struct MediaPlaylistParser {
-    private let base: URL
+    private let document: PlaylistDocument
     private let limits: Playlist.Limits
     private var lines: PlaylistLines
     private var playlist = MediaPlaylist()
@@ -27,7 +27,7 @@ struct MediaPlaylistParser {
     }
 
     private init(lines: PlaylistLines, base: URL, limits: Playlist.Limits) {
-        (self.lines, self.base, self.limits) = (lines, base, limits)
+        (self.lines, document, self.limits) = (lines, PlaylistDocument(at: base), limits)
     }
 
     private mutating func takeTag(_ tag: String, _ value: Substring) throws(PlaylistError) {
@@ -68,8 +68,8 @@ struct MediaPlaylistParser {
             throw lines.error(.tooManySegments(limit: limits.segments))
         }
         guard let duration = next.duration else { throw lines.error(.durationMissing) }
-        var segment = MediaSegment(url: try resolve(address), duration: duration)
-        segment.range = try range(of: segment.url)
+        var segment = MediaSegment(address: try reference(address), duration: duration)
+        segment.range = try range(of: segment.address)
         (segment.title, segment.programDateTime) = (next.title, next.programDateTime)
         (segment.isDiscontinuous, segment.isGap) = (next.isDiscontinuous, next.isGap)
         segment.key = try key()
@@ -119,7 +119,10 @@ extension MediaPlaylistParser {
         let vector = attributes["IV"].map(SegmentKey.initializationVector)
         // Present and unreadable is not the same as absent.
         if case .some(nil) = vector { throw lines.error(.badValue(tag: tag)) }
-        return SegmentKey(url: try resolve(reference), initializationVector: vector ?? nil)
+        return SegmentKey(
+            address: try self.reference(reference),
+            initializationVector: vector ?? nil
+        )
     }
 
     /// The key of the segment that is being read.
@@ -142,19 +145,23 @@ extension MediaPlaylistParser {
         if let key = encryption.key, key.initializationVector == nil {
             throw lines.error(.badValue(tag: tag))
         }
-        map = InitializationSection(url: try resolve(reference), range: range, key: try key())
+        map = InitializationSection(
+            address: try self.reference(reference),
+            range: range,
+            key: try key()
+        )
     }
 
     /// A range without an offset begins where that of the segment before ends, in the same resource.
-    private func range(of url: URL) throws(PlaylistError) -> ByteRange? {
+    private func range(of address: MediaReference) throws(PlaylistError) -> ByteRange? {
         guard let text = next.range else { return nil }
-        let previous = playlist.segments.last.flatMap { $0.url == url ? $0.range : nil }
+        let previous = playlist.segments.last.flatMap { $0.address == address ? $0.range : nil }
         return try parsed(text, of: "EXT-X-BYTERANGE") { ByteRange($0, from: previous?.end) }
     }
 
-    private func resolve(_ reference: String) throws(PlaylistError) -> URL {
+    private func reference(_ text: String) throws(PlaylistError) -> MediaReference {
         do throws(AddressError) {
-            return try MediaAddress.resolve(reference, at: base)
+            return try MediaReference(text, in: document)
         } catch {
             throw lines.error(.addressRefused(error))
         }

@@ -14,12 +14,15 @@ enum Playlist: Equatable, Sendable {
     }
 
     /// Parses a playlist that was loaded from `base`, after all redirects; any bytes give one or a `PlaylistError`.
+    ///
+    /// - Throws: `.stopped` soon after `stop` is requested.
     static func parse(
         _ bytes: [UInt8],
         from base: URL,
-        limits: Limits = Limits()
+        limits: Limits = Limits(),
+        until stop: StopSignal? = nil
     ) throws(PlaylistError) -> Playlist {
-        let lines = try PlaylistLines(bytes, limit: limits.bytes)
+        let lines = try PlaylistLines(bytes, limit: limits.bytes, until: stop)
         if try isMaster(lines) {
             return .master(try MasterPlaylistParser.parse(lines, from: base, limits: limits))
         }

@@ -29,6 +29,8 @@ struct PlaylistError: Error, Equatable, CustomStringConvertible {
         case masterInMaster
         /// Something of HLS that is known and cannot be recorded.
         case unsupported(UnsupportedFeature)
+        /// The reading was broken off.
+        case stopped
     }
 
     var description: String { line == 0 ? "\(text)" : "\(text) (line \(line))" }
@@ -48,6 +50,7 @@ struct PlaylistError: Error, Equatable, CustomStringConvertible {
         case .addressRefused(let error): error.description
         case .noVariants: "master playlist without variants"
         case .masterInMaster: "master playlist in place of a media playlist"
+        case .stopped: "stopped"
         case .unsupported(let feature): "\(feature.rawValue) not supported"
         }
     }

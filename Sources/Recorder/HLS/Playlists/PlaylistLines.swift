@@ -11,10 +11,12 @@ struct PlaylistLines {
     /// Of the latest line, counted from 1.
     private(set) var number = 0
     private var isAtEnd = false
+    private let stop: StopSignal?
 
     /// - Throws: `.tooLarge`, or `.notAPlaylist` when the first line is not `#EXTM3U`.
-    init(_ bytes: [UInt8], limit: Int) throws(PlaylistError) {
+    init(_ bytes: [UInt8], limit: Int, until stop: StopSignal? = nil) throws(PlaylistError) {
         rest = bytes[...]
+        self.stop = stop
         guard bytes.count <= limit else {
             throw PlaylistError(line: 0, reason: .tooLarge(limit: limit))
         }
@@ -26,6 +28,7 @@ struct PlaylistLines {
     /// The next tag or address; blank lines and comments are passed over.
     mutating func next() throws(PlaylistError) -> Line? {
         while let line = nextLine() {
+            if number % 256 == 0, stop?.isRequested ?? false { throw error(.stopped) }
             if line.starts(with: "#EXT".utf8) { return tag(String(decoding: line, as: UTF8.self)) }
             guard let first = line.first, first != UInt8(ascii: "#") else { continue }
             guard let address = String(validating: line, as: UTF8.self) else {

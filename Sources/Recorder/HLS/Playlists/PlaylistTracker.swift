@@ -224,11 +224,11 @@ extension [MediaSegment] {
 
 /// What a segment is recognised by; not by host or query, which may change from load to load.
 private struct Identity: Equatable, Sendable {
-    let path: String
-    let programDateTime: String?
+    private var hash = PathHash()
 
     init(_ segment: MediaSegment) {
-        path = segment.url.path
-        programDateTime = segment.programDateTime
+        segment.address.addPath(to: &hash)
+        hash.add("\n".utf8)
+        hash.add((segment.programDateTime ?? "").utf8)
     }
 }

@@ -12,16 +12,20 @@ struct Download {
     enum State {
         case due(at: BootTime)
         case underWay(id: Int)
+        /// Given up for want of memory, until it is the next in order.
+        case postponed
         case arrived([UInt8])
         case failed(FetchError)
     }
 
     private(set) var state = State.due(at: BootTime(nanoseconds: 0))
+    /// The memory that the body comes into.
+    let reservation: MemoryReservation
     private let settings: Settings
     private var tries = 0
 
-    init(_ settings: Settings) {
-        self.settings = settings
+    init(_ settings: Settings, _ reservation: MemoryReservation) {
+        (self.settings, self.reservation) = (settings, reservation)
     }
 
     mutating func began(id: Int) {
@@ -30,8 +34,12 @@ struct Download {
     }
 
     mutating func ended(_ result: Result<FetchedBody, FetchError>, at now: BootTime) {
+        reservation.settle(at: (try? result.get().bytes.count) ?? 0)
         switch result {
         case .success(let body): state = .arrived(body.bytes)
+        case .failure(.noRoom):
+            tries -= 1
+            state = .postponed
         case .failure(let error) where error.isWorthRetrying && tries < settings.tries:
             again(at: now)
         case .failure(let error): state = .failed(error)
@@ -60,13 +68,17 @@ struct Download {
 
     /// When to begin; `nil` when that is not the next thing to do.
     var dueTime: BootTime? {
-        if case .due(let time) = state { time } else { nil }
+        switch state {
+        case .due(let time): time
+        case .postponed: reservation.mayExceedLimit ? BootTime(nanoseconds: 0) : nil
+        case .underWay, .arrived, .failed: nil
+        }
     }
 
     /// What has arrived; `nil` while it is on its way.
     func bytes() throws(FetchError) -> [UInt8]? {
         switch state {
-        case .due, .underWay: nil
+        case .due, .underWay, .postponed: nil
         case .arrived(let bytes): bytes
         case .failed(let error): throw error
         }
@@ -76,7 +88,7 @@ struct Download {
 extension FetchError {
     fileprivate var isWorthRetrying: Bool {
         switch self {
-        case .cancelled, .tooLarge, .refusedRedirect, .refusedAddress: false
+        case .cancelled, .tooLarge, .refusedRedirect, .refusedAddress, .noRoom: false
         case .network, .timedOut, .http, .truncated: !isGone
         }
     }

@@ -13,6 +13,9 @@ struct HLSRun {
     private var queue: SegmentQueue
     private var parts: PartWriter
     private var load = Load.due(at: .now())
+    /// When a segment may be written for which there is no file yet.
+    private var writeTime: BootTime?
+    private var reportedWaits = 0
 
     /// How the playlist stands.
     private enum Load {
@@ -56,6 +59,7 @@ struct HLSRun {
                 return .finished
             }
             startDue(at: .now())
+            reportWaits()
             for ended in transfers.wait(until: nextTime, or: stop) { take(ended) }
             try deliver()
         }
@@ -71,16 +75,22 @@ struct HLSRun {
             load = .underWay(id: transfers.start(request, as: role), since: now)
         }
         while let request = queue.nextRequest(at: now) {
-            queue.began(request, id: transfers.start(request))
+            let room = queue.reservation(for: request)
+            queue.began(request, id: transfers.start(request, in: room))
         }
     }
 
     /// When something is due that nobody else announces.
     private var nextTime: BootTime? {
-        guard case .due(let time) = load, queue.count < HLSSource.mostWaiting else {
-            return queue.nextTime
-        }
-        return queue.nextTime.map { min($0, time) } ?? time
+        var times = [queue.nextTime, writeTime].compactMap(\.self)
+        if case .due(let time) = load, queue.count < HLSSource.mostWaiting { times.append(time) }
+        return times.min()
+    }
+
+    private mutating func reportWaits() {
+        guard queue.waits > reportedWaits else { return }
+        sink.note(.segmentsWaited(queue.waits - reportedWaits))
+        reportedWaits = queue.waits
     }
 
     private mutating func take(_ ended: Transfers.Ended) {
@@ -90,7 +100,8 @@ struct HLSRun {
         do throws(LoadError) {
             try takePlaylist(ended.result, loadedAt: start)
         } catch {
-            failed(with: error, at: .now())
+            // What the stop has broken off is no failure of the playlist.
+            if !stop.isRequested { failed(with: error, at: .now()) }
         }
     }
 }
@@ -114,7 +125,7 @@ extension HLSRun {
             throw .fetch(error)
         }
         do throws(PlaylistError) {
-            return try Playlist.parse(body.bytes, from: body.url)
+            return try Playlist.parse(body.bytes, from: body.url, until: stop)
         } catch {
             throw .playlist(error)
         }
@@ -159,9 +170,13 @@ extension HLSRun {
 extension HLSRun {
     /// Writes the segments whose turn it is, and notes those that could not be had.
     private mutating func deliver() throws(SourceError) {
+        writeTime = nil
         while let segment = queue.first, let outcome = queue.outcome(at: .now()) {
             switch outcome {
-            case .media(let unit): try write(unit, of: segment)
+            case .media(let unit):
+                writeTime = parts.dueTime(of: unit, at: .now())
+                guard writeTime == nil else { return }
+                try write(unit, of: segment)
             case .missed(let error): miss(segment, error)
             }
             queue.removeFirst()
@@ -183,7 +198,7 @@ extension HLSRun {
     private mutating func miss(_ segment: MediaSegment, _ error: SegmentError) {
         parts.skip(segment)
         sink.note(.segmentsMissed(1))
-        let address = segment.url.forLog
+        let address = segment.address.forLog
         source.log("Segment \(segment.sequence) missed: \(error) (\(address))")
     }
 }

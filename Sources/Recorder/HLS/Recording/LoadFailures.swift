@@ -10,7 +10,7 @@ enum LoadError: Error, Equatable, CustomStringConvertible {
         case .playlist, .fetch(.tooLarge): .invalid
         case .fetch(.http), .fetch(.refusedRedirect): .http
         case .fetch(.network), .fetch(.timedOut), .fetch(.truncated), .fetch(.cancelled),
-            .fetch(.refusedAddress):
+            .fetch(.refusedAddress), .fetch(.noRoom):
             .network
         }
     }

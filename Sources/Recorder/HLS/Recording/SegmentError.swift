@@ -1,5 +1,6 @@
 /// Why a segment could not be had.
 enum SegmentError: Error, Equatable, CustomStringConvertible {
+    case address(AddressError)
     case fetch(FetchError)
     case key(FetchError)
     case keySize(bytes: Int)
@@ -13,6 +14,7 @@ enum SegmentError: Error, Equatable, CustomStringConvertible {
 
     var description: String {
         switch self {
+        case .address(let error): error.description
         case .fetch(let error): error.description
         case .key(let error): "key: \(error)"
         case .keySize(let bytes): "key of \(bytes) bytes"

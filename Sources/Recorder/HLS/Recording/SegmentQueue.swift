@@ -2,9 +2,9 @@ import Posix
 
 /// The segments between the playlist and the file: fetched several at a time, given out in order, and only whole.
 ///
-/// Pure: requests and times go out, bodies come in. A key or a header that several segments need is fetched once.
+/// Requests and times go out, bodies come in. A key or a header that several segments need is fetched once.
 struct SegmentQueue {
-    struct Settings: Equatable, Sendable {
+    struct Settings: Sendable {
         /// Requests at the same time.
         var width = 3
         /// Bytes that may wait for a segment before them; more is not begun while there are so many.
@@ -15,6 +15,8 @@ struct SegmentQueue {
         var map = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(10))
         var key = Fetcher.Limits(bytes: 256, timeout: .seconds(10))
         var download = Download.Settings()
+        /// Shared by all streams.
+        var memory = SegmentMemory()
     }
 
     /// What has become of the segment whose turn it is.
@@ -25,9 +27,14 @@ struct SegmentQueue {
 
     private let settings: Settings
     private var segments: ArraySlice<MediaSegment> = []
-    /// How many of the first segments have been begun.
-    private var begun = 0
+    /// What the first segments need: those that have been begun.
+    private var begun: ArraySlice<Result<SegmentRequests, AddressError>> = []
     private var downloads: [FetchRequest: Download] = [:]
+    /// What a segment is expected to have; known better after the first.
+    private var expectedBytes = 1 << 20
+    /// How often a segment waited for room in the memory of all streams.
+    private(set) var waits = 0
+    private var isWaiting = false
 
     init(_ settings: Settings) {
         self.settings = settings
@@ -42,24 +49,63 @@ struct SegmentQueue {
 
     /// The next request to start at `now`; `nil` when none is due, or as many as may be are under way.
     mutating func nextRequest(at now: BootTime) -> FetchRequest? {
-        guard !isFull else { return nil }
-        var index = 0
-        while index < segments.count, index < begun || mayBegin {
-            begun = max(begun, index + 1)
-            for request in settings.requests(for: segments[segments.startIndex + index]) {
-                let download = downloads[request] ?? Download(settings.download)
+        for index in 0..<min(segments.count, settings.depth) {
+            // What the next segment in order needs waits neither for a place nor for room.
+            let isNext = index == 0
+            guard isNext || !isFull, index < begun.count || begin() else { return nil }
+            guard case .success(let requests) = begun[begun.startIndex + index] else { continue }
+            for request in requests.all {
+                // One that failed for a segment before is made anew.
+                let download = downloads[request] ?? newDownload()
                 downloads[request] = download
+                if isNext { download.reservation.mayExceedLimit = true }
                 if let due = download.dueTime, due <= now { return request }
             }
-            index += 1
         }
         return nil
+    }
+
+    /// Begins another segment; `false` when there is no room for it now.
+    private mutating func begin() -> Bool {
+        let isNext = begun.isEmpty
+        guard isNext || heldBytes < settings.heldBytes else { return false }
+        let segment = segments[segments.startIndex + begun.count]
+        let requests = Result { () throws(AddressError) in
+            try SegmentRequests(for: segment, settings)
+        }
+        if case .success(let requests) = requests {
+            let new = requests.all.filter { downloads[$0] == nil }.map { request in
+                (request, newDownload())
+            }
+            let media = new.first { $0.0 == requests.media }?.1.reservation
+            let expected = min(segment.range?.count ?? expectedBytes, settings.segment.bytes)
+            guard isNext || media?.cover(expected) ?? true else {
+                noteWait()
+                return false
+            }
+            for (request, download) in new { downloads[request] = download }
+        }
+        isWaiting = false
+        begun.append(requests)
+        return true
+    }
+
+    private func newDownload() -> Download {
+        Download(settings.download, MemoryReservation(of: settings.memory))
+    }
+
+    private mutating func noteWait() {
+        if !isWaiting { waits += 1 }
+        isWaiting = true
     }
 
     /// Whether the end of a request has to be waited for, before another may start.
     private var isFull: Bool { downloads.values.count(where: \.isUnderWay) >= settings.width }
 
-    private var mayBegin: Bool { begun < settings.depth && heldBytes < settings.heldBytes }
+    /// The memory that the body of a request comes into.
+    func reservation(for request: FetchRequest) -> MemoryReservation? {
+        downloads[request]?.reservation
+    }
 
     mutating func began(_ request: FetchRequest, id: Int) {
         downloads[request]?.began(id: id)
@@ -72,33 +118,53 @@ struct SegmentQueue {
         }
         guard let request = mine?.key else { return }
         downloads[request]?.ended(ended.result, at: now)
+        switch ended.result {
+        case .success(let body) where request.limits == settings.segment:
+            expectedBytes = max(expectedBytes / 8 * 7, body.bytes.count)
+        case .failure(.noRoom): waits += 1
+        case .success, .failure: break
+        }
     }
 
     /// When the next pause between two tries is over, and a request may start.
-    var nextTime: BootTime? { isFull ? nil : downloads.values.compactMap(\.dueTime).min() }
+    var nextTime: BootTime? {
+        guard isFull else { return downloads.values.compactMap(\.dueTime).min() }
+        guard case .success(let requests)? = begun.first else { return nil }
+        return requests.all.compactMap { downloads[$0]?.dueTime }.min()
+    }
 
     /// What has become of the first segment; `nil` while that is not known.
     mutating func outcome(at now: BootTime) -> Outcome? {
-        guard let segment = segments.first else { return nil }
+        guard let segment = segments.first, let requests = begun.first else { return nil }
+        do throws(AddressError) {
+            return outcome(of: segment, try requests.get(), at: now)
+        } catch {
+            return .missed(.address(error))
+        }
+    }
+
+    private mutating func outcome(
+        of segment: MediaSegment,
+        _ requests: SegmentRequests,
+        at now: BootTime
+    ) -> Outcome? {
         do throws(SegmentError) {
-            let assembly = SegmentAssembly(settings: settings, downloads: downloads)
+            let assembly = SegmentAssembly(requests: requests, downloads: downloads)
             return try assembly.unit(of: segment).map { .media($0) }
         } catch {
-            return isTriedAgain(segment, after: error, at: now) ? nil : .missed(error)
+            return isTriedAgain(requests, after: error, at: now) ? nil : .missed(error)
         }
     }
 
     /// Lets go of the first segment; a key or header that it needed is kept, for the next may need it too.
     mutating func removeFirst() {
-        guard let gone = segments.popFirst() else { return }
-        begun -= 1
-        let media = settings.request(for: gone)
-        let used = Set(settings.requests(for: gone))
-        let needed = Set(segments.prefix(begun).flatMap(settings.requests))
+        guard segments.popFirst() != nil, let gone = try? begun.popFirst()?.get() else { return }
+        let used = Set(gone.all)
+        let needed = Set(begun.flatMap { (try? $0.get().all) ?? [] })
         downloads = downloads.filter { request, download in
             // What has failed for one segment gets new tries for the next.
             if used.contains(request), download.hasFailed { return false }
-            return needed.contains(request) || (used.contains(request) && request != media)
+            return needed.contains(request) || (used.contains(request) && request != gone.media)
         }
     }
 
@@ -112,15 +178,15 @@ struct SegmentQueue {
 extension SegmentQueue {
     /// Fetches again what arrived and was of no use: an error page with status 200, or a key that was replaced.
     private mutating func isTriedAgain(
-        _ segment: MediaSegment,
+        _ requests: SegmentRequests,
         after error: SegmentError,
         at now: BootTime
     ) -> Bool {
         let suspects: [FetchRequest]
         switch error {
-        case .fetch, .key, .map: return false
-        case .notTransportStream, .notFragments: suspects = [settings.request(for: segment)]
-        case .notHeader, .keySize, .decryption: suspects = settings.requests(for: segment)
+        case .address, .fetch, .key, .map: return false
+        case .notTransportStream, .notFragments: suspects = [requests.media]
+        case .notHeader, .keySize, .decryption: suspects = requests.all
         }
         return suspects.reduce(true) { isTried, request in
             (downloads[request]?.rejected(at: now) ?? false) && isTried
