@@ -34,6 +34,7 @@ missing_packages() {
     has socat || echo socat
     has wrk || echo wrk
     has strace || echo strace
+    has ip || echo iproute2
 }
 
 as_root() {

@@ -70,6 +70,10 @@ storm() {
     PYTHONPATH=tools python3 -m storm "$@"
 }
 
+hostile() {
+    PYTHONPATH=tools python3 -m hostile "$@"
+}
+
 require "needs root, for full disks, control groups and strace" test "$EUID" == 0
 require "no kubectl on PATH: https://kubernetes.io/docs/tasks/tools/" command -v kubectl
 mkdir -p "$logs"
@@ -84,6 +88,8 @@ stage load tools/check_load.py
 stage liveness .venv/bin/python tools/liveness/liveness.py
 # With this seed each kind of end, and each course of the exporter, occurs at least once.
 stage storm storm --rounds 30 --lanes 8 --seed 2
+# A minute of it: each attack is tried at least once.
+stage hostile hostile --minutes 1 --seed 1
 stage compose .venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose*.yaml
 stage kubernetes .venv/bin/python tools/check_kubernetes.py
 stage generated .venv/bin/python tools/generate.py --check

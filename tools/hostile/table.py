@@ -1,0 +1,71 @@
+"""What was tried, and what it cost."""
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+from .attacks import read_diary
+
+# What the programs count of all this.
+COST = re.compile(r"dropped|hidden|refused|missed|wrong|evict|errors_total|republish|reject|restarts|unreadable|left_out")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Figures:
+    """What a program takes, over all of its lives."""
+
+    def __init__(self, name):
+        self.name = name
+        self.peak = self.descriptors = self.threads = 0
+        self.ended_cpu = self.cpu = 0.0
+
+    def watch(self, process):
+        self.directory = Path(f"/proc/{process}")
+        self.ended_cpu, self.cpu = self.ended_cpu + self.cpu, 0.0
+
+    def sample(self):
+        try:
+            status = (self.directory / "status").read_text()
+            times = (self.directory / "stat").read_text().rpartition(")")[2].split()
+            self.descriptors = max(self.descriptors, len(os.listdir(self.directory / "fd")))
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if found := re.search(r"VmHWM:\s+(\d+)", status):
+            self.peak = max(self.peak, int(found[1]) / 1024)
+        self.threads = max(self.threads, int(re.search(r"Threads:\s+(\d+)", status)[1]))
+        self.cpu = (int(times[11]) + int(times[12])) / TICKS
+
+
+def percentile(times, share):
+    return sorted(times)[min(len(times) - 1, int(share * len(times)))] * 1000 if times else float("nan")
+
+
+def print_table(world, clients, statuses, segments):
+    entries = sorted(entry for diary in world.diaries for entry in read_diary(diary))
+    counts = Counter((kind, title) for _, _, kind, _, title, _ in entries)
+    print("\n| attack by | what | times |\n|---|---|---:|")
+    for (kind, title), count in sorted(counts.items()):
+        print(f"| {kind} | {title} | {count} |")
+    print("\n| honest | answered | failed | p50 ms | p99 ms | longest ms |\n|---|---:|---:|---:|---:|---:|")
+    for client in clients:
+        print(f"| {client.what} | {len(client.times)} | {len(client.failures)} | {percentile(client.times, 0.5):.1f} |"
+              f" {percentile(client.times, 0.99):.1f} | {percentile(client.times, 1):.1f} |")
+    print(f"| stream | {segments} segments | | | | |")
+    print("\n| program | unwanted ends | CPU s | peak MiB | descriptors | threads | log lines | exit status | stop s |"
+          "\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for name, figures in world.figures.items():
+        status, seconds = statuses[name]
+        ends = sum(1 for _, ended, _ in world.ends if ended == name)
+        print(f"| {name} | {ends} | {figures.ended_cpu + figures.cpu:.1f} | {figures.peak:.0f} | {figures.descriptors} | {figures.threads} |"
+              f" {world.log(name).count(chr(10))} | {status} | {seconds:.1f} |")
+    print("\n| counter | at the last scrape |\n|---|---:|")
+    for series, value in re.findall(r"^(streamvault_\w+(?:\{[^\n]*\})?) (\S+)$", world.page.body, re.M):
+        if COST.search(series) and "evil" not in series and float(value):
+            print(f"| `{series}` | {value} |")
+    for moment, name, status in world.ends[:20]:
+        during = sorted({f"{kind}: {body}" for began, ended, kind, body, _, _ in entries if began - 0.5 <= moment <= ended + 3})
+        print(f"\n{name} ended with {status} after {moment - world.began:.1f} s, during or shortly after {', '.join(during)}")
+    for problem, count in Counter((body, problem) for _, _, _, body, _, problem in entries if problem).most_common(10):
+        print(f"\nnot done as meant: {problem[0]}: {problem[1]} ({count} times)")
+    print()
