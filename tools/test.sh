@@ -86,6 +86,7 @@ stage end-to-end swift_tests --filter EndToEndTests
 stage load tools/check_load.py
 # Under a kubelet of its own, with the probes of k8s/; takes a minute, which is how long the slowest restart may take.
 stage liveness .venv/bin/python tools/liveness/liveness.py
+stage crowds tools/check_crowds.py
 # With this seed each kind of end, and each course of the exporter, occurs at least once.
 stage storm storm --rounds 30 --lanes 8 --seed 2
 # A minute of it: each attack is tried at least once.

@@ -50,4 +50,9 @@ static inline int clinux_pidfd_send_signal(int process, int signal) {
     return (int)syscall(SYS_pidfd_send_signal, process, signal, 0, 0);
 }
 
+// By its number: <sys/socket.h> would define fd_set in another way than Glibc's module.
+static inline int clinux_accept4(int listener, void *peer, unsigned *length) {
+    return (int)syscall(SYS_accept4, listener, peer, length, O_NONBLOCK | O_CLOEXEC);
+}
+
 #endif

@@ -1,4 +1,5 @@
 import CommandLine
+import HTTP
 import Posix
 
 /// What the exporter's command line and environment say.
@@ -7,6 +8,8 @@ struct Arguments {
     var listenAddresses = [ListenAddress.everywhere(port: 9847)]
     var metricsPath = TelemetryPath.standard
     var bearerTokenFile: String?
+    /// Names that a browser may call the exporter by, besides local ones.
+    var allowedHosts: [String] = []
     var showsCreated = false
     var policy = HealthPolicy()
     var linger = LingerPolicy()
@@ -30,7 +33,8 @@ struct Arguments {
                 "web.listen-address",
                 .list("ADDRESS"),
                 help:
-                    "Where to listen: :9847, 127.0.0.1:9847, [::1]:9847, unix:/path (for owner and group).",
+                    "Where to listen: :9847 or [::]:9847 (all IPv4 and IPv6 addresses), 127.0.0.1:9847,"
+                    + " unix:/path (for owner and group).",
                 defaultText: ":9847"
             ),
             CommandLineFlag(
@@ -44,6 +48,13 @@ struct Arguments {
                 .text("FILE"),
                 help:
                     "Holds the token that all requests but probes need; read again when it changes."
+            ),
+            CommandLineFlag(
+                "web.allowed-host",
+                .list("NAME"),
+                help:
+                    "A host name by which browsers may reach the exporter, such as a reverse proxy's."
+                    + " IP addresses, localhost and the machine's own name are always allowed."
             ),
             CommandLineFlag(
                 "web.created-timestamps",
@@ -106,6 +117,10 @@ struct Arguments {
         if !addresses.isEmpty { listenAddresses = addresses }
         if let path = values.text("web.telemetry-path") { metricsPath = try TelemetryPath(path) }
         bearerTokenFile = values.text("web.bearer-token-file")
+        allowedHosts = values.all("web.allowed-host")
+        if let host = allowedHosts.first(where: { !HostPolicy.isName($0) }) {
+            throw CommandLineError("--web.allowed-host: \(HostPolicy.complaint(about: host))")
+        }
         showsCreated = values.isOn("web.created-timestamps")
         policy.startupGrace = values.duration("health.startup-grace") ?? policy.startupGrace
         policy.failsPastDeadline = values.isOn("health.fail-past-deadline")

@@ -55,6 +55,7 @@ enum Main {
         try Signals.ignoringBrokenPipe()
         var signals = try Signals([SIGTERM, SIGINT])
         var server = try listen(on: arguments.listenAddresses)
+        server.hosts = HostPolicy(allowed: arguments.allowedHosts)
         let log = Log()
         var service = try ExporterService(arguments, version: exporterVersion, log)
         service.ingest = try IngestServer.start(arguments, log)

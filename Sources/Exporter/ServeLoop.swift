@@ -42,6 +42,10 @@ struct ServeLoop {
         ) { service.respond(to: $0) }
         try ingest?.turn(ready: readable)
         service.own.note(rejections: server.counters.rejections)
+        service.own.note(evictions: server.counters.evicted)
+        if let count = server.crowdingReport() {
+            log(.warn, "Connections closed to make room for others", ["count": "\(count)"])
+        }
         for connection in server.takeEnded() { service.leaving.noteEnd(of: connection, at: .now()) }
         for delivery in server.takeDeliveries() { noteDelivery(delivery) }
         return readable

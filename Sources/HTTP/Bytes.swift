@@ -17,6 +17,8 @@ extension UInt8 {
 
     var isDigit: Bool { self >= 0x30 && self <= 0x39 }
 
+    var isLetter: Bool { lowercased >= 0x61 && lowercased <= 0x7A }
+
     /// `tchar` of RFC 9110 §5.6.2.
     var isToken: Bool {
         self < 0x80
@@ -51,6 +53,16 @@ extension Span where Element == UInt8 {
         guard count == text.count else { return false }
         for index in indices where self[index].lowercased != text[index].lowercased { return false }
         return true
+    }
+
+    var first: UInt8? { isEmpty ? nil : self[0] }
+
+    func contains(_ text: String) -> Bool {
+        let length = text.utf8.count
+        guard count >= length else { return false }
+        return (0...(count - length)).contains {
+            extracting($0..<($0 + length)).equals(text)
+        }
     }
 
     /// By `memchr(3)`, which looks at many bytes at a time.

@@ -9,6 +9,7 @@ extension Connection {
         case .lost: enter(.closed, at: now)
         case .moved(let count):
             inbox.append(scratch[..<count])
+            if phase == .idle { habit = .returning }
             if phase != .receiving { enter(.receiving, at: now) }
         }
     }

@@ -2,20 +2,25 @@ import Posix
 
 extension Connection {
     /// Starts a response and sends what the kernel takes at once.
+    ///
+    /// `request` is `nil` when it could not be read; the response has no body then, too, if it began as one by HEAD.
     func answer(
         _ request: Request?,
         with response: Response,
+        date: DateField,
         closing: Bool,
         at now: BootTime
     ) {
         if response.tellsEnd { tellsEnd = true }
+        if response.tag != nil { habit = max(habit, .scraped) }
         announced = response.tag.map {
             let path = request?.path ?? ""
             return Delivery(path: path, status: response.status, peer: socket.peer, tag: $0)
         }
         outbox.fill(
             response,
-            withBody: request?.method != .head,
+            withBody: request.map { $0.method != .head } ?? !inbox.beginsWithHead,
+            date,
             Self.persistence(after: response, to: request, closing: closing)
         )
         enter(.sending, at: now)

@@ -22,6 +22,7 @@ final class Connection {
     /// Unlike a descriptor's, never given again.
     let number: UInt64
     let socket: Socket
+    let peer: Peer
     let limits: Limits
     private(set) var phase = Phase.silent
     /// When the phase began, and when it ends by itself.
@@ -43,15 +44,30 @@ final class Connection {
     var isMuted = false
     /// Whether the client has been told to send the content that it holds back.
     var hasContinued = false
+    /// When the server last spent time on it: the one that has waited for longest is served first.
+    var servedAt = BootTime(nanoseconds: 0)
+    /// Whether something has arrived, or can be sent, that no turn had time for yet.
+    var isWaiting = false
+    var habit = Admission.Habit.once
 
-    init(_ socket: consuming Socket, number: UInt64, limits: Limits, at now: BootTime) {
+    init(
+        _ socket: consuming Socket,
+        of peer: Peer,
+        number: UInt64,
+        limits: Limits,
+        at now: BootTime
+    ) {
+        peer.connections += 1
         self.number = number
         self.socket = socket
+        self.peer = peer
         self.limits = limits
         parser = RequestParser(headLimit: limits.headBytes, contentLimit: limits.contentBytes)
         since = now
         deadline = now.advanced(by: limits.request)
     }
+
+    deinit { peer.connections -= 1 }
 
     func enter(_ phase: Phase, at now: BootTime) {
         self.phase = phase
@@ -79,14 +95,6 @@ final class Connection {
     var alarm: BootTime {
         guard let check = pending.check else { return deadline }
         return min(check, deadline)
-    }
-
-    /// Whether it can be closed for another without harm.
-    var isExpendable: Bool {
-        switch phase {
-        case .silent, .idle, .draining: pending.isEmpty
-        case .receiving, .sending, .upgraded, .closed: false
-        }
     }
 
     /// Whether the server has no more to do with it.

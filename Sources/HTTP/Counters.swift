@@ -1,10 +1,8 @@
 /// What a server has done since its start.
 package struct Counters: Sendable {
-    /// Connections taken, those turned away included.
+    /// Connections taken.
     package internal(set) var accepted: UInt64 = 0
-    /// Connections answered with 503 because all others were busy.
-    package internal(set) var turnedAway: UInt64 = 0
-    /// Idle connections closed to make room.
+    /// Connections closed to make room for others.
     package internal(set) var evicted: UInt64 = 0
     /// Responses of the handler.
     package internal(set) var responses = StatusCounts()

@@ -1,35 +1,50 @@
-/// What the server itself must know of the fields: how the message is framed, and whether the connection stays.
+/// How the content of a request ends.
+enum Framing: Equatable {
+    case length(Int)
+    case chunked
+}
+
+/// What the server itself must know of the fields: how the message is framed, whether the connection stays, who asks.
 struct FieldFacts {
     private var hosts = 0
     private var contentLength: Int?
-    private var codings: Rejection?
+    /// Whether they are chunked and no other; otherwise why not.
+    private var codings: Result<Framing, Rejection>?
     private var closes = false
     private var staysAlive = false
     private var expectation: Bool?
+    /// Whether it has a field that browsers send and programs do not.
+    private(set) var isFromBrowser = false
 
     mutating func note(_ name: Span<UInt8>, _ value: Span<UInt8>) throws(Rejection) {
         switch name.count {  // Most names are told apart by their length.
         case 4 where name.equalsIgnoringCase("host"): try noteHost(value)
         case 6 where name.equalsIgnoringCase("expect"):
             expectation = expectation ?? true && value.equalsIgnoringCase("100-continue")
+        case 6 where name.equalsIgnoringCase("origin"): isFromBrowser = true
+        case 7 where name.equalsIgnoringCase("referer"): isFromBrowser = true
+        case 10 where name.equalsIgnoringCase("user-agent"):
+            if value.contains("Mozilla") { isFromBrowser = true }
         case 10 where name.equalsIgnoringCase("connection"): noteConnection(value)
         case 14 where name.equalsIgnoringCase("content-length"): try noteLength(value)
+        case 14 where name.equalsIgnoringCase("sec-fetch-site"): isFromBrowser = true
+        case 15 where name.equalsIgnoringCase("accept-language"): isFromBrowser = true
         case 17 where name.equalsIgnoringCase("transfer-encoding"): noteCodings(value)
         default: break
         }
     }
 
-    /// Bytes of content that follow the head.
-    func length(minorVersion: Int, limit: Int) throws(Rejection) -> Int {
+    /// How the content that follows the head ends.
+    func framing(minorVersion: Int, limit: Int) throws(Rejection) -> Framing {
         guard hosts == 1 || (hosts == 0 && minorVersion == 0) else { throw .host }
         if let codings {
             guard minorVersion > 0 else { throw .codingInHTTP10 }
             guard contentLength == nil else { throw .bothLengths }
-            throw codings
+            return try codings.get()
         }
-        guard let contentLength else { return 0 }
+        guard let contentLength else { return .length(0) }
         guard contentLength <= limit else { throw .longContent }
-        return contentLength
+        return .length(contentLength)
     }
 
     /// RFC 9112 §9.3.
@@ -48,7 +63,8 @@ struct FieldFacts {
 extension FieldFacts {
     private mutating func noteHost(_ value: Span<UInt8>) throws(Rejection) {
         hosts += 1
-        guard hosts == 1, Target.isAuthority(value) else { throw .host }
+        // An empty one stands for a target that has no authority (RFC 9112 §3.2).
+        guard hosts == 1, value.isEmpty || Authority(value) != nil else { throw .host }
     }
 
     private mutating func noteConnection(_ value: Span<UInt8>) {
@@ -78,6 +94,8 @@ extension FieldFacts {
             count += 1
         }
         let isChunked = value.extracting(last).equalsIgnoringCase("chunked")
-        codings = !isChunked ? .notChunked : count == 1 ? .chunked : .unknownCoding
+        codings =
+            !isChunked
+            ? .failure(.notChunked) : count == 1 ? .success(.chunked) : .failure(.unknownCoding)
     }
 }

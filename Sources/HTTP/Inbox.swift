@@ -16,6 +16,13 @@ struct Inbox {
         return outcome
     }
 
+    /// Whether the next request is one by HEAD, as far as can be seen.
+    var beginsWithHead: Bool {
+        let rest = bytes.span.extracting(droppingFirst: start)
+        let line = rest.extracting(droppingFirst: rest.extracting(first: 2).equals("\r\n") ? 2 : 0)
+        return line.extracting(first: 5).equals("HEAD ")
+    }
+
     /// Moves what is left to the front; called once for all requests that one arrival held.
     mutating func compact() {
         guard start > 0 else { return }

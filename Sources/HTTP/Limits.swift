@@ -1,7 +1,9 @@
 /// How much a client may ask of a server.
 package struct Limits: Sendable {
-    /// Open at once; beyond it the oldest idle one makes room, or the new one gets 503.
+    /// Open at once; beyond it one makes room, see `Admission`.
     package var connections = 256
+    /// For the requests of one turn; those that are left wait for the next, behind the others.
+    package var turn = Duration.milliseconds(5)
     /// The longest head of a request.
     package var headBytes = 8192
     /// The longest content of a request; 0 refuses any.

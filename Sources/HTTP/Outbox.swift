@@ -14,10 +14,11 @@ struct Outbox {
     mutating func fill(
         _ response: Response,
         withBody: Bool,
+        _ date: DateField,
         _ persistence: ResponseHead.Persistence
     ) {
         head.removeAll(keepingCapacity: true)
-        ResponseHead.append(response, persistence, to: &head)
+        ResponseHead.append(response, date, persistence, to: &head)
         body = withBody && !response.status.forbidsContent ? response.body : []
         status = response.status
         closes = persistence == .close

@@ -14,7 +14,7 @@ package struct Rejection: Error, Hashable, Sendable {
 
     /// The statuses of all that follow.
     package static let statuses: [Status] = [
-        .badRequest, .requestTimeout, .lengthRequired, .contentTooLarge, .uriTooLong,
+        .badRequest, .forbidden, .requestTimeout, .contentTooLarge, .uriTooLong,
         .expectationFailed, .headerTooLarge, .notImplemented, .unavailable, .versionNotSupported,
     ]
 }
@@ -67,8 +67,15 @@ extension Rejection {
     static let notChunked = Rejection(.badRequest, "chunked is not the final transfer coding")
     /// RFC 9112 §6.1: a coding that the server does not understand.
     static let unknownCoding = Rejection(.notImplemented, "the transfer coding is unknown")
-    /// RFC 9112 §6.3: a server may refuse content without a Content-Length by 411.
-    static let chunked = Rejection(.lengthRequired, "content needs a Content-Length here")
+    /// RFC 9110 §9.3.6: a CONNECT request has no content.
+    static let connectContent = Rejection(.badRequest, "CONNECT with content")
+    /// RFC 9112 §7.1: sizes are hexadecimal, lines end in CRLF; chunks of doubtful length are not to be repaired.
+    static let chunks = Rejection(.badRequest, "the chunked content is malformed")
+    /// RFC 9112 §7.1.1 and §7.1.2: extensions and trailers need a limit.
+    static let longChunkFraming = Rejection(
+        .contentTooLarge,
+        "chunk sizes, extensions and trailers are too long"
+    )
     /// RFC 9110 §15.5.14.
     static let longContent = Rejection(.contentTooLarge, "the content is too long")
 }
@@ -77,6 +84,14 @@ extension Rejection {
 extension Rejection {
     /// RFC 9110 §15.5.9.
     static let late = Rejection(.requestTimeout, "the request took too long")
+    /// RFC 9110 §15.5.4; see `HostPolicy`.
+    static let foreignHost = Rejection(
+        .forbidden,
+        "a browser may not call this server by this name: allow it by web.allowed-host"
+    )
     /// RFC 9110 §15.6.4.
-    static let crowded = Rejection(.unavailable, "too many connections")
+    static let crowded = Rejection(
+        .unavailable,
+        "too many connections, this request was not finished in time"
+    )
 }

@@ -10,11 +10,10 @@ package struct Request: Sendable {
     /// The number of the connection that it came by; no two of a server have the same.
     package internal(set) var connection: UInt64 = 0
 
-    init(_ head: RequestHead, in bytes: Span<UInt8>, peer: String) {
-        let end = head.length + head.contentLength
+    init(_ head: RequestHead, in bytes: Span<UInt8>, content: [UInt8], peer: String) {
         self.bytes = [UInt8](copying: bytes.extracting(first: head.length))
         self.head = head
-        self.body = [UInt8](copying: bytes.extracting(head.length..<end))
+        self.body = content
         self.peer = peer
     }
 
@@ -23,12 +22,25 @@ package struct Request: Sendable {
         bytes.span.isSame(as: other.bytes.span) && peer == other.peer
     }
 
-    /// Bytes of its head and its content.
-    var length: Int { bytes.count + body.count }
+    /// Bytes of its head.
+    var headLength: Int { bytes.count }
 
-    /// Whether these bytes begin with the request, which has no content.
+    /// Whether these bytes begin with the same head.
     func isFirst(in received: Span<UInt8>) -> Bool {
-        received.count >= length && received.extracting(first: length).isSame(as: bytes.span)
+        received.count >= bytes.count
+            && received.extracting(first: bytes.count).isSame(as: bytes.span)
+    }
+
+    /// Whether a browser sends it, as far as its fields tell.
+    var isFromBrowser: Bool { head.isFromBrowser }
+
+    /// The names that it calls the server by, without ports: those of its Host field and of its target.
+    var hosts: [String] {
+        let target = String(decoding: bytes.span.extracting(head.line.target.authority))
+        return (headers("Host") + [target]).map { text in
+            let bytes = text.utf8.span
+            return Authority(bytes).map { String(decoding: bytes.extracting($0.host)) } ?? ""
+        }
     }
 
     package var method: Method { head.line.method }

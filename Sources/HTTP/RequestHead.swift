@@ -5,9 +5,11 @@ struct RequestHead: Sendable {
     let fields: Range<Int>
     /// Bytes from the start of the buffer to the end of the empty line.
     let length: Int
-    let contentLength: Int
+    let framing: Framing
     let keepsAlive: Bool
     let expectsContinue: Bool
+    /// Whether a browser sends it, as far as its fields tell.
+    let isFromBrowser: Bool
 
     /// Reads what `scanner` has found the end of.
     init(
@@ -25,8 +27,11 @@ struct RequestHead: Sendable {
             try facts.note(bytes.extracting(field.name), bytes.extracting(field.value))
         }
         let minor = line.minorVersion
-        contentLength = try facts.length(minorVersion: minor, limit: contentLimit)
-        keepsAlive = facts.keepsAlive(minorVersion: minor)
+        framing = try facts.framing(minorVersion: minor, limit: contentLimit)
+        isFromBrowser = facts.isFromBrowser
+        // What follows a CONNECT may be meant for a tunnel: it is neither content nor another request.
+        if line.method == .connect, framing != .length(0) { throw .connectContent }
+        keepsAlive = line.method != .connect && facts.keepsAlive(minorVersion: minor)
         expectsContinue = try facts.expectsContinue(minorVersion: minor)
     }
 }

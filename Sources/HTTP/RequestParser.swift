@@ -7,6 +7,7 @@ package struct RequestParser: Sendable {
 
     private var scanner = HeadScanner()
     private var head: RequestHead?
+    private var chunks: ChunkedContent?
     /// The last request, if it was short and had no content: a scraper sends the same again and again.
     private var last: Request?
 
@@ -31,21 +32,25 @@ package struct RequestParser: Sendable {
 
     /// Reads on in `bytes`, which begin where the last request ended and contain all that was given before.
     package mutating func parse(_ bytes: Span<UInt8>, peer: String = "") -> Outcome {
-        if let last, last.peer == peer, last.isFirst(in: bytes) { return taken(last) }
+        if let last, last.peer == peer, last.isFirst(in: bytes) {
+            return taken(last, consumed: last.headLength)
+        }
         do throws(Rejection) {
             guard let head = try completeHead(bytes) else { return .needMore }
-            guard bytes.count >= head.length + head.contentLength else { return .needMore }
-            let request = Request(head, in: bytes, peer: peer)
-            last = request.length <= Self.rememberedBytes && request.body.isEmpty ? request : nil
-            return taken(request)
+            guard let (content, end) = try completeContent(of: head, in: bytes) else {
+                return .needMore
+            }
+            let request = Request(head, in: bytes, content: content, peer: peer)
+            last = end <= Self.rememberedBytes && end == head.length ? request : nil
+            return taken(request, consumed: end)
         } catch {
             return .reject(error)
         }
     }
 
-    private mutating func taken(_ request: Request) -> Outcome {
-        (scanner, head) = (HeadScanner(), nil)
-        return .request(request, consumed: request.length)
+    private mutating func taken(_ request: Request, consumed: Int) -> Outcome {
+        (scanner, head, chunks) = (HeadScanner(), nil, nil)
+        return .request(request, consumed: consumed)
     }
 
     private mutating func completeHead(_ bytes: Span<UInt8>) throws(Rejection) -> RequestHead? {
@@ -59,5 +64,33 @@ package struct RequestParser: Sendable {
             contentLimit: contentLimit
         )
         return head
+    }
+
+    /// The content, and where it ends; `nil` while it has not arrived.
+    private mutating func completeContent(
+        of head: RequestHead,
+        in bytes: Span<UInt8>
+    ) throws(Rejection) -> (content: [UInt8], end: Int)? {
+        switch head.framing {
+        case .length(let length):
+            guard bytes.count - head.length >= length else { return nil }
+            let end = head.length + length
+            return ([UInt8](copying: bytes.extracting(head.length..<end)), end)
+        case .chunked:
+            var content =
+                chunks
+                ?? ChunkedContent(
+                    from: head.length,
+                    contentLimit: contentLimit,
+                    framingLimit: headLimit + contentLimit
+                )
+            chunks = nil  // Two owners would copy the content with each arrival.
+            let end = try content.end(in: bytes)
+            guard let end else {
+                chunks = content
+                return nil
+            }
+            return (content.bytes, end)
+        }
     }
 }

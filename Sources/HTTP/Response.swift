@@ -30,10 +30,14 @@ package struct Response: Sendable {
 
     package static var notFound: Response { .text(.notFound, "not found") }
 
-    /// Refuses a method; RFC 9110 §15.5.6 wants the others named in `Allow`.
-    package static func methodNotAllowed(allow methods: [Method]) -> Response {
-        var response = text(.methodNotAllowed, "method not allowed")
-        response.headers = [("Allow", methods.map(\.rawValue).joined(separator: ", "))]
+    /// Answers a method that a path does not serve: OPTIONS by 200 (RFC 9110 §9.3.7), any other by 405.
+    ///
+    /// RFC 9110 §15.5.6 wants the methods that it serves named in `Allow`.
+    package static func allowing(_ methods: [Method], for method: Method) -> Response {
+        var response = Response()
+        if method != .options { response = text(.methodNotAllowed, "method not allowed") }
+        let names = (methods + [.options]).map(\.rawValue)
+        response.headers = [("Allow", names.joined(separator: ", "))]
         return response
     }
 

@@ -1,62 +1,75 @@
 import Posix
 
 extension Server {
-    /// Connections taken in one turn from one listener.
-    private static let acceptBatch = 64
     private static let shortagePause = Duration.milliseconds(200)
 
-    mutating func acceptConnections() throws(SystemError) {
-        let now = BootTime.now()
+    /// Takes the connections that wait, until `end`, and answers those whose requests have come with them.
+    mutating func acceptConnections(
+        at now: BootTime,
+        until end: BootTime,
+        _ handle: (Request) -> Response
+    ) throws(SystemError) {
         if let end = pausedUntil, end <= now { pausedUntil = nil }
         for (index, listener) in listeners.enumerated() where polled.isReady(index) {
-            try accept(from: listener, at: now)
+            try accept(from: listener, until: end, handle)
         }
     }
 
-    private mutating func accept(from listener: Listener, at now: BootTime) throws(SystemError) {
+    private mutating func accept(
+        from listener: Listener,
+        until end: BootTime,
+        _ handle: (Request) -> Response
+    ) throws(SystemError) {
         let before = counters.accepted
         do throws(SystemError) {
-            for _ in 0..<Self.acceptBatch {
+            repeat {
                 guard let socket = try listener.socket.accept() else { return }
-                counters.accepted += 1
-                if connections.count < limits.connections || evictOldest() {
-                    let number = counters.accepted
-                    connections.append(
-                        Connection(socket, number: number, limits: limits, at: now)
-                    )
-                } else {
-                    turnAway(socket)
-                }
-            }
+                take(socket, handle)
+            } while BootTime.now() < end
         } catch {
             guard error.isShortage else { throw error }
             // The kernel looks for a descriptor first, and for a connection then: maybe no further one waits.
             guard counters.accepted == before else { return }
             // The connection keeps waiting, and poll would report it again at once, for ever.
-            if !evictOldest() { pausedUntil = now.advanced(by: Self.shortagePause) }
+            let now = BootTime.now()
+            if !makeRoom(at: now) { pausedUntil = now.advanced(by: Self.shortagePause) }
         }
     }
 
-    /// Closes the connection that has been idle for longest; `false` when none is idle.
-    private mutating func evictOldest() -> Bool {
-        let idle = connections.indices.filter { connections[$0].isExpendable }
-        guard let oldest = idle.min(by: { connections[$0].since < connections[$1].since }) else {
+    private mutating func take(_ socket: consuming Socket, _ handle: (Request) -> Response) {
+        counters.accepted += 1
+        let now = BootTime.now()
+        let network = Peer.network(of: socket.peer)
+        let connection = Connection(
+            socket,
+            of: connections.first { $0.peer.network == network }?.peer ?? Peer(network),
+            number: counters.accepted,
+            limits: limits,
+            at: now
+        )
+        connections.append(connection)
+        serve(connection, atMost: 1, handle, at: now)
+        finishServing(connection, at: now)
+        if connection.hasLeft {
+            connections.removeLast()
+        } else if connections.count > limits.connections {
+            _ = makeRoom(for: connection, at: .now())
+        }
+    }
+
+    /// Closes the connection that can best be spared; `false` when there is none.
+    private mutating func makeRoom(for newcomer: Connection? = nil, at now: BootTime) -> Bool {
+        guard let index = Admission.victim(among: connections, for: newcomer, at: now) else {
             return false
         }
-        noteEnd(of: connections.remove(at: oldest))
+        let connection = connections.remove(at: index)
         counters.evicted += 1
+        if connection.phase == .receiving {
+            connection.discard(by: &scratch, at: now)  // Unread bytes would reset the answer away.
+            if !connection.hasLeft { refuse(connection, .crowded, at: now) }
+        }
+        connection.enter(.closed, at: now)
+        noteEnd(of: connection)
         return true
-    }
-
-    private mutating func turnAway(_ socket: borrowing Socket) {
-        counters.turnedAway += 1
-        counters.rejections.add(.unavailable)
-        var room = scratch.mutableSpan
-        _ = socket.receive(into: &room)  // Closing with unread bytes would reset the answer away.
-        var outbox = Outbox()
-        var total = 0
-        outbox.fill(Response(.crowded), withBody: true, .close)
-        _ = outbox.send(to: socket, total: &total)
-        socket.finishSending()
     }
 }

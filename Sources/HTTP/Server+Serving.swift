@@ -1,25 +1,50 @@
 import Posix
 
 extension Server {
-    /// Requests of one connection in one turn; more wait for the next, behind the other connections.
+    /// Requests of one connection in one turn, when no other waits; with others that wait each has its share of them.
     private static let batch = 16
 
+    /// Finds the connections that have something to do, the one first that has waited for longest.
+    ///
     /// `first` is the place of the first connection in the poll set.
-    mutating func serveConnections(from first: Int, _ handle: (Request) -> Response) {
-        let now = BootTime.now()
+    mutating func findWaiting(from first: Int) {
+        for (index, connection) in connections.enumerated()
+        where polled.isReady(first + index) || connection.hasWork {
+            connection.isWaiting = true
+            waiting.append(connection)
+        }
+        if waiting.count > 1 { waiting.sort { $0.servedAt < $1.servedAt } }
+    }
+
+    /// Serves them until `end`; the others wait for the next turn.
+    mutating func serveWaiting(until end: BootTime, _ handle: (Request) -> Response) {
+        let share = max(1, Self.batch / max(1, waiting.count))
+        for connection in waiting where !connection.hasLeft {
+            let now = BootTime.now()
+            connection.isWaiting = false
+            serve(connection, atMost: share, handle, at: now)
+            if now >= end { break }
+        }
+        waiting.removeAll(keepingCapacity: true)  // It would keep those open that were closed.
+    }
+
+    /// Does what is due by time, and lets go of the connections that have ended.
+    mutating func finishTurn(at now: BootTime) {
         var someLeft = false
-        for (index, connection) in connections.enumerated() {
-            if polled.isReady(first + index) || connection.hasWork {
-                serve(connection, handle, at: now)
-            } else if connection.deadline <= now {
-                expire(connection, at: now)
-            }
-            if !connection.pending.isEmpty { settle(connection, at: now) }
-            if connection.takesNoRequest { noteEnd(of: connection) }
-            if connection.phase == .upgraded { upgraded.append(connection) }
+        for connection in connections {
+            // One that waits is late for the server's sake.
+            if connection.deadline <= now, !connection.isWaiting { expire(connection, at: now) }
+            finishServing(connection, at: now)
             if connection.hasLeft { someLeft = true }
         }
         if someLeft { connections.removeAll { $0.hasLeft } }
+    }
+
+    /// Notes what has become of a connection.
+    mutating func finishServing(_ connection: Connection, at now: BootTime) {
+        if !connection.pending.isEmpty { settle(connection, at: now) }
+        if connection.takesNoRequest { noteEnd(of: connection) }
+        if connection.phase == .upgraded { upgraded.append(connection) }
     }
 
     /// For `takeEnded`.
@@ -29,11 +54,14 @@ extension Server {
         ended.append(connection.number)
     }
 
-    private mutating func serve(
+    /// Goes on with a connection, by `count` requests at most.
+    mutating func serve(
         _ connection: Connection,
+        atMost count: Int,
         _ handle: (Request) -> Response,
         at now: BootTime
     ) {
+        connection.servedAt = now
         switch connection.phase {
         case .silent, .idle, .receiving:
             if !connection.hasWork { connection.receive(by: &scratch, at: now) }
@@ -41,22 +69,15 @@ extension Server {
         case .draining: connection.discard(by: &scratch, at: now)
         case .upgraded, .closed: break
         }
-        answerRequests(of: connection, handle)
-    }
-
-    private mutating func answerRequests(
-        of connection: Connection,
-        _ handle: (Request) -> Response
-    ) {
-        var count = 0
+        var answered = 0
         connection.hasWork = false
         while connection.phase == .receiving {
-            guard count < Self.batch else {
+            guard answered < count else {
                 connection.hasWork = true
                 break
             }
             guard answerNext(of: connection, handle) else { break }
-            count += 1
+            answered += 1
         }
         connection.inbox.compact()
     }
@@ -73,10 +94,15 @@ extension Server {
         case .request(var request, _):
             request.connection = connection.number
             connection.hasContinued = false
+            if let hosts, !hosts.admits(request) {
+                refuse(connection, .foreignHost, to: request, at: .now())
+                return true
+            }
             let response = handle(request)
             counters.responses.add(response.status)
             let closes = closing || !request.keepsAlive
-            connection.answer(request, with: response, closing: closes, at: .now())
+            let now = BootTime.now()
+            connection.answer(request, with: response, date: date, closing: closes, at: now)
             return true
         case .reject(let rejection):
             refuse(connection, rejection, at: .now())
@@ -84,13 +110,15 @@ extension Server {
         }
     }
 
-    private mutating func refuse(
+    mutating func refuse(
         _ connection: Connection,
         _ rejection: Rejection,
+        to request: Request? = nil,
         at now: BootTime
     ) {
         counters.rejections.add(rejection.status)
-        connection.answer(nil, with: Response(rejection), closing: true, at: now)
+        let response = Response(rejection)
+        connection.answer(request, with: response, date: date, closing: true, at: now)
     }
 
     /// Ends a phase that has taken too long.

@@ -9,12 +9,18 @@ package struct Server: ~Copyable {
     package internal(set) var counters = Counters()
     /// Answers `Connection: close` from now on, so that no idle connection looks like a customer.
     package var closing = false
+    /// Which names a browser may call this server by; `nil` allows all.
+    package var hosts: HostPolicy?
     let listeners: [Listener]
     var connections: [Connection] = []
     var deliveries: [Delivery] = []
     var ended: [UInt64] = []
     var upgraded: [Connection] = []
     var polled = PollSet()
+    /// The connections of a turn that something has arrived for; kept, so that a turn allocates nothing.
+    var waiting: [Connection] = []
+    var date = DateField(.now())
+    private var crowding = CrowdingReport()
     /// Until when no connection is accepted, because there was no descriptor for it.
     var pausedUntil: BootTime?
     /// What arrives for any connection passes through here.
@@ -23,7 +29,11 @@ package struct Server: ~Copyable {
     /// Listens on all of `addresses`, or on none.
     package init(on addresses: [ListenAddress], limits: Limits = Limits()) throws(SystemError) {
         var listeners: [Listener] = []
-        for address in addresses { listeners.append(Listener(try ListeningSocket(on: address))) }
+        for address in addresses {
+            // Who lists both families means each of them.
+            let ipv6Only = addresses.contains(where: address.isBothFamilies(beside:))
+            listeners.append(Listener(try ListeningSocket(on: address, ipv6Only: ipv6Only)))
+        }
         self.listeners = listeners
         self.limits = limits
     }
@@ -48,10 +58,20 @@ package struct Server: ~Copyable {
     ) throws(SystemError) -> [CInt] {
         let alarm = fillPollSet(alsoWatching: descriptors)
         _ = try polled.wait(until: Self.earliest(deadline, alarm))
-        serveConnections(from: listeners.count + descriptors.count, handle)
         let readable = descriptors.indices.filter { polled.isReady(listeners.count + $0) }
-        try acceptConnections()
+        let now = BootTime.now()
+        date.update(to: .now())
+        findWaiting(from: listeners.count + descriptors.count)
+        // A new client waits for no other: its request has mostly come with its connection.
+        try acceptConnections(at: now, until: now.advanced(by: limits.turn * 0.5), handle)
+        serveWaiting(until: now.advanced(by: limits.turn), handle)
+        finishTurn(at: now)
         return readable.map { descriptors[$0] }
+    }
+
+    /// How many connections were closed to make room since the last report, every ten minutes at most; `nil` if none.
+    package mutating func crowdingReport(at now: BootTime = .now()) -> UInt64? {
+        crowding.next(counters.evicted, at: now)
     }
 
     /// The responses with a tag that were acknowledged since the last call.
@@ -93,5 +113,28 @@ package struct Server: ~Copyable {
     private static func earliest(_ first: BootTime?, _ second: BootTime?) -> BootTime? {
         guard let first, let second else { return first ?? second }
         return min(first, second)
+    }
+}
+
+/// Reports a count that has grown, at once and then every ten minutes.
+private struct CrowdingReport {
+    private static let pause = Duration.seconds(600)
+
+    private var reported: UInt64 = 0
+    private var reportedAt: BootTime?
+
+    mutating func next(_ count: UInt64, at now: BootTime) -> UInt64? {
+        guard count > reported else { return nil }
+        if let reportedAt, now.since(reportedAt) < Self.pause { return nil }
+        defer { (reported, reportedAt) = (count, now) }
+        return count - reported
+    }
+}
+
+extension ListenAddress {
+    /// Whether it is every IPv6 address, and `other` every IPv4 address of the same port.
+    fileprivate func isBothFamilies(beside other: ListenAddress) -> Bool {
+        guard case .internet(.v6(.zero), let port) = self else { return false }
+        return port > 0 && other == .internet(.v4(0), port: port)
     }
 }

@@ -1,6 +1,6 @@
 /// Where a server listens, as the Prometheus exporter toolkit spells it.
 ///
-/// `:9847` is every IPv6 and IPv4 address; then `127.0.0.1:9847`, `[::1]:9847` and `unix:/path`. Port 0 lets the kernel
+/// `:9847` and `[::]:9847` are every IPv6 and IPv4 address; then `127.0.0.1:9847`, `[::1]:9847` and `unix:/path`. Port 0 lets the kernel
 /// choose. Host names are refused: what they resolve to can change between two starts.
 package enum ListenAddress: Hashable, Sendable {
     case everywhere(port: UInt16)

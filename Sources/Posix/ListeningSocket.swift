@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Owns a socket that takes connections, and never blocks; the path of a local one goes with it.
@@ -11,9 +12,11 @@ package struct ListeningSocket: ~Copyable, Sendable {
     ///
     /// - Throws: the error names `address`. `EADDRINUSE` also for a local socket on whose path somebody listens. A path
     ///   that a dead server left behind is removed and taken.
-    package init(on address: ListenAddress) throws(SystemError) {
-        let descriptor = try Self.bound(to: address)
+    /// `[::]` takes connections of IPv4, too, unless `ipv6Only`.
+    package init(on address: ListenAddress, ipv6Only: Bool = false) throws(SystemError) {
+        let descriptor = try Self.bound(to: address, ipv6Only: ipv6Only)
         try descriptor.makeNonblocking()
+        if !address.isLocal { try Self.setOptions(of: descriptor) }
         if case .unix(let path) = address {
             try FileSystem.setMode(0o660, of: path)  // Nobody can connect before it listens.
         }
@@ -30,23 +33,33 @@ package struct ListeningSocket: ~Copyable, Sendable {
     /// To be polled for connections that wait.
     package var rawValue: CInt { descriptor.rawValue }
 
-    /// Takes the next connection, with `accept(2)`; `nil` when none waits or the waiting one has gone again.
+    /// Takes the next connection, with `accept4(2)`; `nil` when none waits or the waiting one has gone again.
     ///
     /// - Throws: `EMFILE` and its like when the connection must keep waiting.
     package borrowing func accept() throws(SystemError) -> Socket? {
         var peer = SocketAddress()
         let descriptor: FileDescriptor
         do throws(SystemError) {
-            let accepted = try retrying("accept") {
-                unsafe peer.withMutablePointer { unsafe Glibc.accept(rawValue, $0, $1) }
+            let accepted = try retrying("accept4") {
+                unsafe peer.withMutablePointer { unsafe clinux_accept4(rawValue, $0, $1) }
             }
             descriptor = FileDescriptor(adopting: accepted)
         } catch {
             guard Self.passing.contains(error.code) else { throw error }
             return nil
         }
-        // What fails here fails for this connection, which is closed by that.
-        return try? Socket(adopting: descriptor, peer: peer)
+        return Socket(accepted: descriptor, peer: peer)
+    }
+
+    /// Bytes that the kernel keeps unsent for a peer that does not read; more it does not take.
+    ///
+    /// Without it the kernel would keep several megabytes for each connection.
+    private static let unsentBytes: CInt = 256 << 10
+
+    /// Sets what each accepted connection inherits.
+    private static func setOptions(of descriptor: borrowing FileDescriptor) throws(SystemError) {
+        try descriptor.setOption(CInt(IPPROTO_TCP), TCP_NODELAY, to: 1)
+        try descriptor.setOption(CInt(IPPROTO_TCP), TCP_NOTSENT_LOWAT, to: unsentBytes)
     }
 
     /// Errors that concern one connection, not the listener (`accept(2)`, "Error handling").
@@ -58,9 +71,13 @@ package struct ListeningSocket: ~Copyable, Sendable {
 }
 
 extension ListeningSocket {
-    private static func bound(to address: ListenAddress) throws(SystemError) -> FileDescriptor {
+    private static func bound(
+        to address: ListenAddress,
+        ipv6Only: Bool
+    ) throws(SystemError) -> FileDescriptor {
         switch address {
         case .everywhere(let port): try everywhere(port, address)
+        case .internet(.v6(.zero), let port) where !ipv6Only: try everywhere(port, address)
         case .internet(let ip, let port): try bound(to: SocketAddress(ip, port: port), address)
         case .unix(let path): try LocalSocketPath.bind(path, for: address)
         }
@@ -98,6 +115,10 @@ extension ListeningSocket {
 }
 
 extension ListenAddress {
+    fileprivate var isLocal: Bool {
+        if case .unix = self { true } else { false }
+    }
+
     fileprivate func with(port: UInt16) -> ListenAddress {
         switch self {
         case .everywhere: .everywhere(port: port)

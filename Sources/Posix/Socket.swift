@@ -24,6 +24,12 @@ package struct Socket: ~Copyable, Sendable {
         self.peer = peer.address?.unmapped.description ?? "unix"
     }
 
+    /// Takes what `accept4(2)` gave: it never blocks, and has the options of its listener.
+    init(accepted descriptor: consuming FileDescriptor, peer: SocketAddress) {
+        self.descriptor = descriptor
+        self.peer = peer.address?.unmapped.description ?? "unix"
+    }
+
     private init(_ descriptor: consuming FileDescriptor, peer: String) {
         self.descriptor = descriptor
         self.peer = peer

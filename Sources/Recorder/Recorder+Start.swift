@@ -41,18 +41,23 @@ extension Recorder {
         }
     }
 
-    static func listen(_ texts: [String]) throws(StartError) -> Server {
+    static func listen(_ configuration: Configuration) throws(StartError) -> Server {
         var addresses: [ListenAddress] = []
-        for text in texts {
+        for text in configuration.listenAddresses {
             do throws(ListenAddressError) {
                 addresses.append(try ListenAddress(text))
             } catch {
                 throw StartError(description: "web.listen-address: \(error)")
             }
         }
-        return try StartError.wrapping("web.listen-address: ") {
+        var server = try StartError.wrapping("web.listen-address: ") {
             () throws(SystemError) in try Server(on: addresses, limits: APIServer.limits)
         }
+        server.hosts = HostPolicy(
+            allowed: configuration.allowedHosts,
+            trustedOrigins: configuration.allowedOrigins
+        )
+        return server
     }
 
     static func publish(

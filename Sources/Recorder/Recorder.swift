@@ -30,7 +30,7 @@ struct Recorder: ~Copyable {
             try Watchdog(Watchdog.Timeouts(plan))
         }
         var loop = MainLoop(wakeup, watchdog)
-        let server = try Self.listen(configuration.listenAddresses)
+        let server = try Self.listen(configuration)
         let publisher = try Self.publish(configuration, plan, version: version)
         let metrics = RecorderMetrics(publisher)
         let broadcaster = try Self.makeBroadcaster(publisher)

@@ -99,7 +99,7 @@ struct EndpointTests {
     @Test(
         "other methods are refused, other paths are not there, and both are counted",
         arguments: [
-            ("POST", "/metrics", 405), ("DELETE", "/health", 405), ("OPTIONS", "/livez", 405),
+            ("POST", "/metrics", 405), ("DELETE", "/health", 405), ("PUT", "/livez", 405),
             ("GET", "/nowhere", 404), ("GET", "/livez/nothing", 404), ("GET", "/livezz", 404),
             ("GET", "/metrics/", 404), ("GET", "/health/", 404), ("GET", "//metrics", 404),
         ]
@@ -109,7 +109,7 @@ struct EndpointTests {
         let before = try served.ask("/metrics").text
         let response = try served.ask(path, method: method)
         #expect(response.status.code == status)
-        #expect((response.header("Allow") == "GET, HEAD") == (status == 405))
+        #expect((response.header("Allow") == "GET, HEAD, OPTIONS") == (status == 405))
         let handlers = ExporterService.fixedRoutes.map(\.path) + ["/metrics"]
         let handler =
             handlers.first { path == $0 || path.hasPrefix("\($0)/nothing") } ?? "other"
@@ -117,6 +117,18 @@ struct EndpointTests {
         let series = "\nstreamvault_exporter_http_requests_total\(labels)"
         #expect(before.contains("\(series) 0\n"), "a counter that is born at 1 has never increased")
         #expect(try served.ask("/metrics").text.contains("\(series) 1\n"))
+    }
+
+    @Test(
+        "OPTIONS names the methods of a path, and of the server",
+        arguments: ["/metrics", "/livez", "*"]
+    )
+    func options(_ path: String) throws {
+        var served = try Served(files.path)
+        let response = try served.ask(path, method: "OPTIONS")
+        #expect(response.status == .ok)
+        #expect(response.header("Allow") == "GET, HEAD, OPTIONS")
+        #expect(response.text.isEmpty)
     }
 
     @Test("/shutdowns tells how each phase went, also the one that death cut short")

@@ -21,6 +21,8 @@ struct RealClientTests {
             ("--data abc URL/", "POST / abc\n"),
             ("--data abc --header Expect:100-continue URL/", "POST / abc\n"),
             ("--data-binary @/dev/null URL/", "POST /\n"),
+            ("--header Transfer-Encoding:chunked --data abc URL/ URL/", "POST / abc\nPOST / abc\n"),
+            ("--header Transfer-Encoding:chunked --data-binary @/dev/null -X GET URL/", "GET /\n"),
         ]
     )
     func curl(arguments: String, output: String) throws {
@@ -32,7 +34,7 @@ struct RealClientTests {
         "curl, refused",
         arguments: [
             ("--header Host: URL/", "400"),
-            ("--header Transfer-Encoding:chunked --data a URL/", "411"),
+            ("--header Transfer-Encoding:chunked --data 1234567890 URL/", "413"),
             ("--data 1234567890 URL/", "413"), ("--header Expect:tea URL/", "417"),
         ]
     )

@@ -53,6 +53,10 @@ struct RequestParserTests {
             ("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", .host),
             ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", .host),
             ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", .host),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost:\r\n\r\n", .host),
+            ("GET http://a:b/ HTTP/1.1\r\nHost: a\r\n\r\n", .target),
+            ("GET http://[::1/ HTTP/1.1\r\nHost: a\r\n\r\n", .target),
+            ("CONNECT [::1] HTTP/1.1\r\nHost: a\r\n\r\n", .target),
             ("GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n", .expectation),
         ] as [(String, Rejection)]
     )
@@ -74,8 +78,10 @@ struct RequestParserTests {
             ("Content-Length:", .contentLength),
             ("Content-Length: 101", .longContent),
             ("Content-Length: 99999999999999999999999", .longContent),
-            ("Transfer-Encoding: chunked", .chunked),
-            ("transfer-encoding:\tCHUNKED\t", .chunked),
+            ("Transfer-Encoding: chunked", .longContent),
+            ("transfer-encoding:\tCHUNKED\t", .longContent),
+            ("Transfer-Encoding: chunked, chunked", .unknownCoding),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", .unknownCoding),
             ("Content-Length: 3\r\nTransfer-Encoding: chunked", .bothLengths),
             ("Transfer-Encoding: chunked\r\nContent-Length: 3", .bothLengths),
             ("Transfer-Encoding: gzip, chunked", .unknownCoding),
@@ -87,9 +93,45 @@ struct RequestParserTests {
         ] as [(String, Rejection)]
     )
     func framing(fields: String, rejection: Rejection) {
-        let text = "POST / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n\r\nabc"
+        let text = "POST / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n\r\nabc\r\n"
         #expect(parse(text, contentLimit: 100) == .rejected(rejection))
         #expect(Rejection.statuses.contains(rejection.status))
+    }
+
+    @Test("takes CONNECT for the last request of a connection, and without content")
+    func connect() throws {
+        let head = "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n"
+        let request = try #require(parsedRequest(head + "Connection: keep-alive\r\n\r\n"))
+        #expect(!request.keepsAlive)
+        for field in ["Content-Length: 3", "Transfer-Encoding: chunked"] {
+            #expect(parse("\(head)\(field)\r\n\r\n", contentLimit: 9) == .rejected(.connectContent))
+        }
+    }
+
+    @Test(
+        "refuses a Host that is none",
+        arguments: [
+            "a b", "a/b", "a@b", "http://a", "a:b", "a:80:80", "::1", "[::1", "[::1]a", "[::1]:x",
+            "[]", "[1.2.3.4]",
+            "[::1]::80", "[v.a]", "[v1.]", "[vg.a]", "[fe80::1%25eth0]", "a]", "[a", "a%", "a%4",
+            "a%4g", "a,b:80 c",
+            "a?b", "a#b", "a\\b", "a\"b", "a<b", ":80", "a:65536", "a:+80", "ü",
+        ]
+    )
+    func host(text: String) {
+        #expect(parse("GET / HTTP/1.1\r\nHost: \(text)\r\n\r\n") == .rejected(.host))
+    }
+
+    @Test(
+        "takes a Host that is one",
+        arguments: [
+            "", "a", "a.", "a:", "a:80", "A_b-c~d", "1.2.3.4:65535", "[::1]", "[::ffff:1.2.3.4]:80",
+            "[v1.a:b]", "a%4A",
+            "a!$&'()*+,;=b",
+        ]
+    )
+    func validHost(text: String) {
+        #expect(parse("GET / HTTP/1.1\r\nHost: \(text)\r\n\r\n").isRequest)
     }
 
     @Test("refuses a transfer coding in HTTP/1.0")

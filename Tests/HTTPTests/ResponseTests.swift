@@ -1,3 +1,4 @@
+import Posix
 import Testing
 
 @testable import HTTP
@@ -10,7 +11,7 @@ struct ResponseTests {
         response.headers = [("Retry-After", "3")]
         #expect(
             head(response, .close)
-                == "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                == "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain; charset=utf-8\r\n"
                 + "Content-Length: 8\r\nConnection: close\r\nRetry-After: 3\r\n\r\n"
         )
         #expect(head(Response(), .keepAlive).contains("\r\nConnection: keep-alive\r\n"))
@@ -35,9 +36,33 @@ struct ResponseTests {
 
     @Test("of a refused method names the others")
     func allow() {
-        let response = Response.methodNotAllowed(allow: [.get, .head])
+        let response = Response.allowing([.get, .head], for: .post)
         #expect(response.status == .methodNotAllowed)
-        #expect(head(response).contains("\r\nAllow: GET, HEAD\r\n"))
+        #expect(head(response).contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"))
+    }
+
+    @Test("to OPTIONS names the methods, and nothing else")
+    func options() {
+        let response = Response.allowing([.post], for: .options)
+        #expect(
+            head(response)
+                == "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+                + "Content-Length: 0\r\nAllow: POST, OPTIONS\r\n\r\n"
+        )
+    }
+
+    @Test(
+        "says when it was sent",
+        arguments: [
+            (0, "Thu, 01 Jan 1970 00:00:00"), (951_782_400, "Tue, 29 Feb 2000 00:00:00"),
+            (1_796_057_999, "Mon, 30 Nov 2026 16:59:59"),
+            (4_102_444_800, "Fri, 01 Jan 2100 00:00:00"),
+        ] as [(UInt64, String)]
+    )
+    func date(seconds: UInt64, text: String) {
+        var date = DateField(WallTime(nanoseconds: 1))
+        date.update(to: WallTime(nanoseconds: seconds * 1_000_000_000 + 999_999_999))
+        #expect(String(decoding: date.line, as: UTF8.self) == "Date: \(text) GMT\r\n")
     }
 
     private func head(
@@ -45,7 +70,8 @@ struct ResponseTests {
         _ persistence: ResponseHead.Persistence = .unsaid
     ) -> String {
         var bytes: [UInt8] = []
-        ResponseHead.append(response, persistence, to: &bytes)
+        let date = DateField(WallTime(nanoseconds: 784_111_777_999_999_999))
+        ResponseHead.append(response, date, persistence, to: &bytes)
         return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -19,9 +19,9 @@ final class Served {
     }
 
     /// Connects a client, and waits until the server has it.
-    func connect(sending text: String = "") throws -> Client {
+    func connect(sending text: String = "", to address: ListenAddress? = nil) throws -> Client {
         let before = server.counters.accepted
-        let client = try Client(Socket(connectedTo: server.addresses[0]))
+        let client = try Client(Socket(connectedTo: address ?? server.addresses[0]))
         while server.counters.accepted == before { try turn() }
         client.send(text)
         return client

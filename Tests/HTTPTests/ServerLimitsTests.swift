@@ -22,37 +22,6 @@ struct ServerLimitsTests {
         #expect(try served.reply(to: slow)?.text == "/after\n")
     }
 
-    @Test("at the limit of connections the oldest idle one makes room")
-    func eviction() throws {
-        let served = try Served(limits: Self.limits { $0.connections = 3 })
-        let busy = try served.connect(sending: "GET ")
-        let oldest = try served.connect()
-        let newer = try served.connect(sending: get())
-        #expect(try served.reply(to: newer)?.status == 200)
-        let newest = try served.connect(sending: get())
-        #expect(try served.reply(to: newest)?.status == 200)
-        try served.waitForClose(of: oldest)
-        #expect(served.server.openConnections == 3)
-        #expect(served.server.counters.evicted == 1)
-        #expect(try served.reply(to: busy, sending: "/ HTTP/1.0\r\n\r\n")?.status == 200)
-    }
-
-    @Test("the 257th connection gets 503 when all others are busy")
-    func turnedAway() throws {
-        let served = try Served()
-        var busy: [Client] = []
-        for _ in 0..<256 { busy.append(try served.connect(sending: "G")) }
-        while served.server.busyConnections < 256 { try served.turn() }
-        let late = try served.connect()
-        let reply = try #require(try served.reply(to: late))
-        #expect(reply.status == 503)
-        #expect(reply.closes)
-        try served.waitForClose(of: late)
-        #expect(served.server.openConnections == 256)
-        #expect(served.server.counters.turnedAway == 1)
-        #expect(try served.reply(to: busy[0], sending: "ET / HTTP/1.0\r\n\r\n")?.status == 200)
-    }
-
     @Test("a request that takes too long gets 408")
     func lateRequest() throws {
         let served = try Served(limits: Self.limits { $0.request = .milliseconds(20) })

@@ -51,6 +51,60 @@ struct ServerTests {
     }
 
     @Test(
+        "sends no body to a HEAD that is refused, and its length all the same",
+        arguments: [
+            "HEAD / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "\r\nHEAD / HTTP/1.1\r\n\r\n",
+            "HEAD / HTTP/2.0\r\n\r\n", "HEAD / HTTP/1.1\nHost: a\n\n",
+            get("/") + "HEAD /x HTTP/1.1\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nX: " + String(repeating: "x", count: 9000),
+            "HEAD / HTTP/1.1\r\nHost: b\r\nOrigin: b\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx",
+        ]
+    )
+    func refusedHead(text: String) throws {
+        let served = try Served()
+        served.server.hosts = HostPolicy(allowed: ["a"])
+        let client = try served.connect(sending: text)
+        if text.hasPrefix("GET") { #expect(try served.reply(to: client)?.status == 200) }
+        let reply = try #require(try served.reply(to: client, hasBody: false))
+        #expect(reply.status >= 400)
+        #expect(
+            reply.head.contains("\r\nContent-Length: ") && !reply.head.contains("Length: 0\r\n")
+        )
+        try served.waitForClose(of: client)
+        #expect(client.received.isEmpty)
+    }
+
+    @Test(
+        "says in every response when it was sent",
+        arguments: [
+            get("/"), "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\n\r\n", "\0",
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\n\r\n",
+        ]
+    )
+    func date(text: String) throws {
+        let served = try Served()
+        let client = try served.connect(sending: text)
+        let reply = try #require(try served.reply(to: client, hasBody: false))
+        let lines = reply.head.split(separator: "\r\n").filter { $0.hasPrefix("Date: ") }
+        #expect(lines.count == 1 && lines[0].hasSuffix(" GMT") && lines[0].count == 35)
+    }
+
+    @Test("listens on both families, unless each is named")
+    func families() throws {
+        let both = try Server(on: [try ListenAddress("[::]:0")])
+        guard case .internet(_, let port) = both.addresses[0] else {
+            Issue.record("another address")
+            return
+        }
+        _ = try Socket(connectedTo: try ListenAddress("127.0.0.1:\(port)"))
+        _ = try Socket(connectedTo: try ListenAddress("[::1]:\(port)"))
+        let free = both.addresses[0].description
+        #expect(free == "[::]:\(port)")
+    }
+
+    @Test(
         "closes when the client wants it, and says so",
         arguments: [
             ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "\r\nConnection: close"),

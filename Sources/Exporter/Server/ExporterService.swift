@@ -40,21 +40,25 @@ struct ExporterService {
         own = OwnMetrics(
             version: version,
             statuses: routes.map { ($0.path, $0.statuses(hasToken: hasToken)) }
-                + [("other", [.notFound])]
+                + [("other", [.ok, .notFound])]
         )
     }
 
     mutating func respond(to request: Request) -> Response {
         let path = request.path
         guard let route = routes.first(where: { $0.serves(path) }) else {
-            return counted(.notFound, by: "other")
+            let isOfServer = path == "*"  // Only OPTIONS has such a target.
+            return counted(
+                isOfServer ? .allowing([.get, .head], for: .options) : .notFound,
+                by: "other"
+            )
         }
         if route.access == .tokenHolders, let refusal = token?.refusal(of: request) {
             if wrongTokens.note(request) { own.noteWrongToken() }
             return counted(refusal, by: route.path)
         }
         guard route.methods.contains(request.method) else {
-            return counted(.methodNotAllowed(allow: route.methods), by: route.path)
+            return counted(.allowing(route.methods, for: request.method), by: route.path)
         }
         return counted(route.answer(&self, request), by: route.path)
     }

@@ -13,6 +13,11 @@ extension MetricFamily {
         kind: .counter,
         labels: ["handler", "code"]
     )
+    static let evictions = MetricFamily(
+        name: "streamvault_exporter_http_evictions_total",
+        help: "Connections closed to make room for others while all places were taken.",
+        kind: .counter
+    )
     static let segmentReadErrors = MetricFamily(
         name: "streamvault_exporter_segment_read_errors_total",
         help: "Telemetry segments that could not be read.",

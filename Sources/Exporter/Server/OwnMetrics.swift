@@ -18,6 +18,7 @@ struct OwnMetrics {
     private let startedAt: WallTime
     private let requestFamily: Int
     private let readDuration: Int
+    private let evictions: Int
     private let scrapers: Int
     private let finalScrapePending: Int
     private let readErrors: [String: Int]
@@ -46,6 +47,7 @@ struct OwnMetrics {
             }
         )
         readDuration = board.declare(.segmentReadDuration)
+        evictions = board.declare(.evictions)
         scrapers = board.declare(.scrapers)
         finalScrapePending = board.declare(.finalScrapePending)
         wrongTokens = board.declare(.wrongTokens)
@@ -80,6 +82,11 @@ struct OwnMetrics {
             }
             words[word] = rejections[status]
         }
+    }
+
+    /// Notes the connections that were closed to make room since the start.
+    mutating func note(evictions count: UInt64) {
+        words[evictions] = count
     }
 
     /// Notes a look at the segments: how long it took, and what could not be read since the start.

@@ -24,7 +24,7 @@ final class APIServer: Sendable {
         try DetachedThread.start(named: "api") { [self] in
             while true {
                 do throws(SystemError) {
-                    try serve(api)
+                    try serve(api, log)
                 } catch {
                     // Without an API the liveness probe would have all recordings stopped.
                     log(.error, "API failed, and is tried again", ["error": "\(error)"])
@@ -34,11 +34,14 @@ final class APIServer: Sendable {
         }
     }
 
-    private func serve(_ api: RecorderAPI) throws(SystemError) -> Never {
+    private func serve(_ api: RecorderAPI, _ log: Log) throws(SystemError) -> Never {
         try server.withLock { server throws(SystemError) in
             while true {
                 _ = try server.turn { api.respond(to: $0) }
                 handOver(from: &server, to: api.broadcaster)
+                if let count = server.crowdingReport() {
+                    log(.warn, "Connections closed to make room for others", ["count": "\(count)"])
+                }
             }
         }
     }

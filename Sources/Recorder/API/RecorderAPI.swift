@@ -27,6 +27,7 @@ struct RecorderAPI: Sendable {
         case "/api/drain": changing(request) { beginDrain() }
         case "/ws": webSocket(request)
         case "/eventsub": eventSub?.answer(request) ?? .notFound
+        case "*": .allowing([.get, .head, .post], for: request.method)
         default: switching(request) ?? .notFound
         }
     }
@@ -34,13 +35,13 @@ struct RecorderAPI: Sendable {
     private func reading(_ request: Request, _ answer: () -> Response) -> Response {
         switch request.method {
         case .get, .head: answer()
-        default: .methodNotAllowed(allow: [.get, .head])
+        default: .allowing([.get, .head], for: request.method)
         }
     }
 
     /// Answers who shows the token; without one in the configuration, nobody.
     private func changing(_ request: Request, _ answer: () -> Response) -> Response {
-        guard request.method == .post else { return .methodNotAllowed(allow: [.post]) }
+        guard request.method == .post else { return .allowing([.post], for: request.method) }
         guard let token else {
             return .problem(.forbidden, "no bearer token is configured: see web.bearer_token_file")
         }
@@ -59,6 +60,7 @@ struct RecorderAPI: Sendable {
 
     /// Only a page of this server, or an allowed one, may connect; see `WebSocketHandshake`.
     private func webSocket(_ request: Request) -> Response {
+        if request.method != .get { return .allowing([.get], for: request.method) }
         guard !broadcaster.isStopping, broadcaster.hasRoom else {
             return .unavailable("no more clients are taken", retryAfter: 5)
         }

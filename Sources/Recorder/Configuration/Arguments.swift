@@ -11,6 +11,8 @@ struct Arguments: Equatable, Sendable {
     /// Empty when none was given.
     var listenAddresses: [String] = []
     var bearerTokenFile: String?
+    /// Empty when none was given.
+    var allowedHosts: [String] = []
     var telemetryDirectory: String?
     var recorderName: String?
     var logFile: String?
@@ -77,7 +79,9 @@ struct Arguments: Equatable, Sendable {
             CommandLineFlag(
                 "web.listen-address",
                 .list("ADDRESS"),
-                help: "Where the HTTP API listens: :8000, 127.0.0.1:8000, [::1]:8000, unix:/path.",
+                help:
+                    "Where the HTTP API listens: :8000 or [::]:8000 (all IPv4 and IPv6 addresses),"
+                    + " 127.0.0.1:8000, unix:/path.",
                 defaultText: Configuration.defaultListenAddress
             ),
             CommandLineFlag(
@@ -85,6 +89,13 @@ struct Arguments: Equatable, Sendable {
                 .text("FILE"),
                 help:
                     "The token that requests have to show which start, stop or drain. Without it, they are refused."
+            ),
+            CommandLineFlag(
+                "web.allowed-host",
+                .list("NAME"),
+                help:
+                    "A host name by which browsers may reach the API, such as a reverse proxy's."
+                    + " IP addresses, localhost and the machine's own name are always allowed."
             ),
             CommandLineFlag(
                 "telemetry-dir",
@@ -115,6 +126,7 @@ extension Arguments {
         gracePeriod = values.duration("shutdown.grace-period")
         listenAddresses = values.all("web.listen-address")
         bearerTokenFile = values.text("web.bearer-token-file")
+        allowedHosts = values.all("web.allowed-host")
         telemetryDirectory = values.text("telemetry-dir")
         recorderName = values.text("recorder.name")
         logFile = values.text("log.file")

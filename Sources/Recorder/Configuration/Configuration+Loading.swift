@@ -1,4 +1,5 @@
 import Glibc
+import HTTP
 import JSON
 import Posix
 
@@ -67,6 +68,11 @@ extension Configuration {
         gracePeriod = arguments.gracePeriod ?? gracePeriod
         if !arguments.listenAddresses.isEmpty { listenAddresses = arguments.listenAddresses }
         bearerTokenFile = arguments.bearerTokenFile ?? bearerTokenFile
+        if !arguments.allowedHosts.isEmpty { allowedHosts = arguments.allowedHosts }
+        let source = arguments.allowedHosts.isEmpty ? "web.allowed_hosts" : "--web.allowed-host"
+        for host in allowedHosts where !HostPolicy.isName(host) {
+            problems.add(source, HostPolicy.complaint(about: host))
+        }
         logFile = arguments.logFile ?? logFile
     }
 }
@@ -88,6 +94,7 @@ extension Configuration {
         fields.object("web") { web in
             listenAddresses = web.texts("listen_address") ?? listenAddresses
             bearerTokenFile = web.text("bearer_token_file")
+            allowedHosts = web.texts("allowed_hosts") ?? allowedHosts
             allowedOrigins = web.origins("allowed_origins")
         }
         fields.object("network") { network in

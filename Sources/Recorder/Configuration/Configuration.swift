@@ -14,6 +14,8 @@ struct Configuration: Equatable, Sendable {
     var listenAddresses = [defaultListenAddress]
     /// Of the token that a request has to show which changes something; `nil` refuses them all.
     var bearerTokenFile: String?
+    /// Names that a browser may call the recorder by, besides local ones.
+    var allowedHosts: [String] = []
     /// Whose pages may open a WebSocket, besides those of the recorder's own address.
     var allowedOrigins: [String] = []
     /// Private addresses that playlists of a public origin may name.

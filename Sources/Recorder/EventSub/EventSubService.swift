@@ -34,7 +34,7 @@ final class EventSubService: Sendable {
 
     /// Answers a request for `/eventsub`; waits for nothing.
     func answer(_ request: Request) -> Response {
-        guard request.method == .post else { return .methodNotAllowed(allow: [.post]) }
+        guard request.method == .post else { return .allowing([.post], for: request.method) }
         do throws(EventSubRefusal) {
             switch try webhook.read(request, at: .now()) {
             case .verification(let challenge): return confirm(challenge)

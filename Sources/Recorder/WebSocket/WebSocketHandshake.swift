@@ -10,7 +10,7 @@ struct WebSocketHandshake {
     let allowedOrigins: [String]
 
     func answer(_ request: Request) -> Response {
-        guard request.method == .get else { return .methodNotAllowed(allow: [.get]) }
+        guard request.method == .get else { return .allowing([.get], for: request.method) }
         guard !request.isHTTP10, request.lists("websocket", in: "Upgrade"),
             request.lists("upgrade", in: "Connection")
         else { return upgradeRequired("this is a WebSocket") }
