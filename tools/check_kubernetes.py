@@ -4,6 +4,7 @@
 Needs kubectl 1.25 or later, PyYAML and kubernetes-validate; the programs in .build/debug, or where STREAMVAULT_BIN says.
 """
 
+import ipaddress
 import re
 import shutil
 import subprocess
@@ -21,6 +22,13 @@ FOLDER = ROOT / "k8s"
 # What each program answers, by the port in the manifest.
 ENDPOINTS = {9847: {"/metrics", "/health", "/-/healthy", "/-/ready"}, 8000: {"/health"}}
 PHASES_SECONDS = 38.5  # The sum of the recorder's phases: Tests/DeploymentTests compares it with the manifest.
+# Addresses of streams, and of what a playlist must not reach.
+PUBLIC = ["1.1.1.1", "9.255.255.255", "100.63.255.255", "100.128.0.1", "172.32.0.1", "192.169.0.1", "203.0.114.1", "2606:4700::1", "2a00::1"]
+PRIVATE = [
+    "0.0.0.0", "10.0.0.1", "10.96.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1", "168.63.129.16", "169.254.169.254", "172.16.0.1",
+    "172.31.255.255", "192.0.0.192", "192.168.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255",
+    "::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2001:0:a00:1::", "2002:a00:1::1", "fc00::1", "fd00:ec2::254", "fe80::1", "ff02::1",
+]
 KUBELET_SECONDS = 2  # What a sidecar has left when the grace period is used up.
 # Fields of the Prometheus Operator's PodMonitor, as far as they are used; the API server refuses others.
 MONITOR_FIELDS = {"selector", "podMetricsEndpoints", "scrapeClassicHistograms"}
@@ -194,12 +202,37 @@ def check_writers(workload, mounts):
         expect(folders == ["$(STREAMVAULT_RECORDER_NAME)"], f"pods share the folder {folders}")
 
 
+def reaches(rule, address, port):
+    """Whether a rule of egress lets a pod send to an address outside the cluster's pods."""
+    if "ports" in rule and port not in [entry["port"] for entry in rule["ports"]]:
+        return False
+    blocks = [peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer]
+    return any(
+        address in ipaddress.ip_network(block["cidr"])
+        and not any(address in ipaddress.ip_network(part) for part in block.get("except", []))
+        for block in blocks
+    )
+
+
+def check_egress(spec):
+    """Streams and names can be had, and nothing private: the recorder and its programs fetch what strangers name."""
+    expect(spec["policyTypes"] == ["Ingress", "Egress"], f"the NetworkPolicy is about {spec['policyTypes']}")
+    for text in PUBLIC + PRIVATE:
+        address = ipaddress.ip_address(text)
+        for port in (80, 443, 1935, 9847):
+            open_ = any(reaches(rule, address, port) for rule in spec["egress"])
+            expect(open_ == (text in PUBLIC), f"the NetworkPolicy {'opens' if open_ else 'shuts'} {text}, port {port}")
+    names = [rule for rule in spec["egress"] if 53 in [entry["port"] for entry in rule.get("ports", [])]]
+    expect({entry["protocol"] for rule in names for entry in rule["ports"]} == {"UDP", "TCP"}, "no names by UDP and TCP")
+    spaces = [peer.get("namespaceSelector", {}).get("matchLabels", {}) for rule in names for peer in rule["to"]]
+    expect({"kubernetes.io/metadata.name": "kube-system"} in spaces, "the cluster's DNS cannot be reached")
+
+
 def check_availability(workload, by_kind):
     """The API answers to the end, streams can be fetched, nodes can be drained, and an update of a Deployment leaves no gap."""
     spec = by_kind["PodDisruptionBudget"]["spec"]
     expect(spec.get("maxUnavailable") == 1, f"a drained node may stop {spec.get('maxUnavailable')} pods")
-    types = by_kind["NetworkPolicy"]["spec"]["policyTypes"]
-    expect(types == ["Ingress"], f"the NetworkPolicy is about {types}: streams come from anywhere")
+    check_egress(by_kind["NetworkPolicy"]["spec"])
     expect(by_kind["Service"]["spec"].get("publishNotReadyAddresses") is True, "the API is lost in a shutdown")
     if workload["kind"] == "Deployment":
         update = workload["spec"]["strategy"]["rollingUpdate"]
