@@ -73,6 +73,7 @@ let package = Package(
         fuzzer("Stderr", ["Recorder", "FuzzSupport"]),
         fuzzer("Token", ["Recorder", "FuzzSupport", "HTTP"]),
         fuzzer("Answer", ["Recorder", "FuzzSupport", "Posix"]),
+        fuzzer("Response", ["Recorder", "FuzzSupport", "Posix"]),
         fuzzer("API", ["Recorder", "FuzzSupport", "HTTP", "Posix", "StreamVaultTelemetry"]),
         fuzzer(
             "Page",

@@ -39,27 +39,33 @@ package struct ChildProcess: ~Copyable {
     }
 
     /// Sends `signal` to the program and to those it has started, also where these have left its process group.
-    package borrowing func signalAll(_ signal: CInt) {
-        let others = Descendants.find(of: identifier, mark).filter { entry in
-            getpgid(entry.identifier) != identifier
-        }
+    ///
+    /// - Returns: those it has started, for `endDescendants`: without a mark they are found only while it runs.
+    @discardableResult
+    package borrowing func signalAll(_ signal: CInt) -> [ProcessEntry] {
+        let found = Descendants.find(of: identifier, mark)
+        let others = found.filter { getpgid($0.identifier) != identifier }
         // Only until the child is reaped: the kernel may then give its number to another group.
         if status == nil { _ = kill(-identifier, signal) }
         others.signal(signal)
+        return found
     }
 
     /// Ends the programs that it has started and left behind: with SIGTERM, and after `patience` with SIGKILL.
     ///
     /// Before `wait`, while the number of the group is its own.
-    package borrowing func endDescendants(within patience: Duration) {
+    package borrowing func endDescendants(
+        _ known: [ProcessEntry] = [],
+        within patience: Duration
+    ) {
         let deadline = BootTime.now().advanced(by: patience)
-        var found = Descendants.find(of: identifier, mark)
+        var found = Descendants.find(of: identifier, mark) + known.filter(\.isRunning)
         if found.isEmpty { return }
         found.signal(SIGTERM)
         found.waitForEnds(until: deadline)
         // Again, for what they have started meanwhile; what then is left cannot be ended.
         for _ in 0..<3 {
-            found = Descendants.find(of: identifier, mark)
+            found = Descendants.find(of: identifier, mark) + known.filter(\.isRunning)
             if found.isEmpty { return }
             found.signal(SIGKILL)
             found.waitForEnds(until: .now().advanced(by: .milliseconds(100)))

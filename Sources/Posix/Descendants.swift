@@ -22,7 +22,7 @@ struct ProcessMark: Sendable {
 }
 
 /// One process of `/proc`, as it was when it was read.
-struct ProcessEntry {
+package struct ProcessEntry: Sendable {
     let identifier: pid_t
     let parent: pid_t
     /// In clock ticks since the start of the system: tells two processes of one number apart.
@@ -146,6 +146,12 @@ extension ProcessEntry {
         let owned = FileDescriptor(adopting: descriptor)
         guard ProcessEntry(identifier)?.startTicks == startTicks else { return nil }
         return owned
+    }
+
+    /// Whether it has not ended.
+    var isRunning: Bool {
+        guard let now = ProcessEntry(identifier) else { return false }
+        return now.startTicks == startTicks && !now.hasEnded
     }
 
     /// Sends a signal, unless it has ended.

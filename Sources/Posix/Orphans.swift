@@ -40,6 +40,13 @@ package enum Orphans {
     /// Ends everything that children of this process have started and left, for the end of this process.
     package static func endAll() {
         Descendants.findAll().signal(SIGKILL)
+        if areOwn.load(ordering: .relaxed) { strays().signal(SIGKILL) }
+    }
+
+    /// The children of this process that have not ended.
+    private static func strays() -> [ProcessEntry] {
+        let own = getpid()
+        return ProcessEntry.all().filter { $0.parent == own && !$0.hasEnded }
     }
 
     /// Ends orphans that carry no mark, having given up their environment: once no child runs that could need them.
@@ -49,8 +56,7 @@ package enum Orphans {
         guard unsafe waitid(P_ALL, 0, &information, WEXITED | WNOHANG | WNOWAIT) == 0 else {
             return
         }
-        let own = getpid()
-        let strays = ProcessEntry.all().filter { $0.parent == own && !$0.hasEnded }
+        let strays = strays()
         // One may have been started meanwhile.
         if OwnChildren.areGone { strays.signal(SIGKILL) }
     }

@@ -22,6 +22,10 @@ struct CommandRun: ~Copyable {
     private var isStopping = false
     private var ladder: StopLadder?
     private var wasSignalled = false
+    /// What the program had started when it was signalled.
+    private var known: [ProcessEntry] = []
+
+    private static let knownLimit = 1000
 
     init(
         child: consuming ChildProcess,
@@ -48,6 +52,7 @@ struct CommandRun: ~Copyable {
         try drainErrors()
         if !child.hasExited() { child.signalAll(SIGKILL) }
         child.endDescendants(
+            known,
             within: isStopping ? stages.last?.patience ?? .zero : leftoverPatience
         )
         return CommandOutcome(
@@ -86,7 +91,7 @@ struct CommandRun: ~Copyable {
     private mutating func tell(_ signal: CInt) {
         // A program that had ended by itself has not ended because of us.
         if !child.hasExited() { wasSignalled = true }
-        child.signalAll(signal)
+        known = child.signalAll(signal) + known.prefix(Self.knownLimit)
     }
 
     /// Waits for output until `deadline`, and takes what there is.

@@ -1,9 +1,12 @@
 import FoundationEssentials
+import Posix
 
 /// What has come of one answer so far; pure.
 struct Exchange {
     /// Bytes of all heads together, those of interim answers and trailers included.
     static let headLimit = 256 << 10
+    /// Bytes that are set aside at once for a body, however much of it is announced.
+    static let reserveLimit = 4 << 20
     /// Bytes that are taken of a body nobody wants, so that the connection can be used again.
     static let wasteLimit = 64 << 10
 
@@ -50,7 +53,7 @@ struct Exchange {
 
     /// Takes a line of the head; whether more of it is wanted.
     mutating func takeHeadLine(byteCount: Int) -> Bool {
-        headBytes += byteCount
+        headBytes = headBytes.addingWithSaturation(byteCount)
         guard headBytes > Self.headLimit else { return true }
         if !isSettled { refusal = .network("the head of the answer is too long") }
         return false
@@ -64,11 +67,11 @@ struct Exchange {
     /// Takes a piece of the body, of which `announced` bytes are to come in all; whether more of it is wanted.
     mutating func takeBody(_ piece: Span<UInt8>, announced: Int?) -> Bool {
         guard !isSettled else {
-            wastedBytes += piece.count
+            wastedBytes = wastedBytes.addingWithSaturation(piece.count)
             return wastedBytes <= Self.wasteLimit
         }
         if let range, status == 200 { return take(range, outOf: piece) }
-        guard max(body.count + piece.count, announced ?? 0) <= limit else {
+        guard max(body.count.addingWithSaturation(piece.count), announced ?? 0) <= limit else {
             refusal = .tooLarge(limit: limit)
             return false
         }
@@ -76,7 +79,9 @@ struct Exchange {
             refusal = .noRoom
             return false
         }
-        if body.isEmpty, let announced { body.reserveCapacity(announced) }
+        if body.isEmpty, let announced {
+            body.reserveCapacity(min(max(0, announced), Self.reserveLimit))
+        }
         append(piece)
         return true
     }
@@ -89,8 +94,10 @@ struct Exchange {
         }
         let first = max(0, range.offset - passedBytes)
         let end = min(piece.count, range.end - passedBytes)
-        passedBytes += piece.count
-        guard first < end else { return !isComplete }
+        passedBytes = passedBytes.addingWithSaturation(piece.count)
+        // Nothing more than the range, whatever heads came before this one.
+        let left = range.count.subtractingWithSaturation(body.count)
+        guard first < end, end - first <= left else { return !isComplete }
         guard room?.cover(body.count + end - first) ?? true else {
             refusal = .noRoom
             return false

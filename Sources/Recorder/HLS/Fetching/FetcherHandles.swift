@@ -11,6 +11,11 @@ import Posix
         unsafe self.handle = handle
     }
 
+    /// Takes over a handle, which need not work.
+    init(adopting handle: UnsafeMutableRawPointer) {
+        unsafe self.handle = handle
+    }
+
     deinit { unsafe curl_multi_cleanup(handle) }
 
     func add(_ easy: EasyHandle) throws(FetchError) {

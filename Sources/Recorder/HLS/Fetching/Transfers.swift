@@ -13,31 +13,36 @@ final class Transfers {
         let result: Result<FetchedBody, FetchError>
     }
 
+    /// Before libcurl is tried again when it fails with nothing under way.
+    private static let pauseAfterFailure = Duration.seconds(1)
     /// With nothing under way and nothing due, only `stop` ends a wait.
-    private static let longestWait = Duration.seconds(3600)
+    private static let maxWait = Duration.seconds(3600)
 
     private let headers: [String: String]
     private let proxies: ProxyRules
     /// Which addresses may be asked, by what has been answered so far.
     private(set) var policy: AddressPolicy
     private let cookies: CookieShare
-    private let multi: MultiHandle
+    private var multi: MultiHandle
+    private let makeMulti: () throws(FetchError) -> MultiHandle
     /// Handles that wait for their next request.
     private var idle: [EasyHandle] = []
     private var underWay: [Transfer] = []
-    /// Requests that could not even be made.
-    private var stillborn: [Ended] = []
+    /// Requests that could not be started.
+    private var notStarted: [Ended] = []
     private var latestID = 0
 
     /// `headers` go with every request, wherever it is redirected to.
     init(
         headers: [String: String],
         policy: AddressPolicy = AddressPolicy(),
-        proxies: ProxyRules = .ofEnvironment()
+        proxies: ProxyRules = .ofEnvironment(),
+        makeMulti: @escaping () throws(FetchError) -> MultiHandle = MultiHandle.init
     ) throws(FetchError) {
         (self.headers, self.policy, self.proxies) = (headers, policy, proxies)
         cookies = try CookieShare()
-        multi = try MultiHandle()
+        self.makeMulti = makeMulti
+        multi = try makeMulti()
     }
 
     deinit {
@@ -67,7 +72,7 @@ final class Transfers {
             try begin(transfer)
             underWay.append(transfer)
         } catch {
-            stillborn.append(Ended(id: latestID, result: .failure(error)))
+            notStarted.append(Ended(id: latestID, result: .failure(error)))
         }
         return latestID
     }
@@ -76,25 +81,29 @@ final class Transfers {
     func cancelAll() {
         for transfer in underWay { multi.remove(transfer.easy) }
         idle += underWay.map(\.easy)
-        (underWay, stillborn) = ([], [])
+        (underWay, notStarted) = ([], [])
     }
 
     /// Waits until requests have ended, `deadline` if there is one, or `stop`; never for what has ended already.
     func wait(until deadline: BootTime?, or stop: StopSignal) -> [Ended] {
         while true {
+            var ended = notStarted
+            notStarted = []
+            ended += perform()
+            let now = BootTime.now()
+            ended += endOverdue(at: now)
+            let isDue = deadline.map { now >= $0 } ?? false
+            if !ended.isEmpty || stop.isRequested || isDue { return ended }
+            let next = (underWay.map(\.end) + [deadline].compactMap(\.self)).min()
             do throws(FetchError) {
-                var ended = stillborn
-                stillborn = []
-                for (identity, code) in try multi.perform() { ended += end(of: identity, code) }
-                let now = BootTime.now()
-                ended += endOverdue(at: now)
-                let isDue = deadline.map { now >= $0 } ?? false
-                if !ended.isEmpty || stop.isRequested || isDue { return ended }
-                let next = (underWay.map(\.end) + [deadline].compactMap(\.self)).min()
-                let time = next?.since(now) ?? Self.longestWait
+                let time = next?.since(now) ?? Self.maxWait
                 try multi.wait(for: time, or: stop.readableDescriptor)
             } catch {
-                return failAll(error)
+                ended = failAll(error)
+                if !ended.isEmpty { return ended }
+                // Nothing ends, and nothing wakes: libcurl is tried again after a pause, not at once.
+                let pause = now.advanced(by: Self.pauseAfterFailure)
+                _ = stop.wait(until: min(pause, deadline ?? pause))
             }
         }
     }
@@ -156,9 +165,23 @@ extension Transfers {
         return Ended(id: transfer.id, result: result)
     }
 
+    /// Does what can be done without waiting; what has ended by that.
+    private func perform() -> [Ended] {
+        do throws(FetchError) {
+            var ended: [Ended] = []
+            for (identity, code) in try multi.perform() { ended += end(of: identity, code) }
+            return ended
+        } catch {
+            return failAll(error)
+        }
+    }
+
+    /// Ends all that is under way, and gives up the multi handle, which nothing repairs once it has failed.
     private func failAll(_ error: FetchError) -> [Ended] {
-        let failed = underWay.map { Ended(id: $0.id, result: .failure(error)) }
+        let failed =
+            notStarted + underWay.map { Ended(id: $0.id, result: .failure(error)) }
         cancelAll()
+        if let fresh = try? makeMulti() { multi = fresh }
         return failed
     }
 }
