@@ -55,4 +55,14 @@ static inline int clinux_accept4(int listener, void *peer, unsigned *length) {
     return (int)syscall(SYS_accept4, listener, peer, length, O_NONBLOCK | O_CLOEXEC);
 }
 
+/* Ignores a signal that still has its default disposition, by the system call itself: glibc's sigaction(2) refuses the
+   two signals that its threads use. The kernel's structure begins with the handler, on x86-64 and on arm64 alike. */
+static inline int clinux_ignore_if_default(int signal) {
+    unsigned long action[4] = {0};
+    if (syscall(SYS_rt_sigaction, signal, 0, action, 8) != 0) return -1;
+    if (action[0] != 0) return 0;
+    unsigned long ignore[4] = {1};
+    return (int)syscall(SYS_rt_sigaction, signal, ignore, 0, 8);
+}
+
 #endif

@@ -8,6 +8,7 @@ import StreamVaultTelemetry
 @main
 enum Main {
     static func main() {
+        FileDescriptor.openStandard()
         do {
             let words = Array(CommandLine.arguments.dropFirst())
             switch try Arguments.table.parse(words, environment: processEnvironment()) {
@@ -52,8 +53,8 @@ enum Main {
     }
 
     private static func serve(_ arguments: Arguments) throws {
-        try Signals.ignoringBrokenPipe()
-        var signals = try Signals([SIGTERM, SIGINT])
+        try Signals.prepare()
+        var signals = try Signals(Signals.stopping)
         var server = try listen(on: arguments.listenAddresses)
         server.hosts = HostPolicy(allowed: arguments.allowedHosts)
         let log = Log()
@@ -63,6 +64,7 @@ enum Main {
         let directory = arguments.telemetryDirectory
         log(.info, "Exporter started", ["listen": listening, "telemetry_dir": directory])
         var loop = ServeLoop(service, log)
+        defer { log.flush(within: .milliseconds(500)) }
         try loop.run(&server, &signals)
     }
 
@@ -76,7 +78,7 @@ enum Main {
 
     /// One line on standard error; the status as `sysexits.h` has it.
     private static func leave(_ status: CInt, _ message: String) -> Never {
-        let line = Array("streamvault-exporter: \(message)\n".utf8)
+        let line = Array("streamvault-exporter: \(visible(message))\n".utf8)
         unsafe line.withUnsafeBytes { _ = unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
         exit(status)
     }

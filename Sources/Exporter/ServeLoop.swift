@@ -1,3 +1,4 @@
+import Glibc
 import HTTP
 import Posix
 
@@ -18,8 +19,11 @@ struct ServeLoop {
     mutating func run(_ server: inout Server, _ signals: inout Signals) throws(SystemError) {
         var wake: BootTime?
         while true {
-            let readable = try serve(&server, until: wake, alsoWatching: [signals.descriptor])
-            while !readable.isEmpty, let signal = signals.next() { noteSignal(signal) }
+            let until = [wake, signals.nextCheck].compactMap(\.self).min()
+            let readable = try serve(&server, until: until, alsoWatching: [signals.descriptor])
+            if !readable.isEmpty || signals.nextCheck != nil {
+                while let request = signals.nextRequest() { note(request) }
+            }
             switch service.decide(at: .now()) {
             case .stay(let until): wake = until
             case .leave(let departure): return try leave(&server, departure)
@@ -38,22 +42,32 @@ struct ServeLoop {
         let ingest = service.ingest
         let readable = try server.turn(
             until: [wake, ingest?.deadline].compactMap(\.self).min(),
-            alsoWatching: descriptors + (ingest?.descriptors ?? [])
+            alsoWatching: descriptors + (ingest?.descriptors ?? []),
+            orRoomIn: log.blockedDescriptor
         ) { service.respond(to: $0) }
+        if log.blockedDescriptor != nil { log.resume() }
         try ingest?.turn(ready: readable)
         service.own.note(rejections: server.counters.rejections)
         service.own.note(evictions: server.counters.evicted)
         if let count = server.crowdingReport() {
             log(.warn, "Connections closed to make room for others", ["count": "\(count)"])
         }
+        service.own.note(droppedLogLines: log.takeDroppedLines().standardOutput)
         for connection in server.takeEnded() { service.leaving.noteEnd(of: connection, at: .now()) }
         for delivery in server.takeDeliveries() { noteDelivery(delivery) }
         return readable
     }
 
-    private mutating func noteSignal(_ signal: CInt) {
-        log(.info, "Told to leave", ["signal": "\(signal)"])
-        service.leaving.noteSignal(at: .now())
+    private mutating func note(_ request: Signals.Request) {
+        switch request {
+        case .stop(let signal):
+            log(.info, "Stop requested", ["signal": "\(signal)"])
+            // A terminal that closes sends its SIGHUP behind a Ctrl-C, and must not shorten the wait.
+            if signal == SIGHUP, service.leaving.hasBegun { return }
+            service.leaving.noteSignal(at: .now())
+        case .reload: log(.info, "Nothing to reload", ["signal": "\(SIGHUP)"])
+        case .drain: break
+        }
     }
 
     private mutating func noteDelivery(_ delivery: Delivery) {

@@ -48,15 +48,18 @@ package struct Server: ~Copyable {
 
     /// Waits until something is ready, or `deadline`, and serves all that is.
     ///
+    /// `blocked` is a descriptor of the caller's that has no room: the wait ends when it has.
     /// Without a deadline, and with no connection open, it waits for ever; a signal ends the wait.
     /// - Returns: those of `descriptors` that are readable.
     /// - Throws: when the server cannot go on; never for what a client does.
     package mutating func turn(
         until deadline: BootTime? = nil,
         alsoWatching descriptors: [CInt] = [],
+        orRoomIn blocked: CInt? = nil,
         handle: (Request) -> Response
     ) throws(SystemError) -> [CInt] {
         let alarm = fillPollSet(alsoWatching: descriptors)
+        if let blocked { polled.append(blocked, for: .writing) }
         _ = try polled.wait(until: Self.earliest(deadline, alarm))
         let readable = descriptors.indices.filter { polled.isReady(listeners.count + $0) }
         let now = BootTime.now()

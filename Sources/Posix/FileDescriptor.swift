@@ -31,6 +31,17 @@ package struct FileDescriptor: ~Copyable, Sendable {
         rawValue = try retrying("open \(path)") { unsafe open(path, flags | O_CLOEXEC, mode) }
     }
 
+    /// Opens `/dev/null` for each of the first three descriptors that is closed, with `open(2)`; the first statement of a program.
+    ///
+    /// `COMMAND <&- >&- 2>&-` starts a program without them. The next file or socket would take such a number, and what
+    /// is meant for standard output would be written into it.
+    package static func openStandard() {
+        for number: CInt in 0...2 where fcntl(number, F_GETFD) == -1 {
+            // The lowest free number is the one that is missing. A directory keeps the place where there is no /dev.
+            if unsafe open("/dev/null", O_RDWR) == -1 { _ = unsafe open("/", O_RDONLY) }
+        }
+    }
+
     deinit { close(rawValue) }
 
     /// Facts about the open file, with `fstat(2)`.

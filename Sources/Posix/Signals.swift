@@ -1,16 +1,42 @@
+import CLinux
 import Glibc
 import Synchronization
 
 /// Delivers signals to a `poll` loop: each one becomes a byte in a pipe.
 ///
-/// One at a time in a process; a second traps. `deinit` restores what was before.
+/// One at a time in a process; a second traps. `deinit` restores what was before. A program calls `prepare()` before,
+/// as early as it can.
 package struct Signals: ~Copyable {
+    /// What a signal asks a program to do.
+    package enum Request: Equatable, Sendable {
+        /// SIGTERM, SIGINT or SIGQUIT, or a SIGHUP because the controlling terminal is gone.
+        case stop(CInt)
+        /// SIGUSR1.
+        case drain
+        /// Any other SIGHUP.
+        case reload
+    }
+
+    /// Signals that end a program in an orderly way, or make it read its settings again.
+    package static let stopping: [CInt] = [SIGTERM, SIGINT, SIGQUIT, SIGHUP]
+
+    /// How long after a SIGHUP the terminal is checked again: some terminals send the signal first, and close then.
+    private static let terminalCheckDelay = Duration.seconds(1)
+
     private let pipe: Pipe
     private let previous: [(signal: CInt, action: sigaction)]
+    private let terminal: ControllingTerminal
+    private var terminalIsGone = false
+    /// When the terminal has to be checked again; `nil` when it has not.
+    private(set) package var nextCheck: BootTime?
 
     /// Takes over `signals`, with `sigaction(2)`; interrupted calls are restarted, except `poll`.
     ///
-    /// Before other threads are started: they take over the mask.
+    /// A SIGHUP that was ignored when the program started stays ignored, as `nohup(1)` wants it. SIGINT and SIGQUIT that
+    /// were ignored, as a shell does for a program in the background, are ignored when they come from the keyboard, and
+    /// obeyed when a process sends them.
+    ///
+    /// Before other threads are started: they inherit the mask.
     package init(_ signals: [CInt]) throws(SystemError) {
         let pipe = try Pipe()
         try pipe.reader.makeNonblocking()
@@ -22,16 +48,28 @@ package struct Signals: ~Copyable {
             ordering: .sequentiallyConsistent
         )
         precondition(claim.exchanged, "only one Signals at a time")
+        undelivered.store(0, ordering: .sequentiallyConsistent)
         var previous: [(signal: CInt, action: sigaction)] = []
         do throws(SystemError) {
-            for signal in signals { previous.append((signal, try install(deliver, for: signal))) }
+            for signal in signals {
+                let isIgnored = try disposition(of: signal) == .ignored
+                if isIgnored, signal == SIGHUP { continue }
+                let ignoresKeyboard = isIgnored && (signal == SIGINT || signal == SIGQUIT)
+                let handler = unsafe ignoresKeyboard ? deliverIfSent : deliver
+                previous.append((signal, try unsafe install(handler, for: signal)))
+            }
+            // Nobody ends a program with this one that has no use for it.
+            if !signals.contains(SIGUSR1), try disposition(of: SIGUSR1) == .standard {
+                previous.append((SIGUSR1, try ignore(SIGUSR1)))
+            }
         } catch {
             Self.restore(previous)
             throw error
         }
         self.previous = previous
         self.pipe = pipe
-        Self.unblock(signals)
+        terminal = ControllingTerminal()
+        unblockAll()
     }
 
     deinit { Self.restore(previous) }
@@ -45,14 +83,34 @@ package struct Signals: ~Copyable {
         let count = unsafe withUnsafeMutableBytes(of: &signal) { bytes in
             unsafe try? pipe.reader.read(into: bytes)  // Only EAGAIN can come: no signal waits.
         }
-        return count == 1 ? CInt(signal) : nil
+        if count == 1 { return CInt(signal) }
+        let late = undelivered.exchange(0, ordering: .sequentiallyConsistent)
+        return late == 0 ? nil : late
     }
 
-    /// Turns a write to a closed pipe or socket from a `SIGPIPE` into `EPIPE`, for the whole process.
+    /// Takes the oldest request that waits; `nil` when none does.
     ///
-    /// By a handler that does nothing, not by `SIG_IGN`: a program that is executed later would inherit that.
-    package static func ignoringBrokenPipe() throws(SystemError) {
-        _ = try install({ _ in }, for: SIGPIPE)
+    /// The end of the terminal is one request, however many SIGHUP it sends to how many processes.
+    package mutating func nextRequest(at now: BootTime = .now()) -> Request? {
+        while let signal = next() {
+            switch signal {
+            case SIGUSR1: return .drain
+            case SIGHUP where terminalIsGone: continue
+            case SIGHUP where terminal.isGone: return terminalEnded()
+            case SIGHUP:
+                if terminal.existed { nextCheck = now.advanced(by: Self.terminalCheckDelay) }
+                return .reload
+            default: return .stop(signal)
+            }
+        }
+        guard let check = nextCheck, check <= now else { return nil }
+        nextCheck = nil
+        return terminal.isGone ? terminalEnded() : nil
+    }
+
+    private mutating func terminalEnded() -> Request {
+        (terminalIsGone, nextCheck) = (true, nil)
+        return .stop(SIGHUP)
     }
 
     /// Leaves `signals` to other threads; those that this thread starts block them as well.
@@ -79,25 +137,125 @@ package struct Signals: ~Copyable {
     }
 }
 
+extension Signals {
+    /// Ignores every signal that would end or suspend the process although nobody asks for that with it.
+    ///
+    /// SIGTSTP, SIGTTIN and SIGTTOU are among them: a suspended recorder misses media, and a terminal with `stty tostop`
+    /// would suspend one in the background that logs. Left alone are the signals that stop, SIGKILL and SIGSTOP, and
+    /// faults (SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS), after which the process cannot go on. SIGHUP
+    /// and SIGUSR1 are blocked until there is a `Signals`, so that one during the start is not lost.
+    ///
+    /// Programs that are started later begin with default dispositions and an empty mask, see `ChildProcess.spawn`.
+    package static func prepare() throws(SystemError) {
+        var early = sigset_t()
+        unsafe sigemptyset(&early)
+        for signal in [SIGHUP, SIGUSR1] { unsafe sigaddset(&early, signal) }
+        unsafe pthread_sigmask(SIG_SETMASK, &early, nil)
+        let single: [CInt] = [
+            SIGPIPE, SIGALRM, SIGUSR2, SIGSTKFLT, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGIO,
+            SIGPWR, SIGTSTP, SIGTTIN, SIGTTOU,
+        ]
+        for signal in single + Array(realTimeSignals) where try disposition(of: signal) == .standard
+        {
+            _ = try ignore(signal)
+        }
+        // The C library keeps these two for itself, and refuses them; without threads they still end the process.
+        for signal: CInt in 32...33 { _ = clinux_ignore_if_default(signal) }
+    }
+
+    private static var realTimeSignals: ClosedRange<CInt> { 34...64 }
+}
+
+/// The terminal from which a program was started, which can go away: with its window, or the connection to the host.
+private struct ControllingTerminal: Sendable {
+    /// Whether there was one at the start.
+    let existed: Bool
+
+    init() { existed = Self.openingError == nil }
+
+    /// Whether there was one, and it can no longer be opened.
+    ///
+    /// The kernel takes it from all processes of the session before it sends SIGHUP. That nothing can be opened at all,
+    /// as without free descriptors, proves nothing.
+    var isGone: Bool {
+        existed && (Self.openingError == ENXIO || Self.openingError == EIO)
+    }
+
+    private static var openingError: CInt? {
+        do throws(SystemError) {
+            _ = try FileDescriptor(opening: "/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK)
+            return nil
+        } catch {
+            return error.code
+        }
+    }
+}
+
 /// Where the handler writes; -1 without a `Signals`.
 private let deliveryPipe = Atomic<CInt>(-1)
 
+/// The last signal that found the pipe full: a flood of one signal must not hide SIGTERM.
+private let undelivered = Atomic<CInt>(0)
+
+private typealias Handler =
+    @convention(c) (CInt, UnsafeMutablePointer<siginfo_t>?, UnsafeMutableRawPointer?) -> Void
+
 /// The handler: only calls that are safe in one (`signal-safety(7)`), and `errno` stays as it was.
-private func deliver(_ signal: CInt) {
+private let deliver: Handler = { signal, _, _ in deliverByte(of: signal) }
+
+/// The handler of a signal that was ignored at the start: the kernel's own, from the keyboard, stays ignored.
+private let deliverIfSent: Handler = { signal, information, _ in
+    let sentByKernel: CInt = 0x80  // `SI_KERNEL` of <signal.h>.
+    guard let information = unsafe information,
+        unsafe information.pointee.si_code != sentByKernel
+    else { return }
+    deliverByte(of: signal)
+}
+
+private func deliverByte(of signal: CInt) {
     let interrupted = errno
     var byte = UInt8(truncatingIfNeeded: signal)
-    _ = unsafe write(deliveryPipe.load(ordering: .sequentiallyConsistent), &byte, 1)
+    if unsafe write(deliveryPipe.load(ordering: .sequentiallyConsistent), &byte, 1) != 1 {
+        undelivered.store(signal, ordering: .sequentiallyConsistent)
+    }
     errno = interrupted
 }
 
-private func install(
-    _ handler: @escaping @convention(c) (CInt) -> Void,
-    for signal: CInt
-) throws(SystemError) -> sigaction {
+/// Lets signals through that the parent had blocked.
+///
+/// A mask is inherited, and many supervisors start programs from threads that block everything. A program that is deaf to SIGTERM would lose what it holds to SIGKILL.
+private func unblockAll() {
+    var none = sigset_t()
+    unsafe sigemptyset(&none)
+    unsafe pthread_sigmask(SIG_SETMASK, &none, nil)
+}
+
+private enum Disposition { case standard, ignored, handled }
+
+private func disposition(of signal: CInt) throws(SystemError) -> Disposition {
+    var action = sigaction()
+    try retrying("sigaction \(signal)") { unsafe sigaction(signal, nil, &action) }
+    // `SIG_DFL` and `SIG_IGN` are the addresses 0 and 1.
+    switch unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) {
+    case 0: return .standard
+    case 1: return .ignored
+    default: return .handled
+    }
+}
+
+private func ignore(_ signal: CInt) throws(SystemError) -> sigaction {
     var action = sigaction()
     var previous = sigaction()
-    unsafe action.__sigaction_handler.sa_handler = handler
-    action.sa_flags = SA_RESTART
+    unsafe action.__sigaction_handler.sa_handler = SIG_IGN
+    try retrying("sigaction \(signal)") { unsafe sigaction(signal, &action, &previous) }
+    return previous
+}
+
+private func install(_ handler: Handler, for signal: CInt) throws(SystemError) -> sigaction {
+    var action = sigaction()
+    var previous = sigaction()
+    unsafe action.__sigaction_handler.sa_sigaction = handler
+    action.sa_flags = SA_RESTART | SA_SIGINFO
     try retrying("sigaction \(signal)") { unsafe sigaction(signal, &action, &previous) }
     return previous
 }

@@ -7,6 +7,7 @@ import Posix
 @main
 enum Main {
     static func main() {
+        FileDescriptor.openStandard()
         let arguments = Array(CommandLine.arguments.dropFirst())
         let environment = processEnvironment()
         do {
@@ -29,23 +30,29 @@ enum Main {
     private static func run(_ arguments: Arguments, _ environment: [String: String]) throws {
         let configuration = try Configuration.load(arguments)
         if arguments.checksOnly { return print("\(arguments.configPath): ok") }
-        try Signals.ignoringBrokenPipe()
+        try Signals.prepare()
         Orphans.adopt()
         if configuration.noNewPrivileges { try forbidNewPrivileges() }
-        let recorder = try Recorder(
-            configuration,
-            version: recorderVersion,
-            environment: environment
-        )
-        // Not `exit`: a thread that was left behind must not hold up the end, and nothing is left to flush.
-        let status = try recorder.run()
+        let log = try Recorder.openLog(configuration.logFile)
+        let result = Result {
+            try Recorder(
+                configuration,
+                version: recorderVersion,
+                environment: environment,
+                log: log
+            )
+            .run()
+        }
         Orphans.endAll()
-        _exit(status)
+        // Lines wait in the log while an output hangs. The shutdown's own margin is longer than this.
+        log.flush(within: min(.milliseconds(500), configuration.gracePeriod / 50))
+        // Not `exit`: a thread that was left behind must not hold up the end.
+        _exit(try result.get())
     }
 
     private static func run(_ wait: WaitIdle) throws {
         let outcome = wait.run(try StopSignal()) { line in
-            say(line, on: STDOUT_FILENO)
+            say(visible(line), on: STDOUT_FILENO)
         }
         exit(outcome.rawValue)
     }
@@ -53,9 +60,10 @@ enum Main {
     /// One line a mistake, on standard error; the status as `sysexits.h` has it.
     private static func leave(_ status: CInt, _ error: any Error) -> Never {
         for line in "\(error)".split(separator: "\n") {
-            say("streamvault-recorder: \(line)", on: STDERR_FILENO)
+            say("streamvault-recorder: \(visible(String(line)))", on: STDERR_FILENO)
         }
-        exit(status)
+        // Not `exit`, which tears down what threads that still run are using.
+        _exit(status)
     }
 
     /// Writes a line at once, also into a pipe.

@@ -24,10 +24,10 @@ extension Recorder {
     /// How often the main loop gives a sign of life.
     static let heartbeatInterval = Duration.seconds(1)
 
+    /// Opens the log; the callers write, until it has threads.
     static func openLog(_ path: String?) throws(StartError) -> Log {
-        guard let path else { return Log() }
-        return try StartError.wrapping("log.file: ") { () throws(SystemError) in
-            Log(file: try FileDescriptor(opening: path, O_WRONLY | O_CREAT | O_APPEND))
+        try StartError.wrapping("log.file: ") { () throws(SystemError) in
+            if let path { try Log(path: path) } else { Log() }
         }
     }
 

@@ -19,9 +19,9 @@ struct Recorder: ~Copyable {
     init(
         _ configuration: Configuration,
         version: String,
-        environment: [String: String]
+        environment: [String: String],
+        log: Log
     ) throws(StartError) {
-        let log = try Self.openLog(configuration.logFile)
         try Self.checkDirectory(configuration.recordingsDirectory)
         let wakeup = try StartError.wrapping { () throws(SystemError) in try Wakeup() }
         // Signals are caught from here on: one that comes during the start ends what was started.
@@ -29,6 +29,7 @@ struct Recorder: ~Copyable {
         let watchdog = try StartError.wrapping { () throws(SystemError) in
             try Watchdog(Watchdog.Timeouts(plan))
         }
+        log.startWriting()  // Its threads leave the signals to the watchdog, as all do from here on.
         var loop = MainLoop(wakeup, watchdog)
         let server = try Self.listen(configuration)
         let publisher = try Self.publish(configuration, plan, version: version)
@@ -125,10 +126,18 @@ struct Recorder: ~Copyable {
                 var shutdown = Shutdown(plan, roster, context, services, loop)
                 return try shutdown.run(signal: signal ?? drainSignal)
             }
+            if loop.takeReload() { reload() }
             if !roster.isStuck(at: .now()) { context.publisher.heartbeat() }
+            context.metrics.count(dropped: context.log.takeDroppedLines())
             Orphans.reap()  // Of the programs that streams start, when this is process 1.
             signal = try loop.wait(until: BootTime.now().advanced(by: .seconds(1)))
         }
+    }
+
+    /// What a SIGHUP asks for: the log file is opened anew, since it may have been renamed.
+    private borrowing func reload() {
+        context.log.reopen()
+        context.log(.info, "Reload requested", ["signal": "\(SIGHUP)"])
     }
 
     private mutating func beginRecording() throws(SystemError) {

@@ -1,3 +1,5 @@
+import Posix
+
 /// A JSON value to be written: the exporter reads none, and Foundation's coder would double the binary.
 indirect enum JSONText: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
     ExpressibleByBooleanLiteral
@@ -72,7 +74,7 @@ indirect enum JSONText: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
         value.rounded() == value && abs(value) < 1e15 ? "\(Int64(value))" : value.description
     }
 
-    /// Escapes as RFC 8259, section 7, demands.
+    /// Escapes as RFC 8259, section 7, demands, and whatever a terminal would obey.
     private static func quote(_ value: String, to text: inout String) {
         text += "\""
         for scalar in value.unicodeScalars {
@@ -80,9 +82,7 @@ indirect enum JSONText: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
             case "\"": text += "\\\""
             case "\\": text += "\\\\"
             case "\n": text += "\\n"
-            case _ where scalar.value < 0x20:
-                let digits = String(scalar.value, radix: 16)
-                text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            case _ where scalar.isInvisibleCommand: text += scalar.hexadecimalEscape
             default: text.unicodeScalars.append(scalar)
             }
         }

@@ -1,3 +1,4 @@
+import Posix
 import StreamVaultTelemetry
 
 /// The two formats that are text, where they differ.
@@ -52,7 +53,9 @@ enum TextDialect {
     func header(of family: MetricFamily) -> [UInt8] {
         let name = familyName(family)
         let type = "# TYPE \(name) \(type(of: family))\n"
-        let help = "# HELP \(name) \(ExpositionText.escape(family.help, quotes: isOpenMetrics))\n"
+        let text = family.help.split(separator: "\n", omittingEmptySubsequences: false)
+            .map { visible(String($0)) }.joined(separator: "\n")
+        let help = "# HELP \(name) \(ExpositionText.escape(text, quotes: isOpenMetrics))\n"
         guard isOpenMetrics else { return Array((help + type).utf8) }
         let unit = family.unit.isEmpty ? "" : "# UNIT \(name) \(family.unit)\n"
         return Array((type + unit + help).utf8)

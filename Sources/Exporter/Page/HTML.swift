@@ -1,3 +1,5 @@
+import Posix
+
 /// HTML whose text and attributes are escaped by construction: names are literals, everything else is data.
 struct HTML: ExpressibleByStringInterpolation, Sendable {
     /// The markup.
@@ -79,10 +81,8 @@ struct HTML: ExpressibleByStringInterpolation, Sendable {
             case ">": escaped += "&gt;"
             case "\"": escaped += "&quot;"
             case "'": escaped += "&#39;"
-            case _ where scalar.properties.generalCategory == .control,
-                // Turns the reading direction of what follows, also outside of its element.
-                _ where Self.directions.contains(scalar.value):
-                escaped += "\u{FFFD}"
+            // Some turn the reading direction of what follows, also outside of its element.
+            case _ where scalar.isInvisibleCommand: escaped += "\u{FFFD}"
             default: escaped.unicodeScalars.append(scalar)
             }
         }
@@ -92,7 +92,4 @@ struct HTML: ExpressibleByStringInterpolation, Sendable {
     private static func needsCare(_ byte: UInt8) -> Bool {
         byte < 0x20 || byte >= 0x7F || "&<>\"'".utf8.contains(byte)
     }
-
-    /// U+202A to U+202E and U+2066 to U+2069.
-    private static let directions: [UInt32] = Array(0x202A...0x202E) + Array(0x2066...0x2069)
 }

@@ -48,6 +48,12 @@ extension MetricFamily {
         kind: .counter
     )
 
+    static let droppedLogLines = MetricFamily(
+        name: "streamvault_exporter_log_dropped_lines_total",
+        help: "Lines that the log dropped, because standard output was full, blocked or failed.",
+        kind: .counter
+    )
+
     /// The usual metrics of a process, in the order of `OwnMetrics.source`.
     static let process = [
         MetricFamily(

@@ -21,6 +21,7 @@ struct OwnMetrics {
     private let evictions: Int
     private let scrapers: Int
     private let finalScrapePending: Int
+    private let droppedLogLines: Int
     private let readErrors: [String: Int]
     private let wrongTokens: Int
     private let processWords: Int
@@ -51,6 +52,7 @@ struct OwnMetrics {
         scrapers = board.declare(.scrapers)
         finalScrapePending = board.declare(.finalScrapePending)
         wrongTokens = board.declare(.wrongTokens)
+        droppedLogLines = board.declare(.droppedLogLines)
         processWords = board.words.count
         for family in MetricFamily.process { board.declare(family) }
         let keys =
@@ -98,6 +100,10 @@ struct OwnMetrics {
     }
 
     mutating func noteWrongToken() { words[wrongTokens] += 1 }
+
+    mutating func note(droppedLogLines count: UInt64) {
+        words[droppedLogLines] += count
+    }
 
     mutating func note(scrapers count: Int, isFinalScrapePending: Bool) {
         words[scrapers] = UInt64(count)

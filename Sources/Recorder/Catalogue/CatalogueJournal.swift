@@ -8,6 +8,7 @@ import Synchronization
 final class CatalogueJournal: Sendable {
     private let catalogue: Catalogue
     private let log: Log
+    private let limiter = LogLimiter()
     private let retryPause: Duration
     private let state = Mutex(State())
     /// Signalled for each new entry, and for the end.
@@ -84,7 +85,13 @@ final class CatalogueJournal: Sendable {
             return (state.entries, state.dropped)
         }
         if dropped > 0 {
-            log(.error, "Catalogue entries dropped: too many wait", ["count": "\(dropped)"])
+            log(
+                .error,
+                "Catalogue entries dropped: too many wait",
+                ["count": "\(dropped)"],
+                limitedBy: limiter,
+                condition: ""
+            )
         }
         guard !batch.isEmpty else { return }
         let done = commit(batch)
@@ -109,7 +116,9 @@ final class CatalogueJournal: Sendable {
                 log(
                     .error,
                     "Catalogue entries wait",
-                    ["count": "\(batch.count)", "error": "\(error)"]
+                    ["count": "\(batch.count)", "error": "\(error)"],
+                    limitedBy: limiter,
+                    condition: "\(error)"
                 )
                 return 0
             }

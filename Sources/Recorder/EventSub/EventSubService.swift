@@ -20,7 +20,7 @@ final class EventSubService: Sendable {
     private let queue = Mutex(Queue())
     /// Counts what waits, and the end.
     private let arrived = DispatchSemaphore(value: 0)
-    private let refusals = Mutex(LogPause(.seconds(60)))
+    private let limiter = LogLimiter()
 
     init(
         _ webhook: EventSubWebhook,
@@ -103,30 +103,17 @@ extension EventSubService {
         return hasRoom
     }
 
-    /// Anybody can send what is refused, so the log is told now and then.
+    /// Anybody can send what is refused, so it is logged at a bounded rate.
     private func refuse(_ refusal: EventSubRefusal, from peer: String) -> Response {
         metrics.count(.unverified, .refused)
-        if refusals.withLock({ $0.isOver(at: .now()) }) {
-            let fields: KeyValuePairs = ["reason": refusal.reason, "peer": peer]
-            log(.warn, "EventSub message refused", fields)
-        }
+        let fields: KeyValuePairs = ["reason": refusal.reason, "peer": peer]
+        log(
+            .warn,
+            "EventSub message refused",
+            fields,
+            limitedBy: limiter,
+            condition: refusal.reason
+        )
         return .problem(refusal.status, refusal.reason)
-    }
-}
-
-/// Lets a line into the log at most once in a while; pure.
-struct LogPause {
-    private let pause: Duration
-    private var last: BootTime?
-
-    init(_ pause: Duration) {
-        self.pause = pause
-    }
-
-    /// Whether the line may be written, which then counts as written.
-    mutating func isOver(at now: BootTime) -> Bool {
-        if let last, now.since(last) < pause { return false }
-        last = now
-        return true
     }
 }

@@ -26,6 +26,12 @@ struct RecorderMetrics: Sendable {
     let deletedFiles: [RetentionReason: Counter]
     let remuxJobs: [RemuxResult: Counter]
     let wrongTokens: Counter
+    let droppedLogLines: [LogOutputLabel: Counter]
+
+    /// Where the log goes.
+    enum LogOutputLabel: String, CaseIterable, Sendable {
+        case stdout, file
+    }
 
     /// How an attempt at a conversion ended.
     enum RemuxResult: String, CaseIterable, Sendable {
@@ -144,6 +150,12 @@ struct RecorderMetrics: Sendable {
             "streamvault_wrong_tokens_total",
             "Requests to the API with a wrong bearer token."
         )
+        droppedLogLines = counters(
+            publisher,
+            "log_dropped_lines_total",
+            "Lines that the log dropped, because the output was full, blocked or failed.",
+            "output"
+        )
     }
 
     func count(_ report: TransactionReport) {
@@ -157,6 +169,11 @@ struct RecorderMetrics: Sendable {
         case .replaced, nil: databaseUp.set(1)
         }
         if let reason = trouble?.error.reason { databaseErrors[reason]?.add() }
+    }
+
+    func count(dropped lines: (standardOutput: UInt64, file: UInt64)) {
+        if lines.standardOutput > 0 { droppedLogLines[.stdout]?.add(lines.standardOutput) }
+        if lines.file > 0 { droppedLogLines[.file]?.add(lines.file) }
     }
 
     func count(_ event: SourceEvent) {

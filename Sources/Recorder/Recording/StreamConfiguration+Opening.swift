@@ -3,13 +3,13 @@ import Posix
 extension StreamConfiguration {
     /// What delivers the stream's media, and has ended at most `patience` after it was asked to.
     ///
-    /// What repeats itself while the stream is off is logged once in a while; what a program says, always.
+    /// What repeats itself while the stream is off is logged once in a while.
     func makeSource(
         endingWithin patience: Duration,
         _ exceptions: AddressExceptions,
         _ memory: SegmentMemory,
         _ log: Log,
-        _ trouble: StreamTrouble
+        _ limiter: LogLimiter
     ) -> any MediaSource {
         switch source {
         case .hls(let url, let quality, let start):
@@ -18,13 +18,16 @@ extension StreamConfiguration {
             settings.addressExceptions = exceptions
             settings.segments.memory = memory
             return HLSSource(url: url, settings: settings) { [name] line in
-                guard trouble.isNews(line) else { return }
-                log(.warn, "Source says", ["stream": name, "line": line])
+                let condition = LogLimiter.withoutNumbers(line)
+                let fields: KeyValuePairs = ["stream": name, "line": line]
+                log(.warn, "Source says", fields, limitedBy: limiter, condition: condition)
             }
         case .command(let argv, _):
             let stages = StopStage.standard.fitted(into: patience)
             return CommandSource(arguments: argv, stages: stages) { [name] line in
-                log(.info, "Source says", ["stream": name, "line": line])
+                let condition = LogLimiter.withoutNumbers(line)
+                let fields: KeyValuePairs = ["stream": name, "line": line]
+                log(.info, "Source says", fields, limitedBy: limiter, condition: condition)
             }
         }
     }

@@ -8,7 +8,7 @@ final class StreamWorker: Sendable {
     let stream: StreamConfiguration
     private let context: RecordingContext
     private let source: any MediaSource
-    private let trouble = StreamTrouble()
+    private let limiter = LogLimiter()
     private let state = Mutex(State())
     /// When the write that is under way began, on `CLOCK_BOOTTIME` in nanoseconds; 0 when none is.
     private let writingSince = Atomic<UInt64>(0)
@@ -29,7 +29,7 @@ final class StreamWorker: Sendable {
             context.addressExceptions,
             context.segmentMemory,
             context.log,
-            trouble
+            limiter
         )
     }
 
@@ -113,7 +113,7 @@ final class StreamWorker: Sendable {
     private func record(into sink: WorkerSink, until stop: StopSignal) {
         if let refusal = context.disk.refusal {
             context.metrics.refusedRecordings[.noSpace]?.add()
-            guard trouble.isNews("refused") else { return }
+            guard limiter.shouldLog("refused") else { return }
             let fields: KeyValuePairs = ["stream": stream.name, "reason": "\(refusal)"]
             return context.log(.warn, "Recording refused", fields)
         }
@@ -123,9 +123,13 @@ final class StreamWorker: Sendable {
                 finish(recording, end == .finished ? .completed : stopped)
             }
         } catch {
-            if trouble.isNews("failed: \(error)") {
-                context.log(.warn, "Stream failed", ["stream": stream.name, "error": "\(error)"])
-            }
+            context.log(
+                .warn,
+                "Stream failed",
+                ["stream": stream.name, "error": "\(error)"],
+                limitedBy: limiter,
+                condition: LogLimiter.withoutNumbers("\(error)")
+            )
             guard let recording = sink.recording else { return }
             if !stop.isRequested { context.report(.failed(recording.facts, error: "\(error)")) }
             finish(recording, stop.isRequested ? stopped : .failed, because: error.reason)
@@ -206,7 +210,7 @@ final class StreamWorker: Sendable {
 
     private func announce(_ recording: RunningRecording) {
         state.withLock { $0.active = recording.facts }
-        trouble.isOver()
+        limiter.reset()
         let fields: KeyValuePairs = ["stream": stream.name, "path": recording.facts.filePath]
         context.log(.info, "Recording started", fields)
         context.report(.started(recording.facts))
@@ -231,12 +235,12 @@ final class StreamWorker: Sendable {
 
     /// Says at once what would else be found out at the end of the recording: the file will not be finished.
     func noteForeign(_ container: MediaContainer) {
-        guard trouble.isNews("foreign") else { return }
+        guard limiter.shouldLog("foreign") else { return }
         let fields: KeyValuePairs = ["stream": stream.name, "container": container.rawValue]
         context.log(.error, "Media is not in the container that is configured", fields)
     }
 
-    func note(_ event: SourceEvent) { context.note(event, of: stream.name, trouble) }
+    func note(_ event: SourceEvent) { context.note(event, of: stream.name, limiter) }
 }
 
 extension SourceError {

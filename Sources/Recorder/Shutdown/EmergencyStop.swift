@@ -37,6 +37,7 @@ struct EmergencyStop: Sendable {
             "Main loop stood still: stopped without it",
             ["signal": "\(request.signal)", "recordings": isComplete ? "finalized" : "left behind"]
         )
+        context.log.flush(within: .milliseconds(100))
     }
 
     private func closeDatabase(_ request: StopRequest) -> PhaseOutcome {

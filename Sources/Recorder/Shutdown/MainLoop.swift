@@ -6,8 +6,9 @@ struct MainLoop: ~Copyable {
     private let watchdog: Watchdog?
     private let wakeup: Wakeup
     private var polled = PollSet()
-    /// Came while something else was waited for, and is told next.
+    /// Signal received during another wait; returned by the next call.
     private var heldSignal: CInt?
+    private var isReloadRequested = false
 
     /// Gets its signals from `watchdog`; there are none without it.
     init(_ wakeup: Wakeup, _ watchdog: Watchdog? = nil) {
@@ -16,17 +17,34 @@ struct MainLoop: ~Copyable {
 
     /// Waits for a signal, a wake-up or `deadline`.
     ///
-    /// - Returns: the oldest signal that came; `nil` for the other two.
+    /// - Returns: the oldest signal that stops the recorder, or drains it (SIGUSR1); `nil` for the other two.
     mutating func wait(until deadline: BootTime) throws(SystemError) -> CInt? {
         watchdog?.loopTurned()
-        if let signal = heldSignal.take() ?? watchdog?.next() { return signal }
+        if let signal = heldSignal.take() ?? nextSignal() { return signal }
         polled.removeAll()
         if let watchdog { polled.append(watchdog.descriptor, for: .reading) }
         polled.append(wakeup.descriptor, for: .reading)
         _ = try polled.wait(until: deadline)
         watchdog?.loopTurned()
         wakeup.clear()
-        return watchdog?.next()
+        return nextSignal()
+    }
+
+    /// Whether a SIGHUP has asked to reload since the last call.
+    mutating func takeReload() -> Bool {
+        defer { isReloadRequested = false }
+        return isReloadRequested
+    }
+
+    private mutating func nextSignal() -> CInt? {
+        while let request = watchdog?.next() {
+            switch request {
+            case .stop(let signal): return signal
+            case .drain: return SIGUSR1
+            case .reload: isReloadRequested = true
+            }
+        }
+        return nil
     }
 
     /// Waits for something that ends in a wake-up, or for a signal, which the next `wait` returns.

@@ -52,6 +52,7 @@ struct Shutdown: ~Copyable {
         let closed = try closeDatabase()
         context.log.plain("🎯 Application shutdown complete")
         let status: CInt = isWhole ? 0 : 1
+        context.metrics.count(dropped: context.log.takeDroppedLines())
         context.publisher.goodbye(closed, exitStatus: status)
         logLastPhase()
         context.log(.info, "Exiting", ["status": "\(status)"])
@@ -187,9 +188,11 @@ extension Shutdown {
             let now = BootTime.now()
             guard now < deadline else { return false }
             context.publisher.heartbeat()
+            context.metrics.count(dropped: context.log.takeDroppedLines())
             let next = min(deadline, now.advanced(by: .seconds(1)))
             let signal = try loop.wait(until: next)
-            guard let signal, signal != SIGUSR1, !isHurrying else { continue }
+            if loop.takeReload() { context.log.reopen() }
+            guard let signal, shortensShutdown(signal), !isHurrying else { continue }
             context.log(.warn, "Second signal: hurrying", ["phase": phase.rawValue])
             isHurrying = true
             deadline = min(deadline, self.deadline(of: phase))
@@ -197,6 +200,9 @@ extension Shutdown {
         return true
     }
 }
+
+/// Whether a signal during a shutdown asks for less patience; a terminal that closes, or a drain, does not.
+private func shortensShutdown(_ signal: CInt) -> Bool { signal != SIGUSR1 && signal != SIGHUP }
 
 extension Shutdown {
     /// What phases of their own end, and who is told of every phase.

@@ -17,8 +17,6 @@ final class Watchdog: Sendable {
         var end: Duration
     }
 
-    /// Signals that end the recorder.
-    private static let stopSignals = [SIGTERM, SIGINT]
     /// A timeout is over when its thread has seen the main loop unchanged so often.
     ///
     /// By the clock alone, a process that was suspended would look as if it had hung.
@@ -45,7 +43,7 @@ final class Watchdog: Sendable {
     /// Before other threads are started: they take over the mask.
     init(
         _ timeouts: Timeouts,
-        catching signals: [CInt] = [SIGTERM, SIGINT, SIGUSR1]
+        catching signals: [CInt] = Signals.stopping + [SIGUSR1]
     ) throws(SystemError) {
         self.timeouts = timeouts
         self.signals = Mutex(try Signals(signals))
@@ -65,14 +63,23 @@ final class Watchdog: Sendable {
     /// Readable while a signal waits; to be polled.
     var descriptor: CInt { relay.reader.rawValue }
 
-    /// Takes the oldest signal that waits; `nil` when none does.
-    func next() -> CInt? {
-        var signal: UInt8 = 0
-        let count = unsafe withUnsafeMutableBytes(of: &signal) { bytes in
+    /// Takes the oldest request that waits; `nil` when none does.
+    func next() -> Signals.Request? {
+        var byte: UInt8 = 0
+        let count = unsafe withUnsafeMutableBytes(of: &byte) { bytes in
             unsafe try? relay.reader.read(into: bytes)  // Only EAGAIN can come: no signal waits.
         }
-        return count == 1 ? CInt(signal) : nil
+        guard count == 1 else { return nil }
+        switch byte {
+        case Self.drainByte: return .drain
+        case Self.reloadByte: return .reload
+        default: return .stop(CInt(byte))
+        }
     }
+
+    /// In the relay, beside the numbers of signals to stop.
+    private static let drainByte: UInt8 = 0x80
+    private static let reloadByte: UInt8 = 0x81
 
     /// Called by the main loop, at least once a second.
     func loopTurned() { turns.wrappingAdd(1, ordering: .relaxed) }
@@ -111,10 +118,11 @@ extension Watchdog {
             polled.removeAll()
             polled.append(signals.descriptor, for: .reading)
             polled.append(wakeup.descriptor, for: .reading)
-            _ = try? polled.wait(until: min(deadline, seen.at.advanced(by: pause)))
+            let next = min(deadline, seen.at.advanced(by: pause))
+            _ = try? polled.wait(until: min(next, signals.nextCheck ?? next))
             wakeup.clear()
-            while let signal = signals.next() {
-                pass(signal)
+            while let request = signals.nextRequest() {
+                pass(request)
                 seen = Observation(turns: turns.load(ordering: .relaxed))
             }
             let now = BootTime.now()
@@ -138,16 +146,19 @@ extension Watchdog {
         return (isStopping ? timeouts.signal : timeouts.loop) / Int(Self.observations)
     }
 
-    private func pass(_ signal: CInt) {
-        if Self.stopSignals.contains(signal) {
+    private func pass(_ request: Signals.Request) {
+        switch request {
+        case .stop(let signal):
             noteRequest()
             _ = firstSignal.compareExchange(expected: 0, desired: signal, ordering: .relaxed)
+            send(UInt8(truncatingIfNeeded: signal))
+        case .drain: send(Self.drainByte)
+        case .reload: send(Self.reloadByte)
         }
-        send(signal)
     }
 
-    private func send(_ signal: CInt) {
-        let byte = [UInt8(truncatingIfNeeded: signal)]
+    private func send(_ byte: UInt8) {
+        let byte = [byte]
         try? relay.writer.writeAll(byte.span)  // Full: thousands wait already.
     }
 
@@ -159,7 +170,7 @@ extension Watchdog {
     private func stopWithoutLoop() {
         noteRequest()
         // For a main loop that turns again: what was begun in its place cannot be taken back.
-        if firstSignal.load(ordering: .relaxed) == 0 { send(SIGTERM) }
+        if firstSignal.load(ordering: .relaxed) == 0 { send(UInt8(SIGTERM)) }
         emergency.request()
     }
 

@@ -219,12 +219,4 @@ struct EventSubServiceTests {
         #expect(phases == [.off, .off, .off])
         #expect(try count("unverified", "refused") == 1)
     }
-
-    @Test("a line about refusals comes into the log once in a while")
-    func logPause() {
-        var pause = LogPause(.seconds(60))
-        let start = BootTime(nanoseconds: 1_000_000_000_000)
-        let isOver = [0, 59, 61, 62].map { pause.isOver(at: start.advanced(by: .seconds($0))) }
-        #expect(isOver == [true, false, true, false])
-    }
 }

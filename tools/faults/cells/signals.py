@@ -1,9 +1,11 @@
-"""Signals while recording, and in each phase of a shutdown: it is held there by slowing down the log's file."""
+"""Signals while recording, and in each phase of a shutdown: it is held there, as each line that it logs takes long."""
 
+import contextlib
 import pathlib
 import signal
+import subprocess
 
-from bench import check_files_and_rows, decodes
+from bench import check_files_and_rows, decodes, until
 from cell import cell, ended_in_time, expect, heal
 
 PHASES = {
@@ -16,10 +18,25 @@ PHASES = {
 }
 
 
+@contextlib.contextmanager
+def slow_main_thread(bench, recorder):
+    """Delays the main thread's writes: with each line that it logs it wakes the threads of the log through a pipe."""
+    number = recorder.process.pid
+    tracer = subprocess.Popen(
+        ["strace", "--quiet=attach", "-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:delay_enter=75000",
+         "-p", str(number)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    bench.programs.append(tracer)
+    main = pathlib.Path(f"/proc/{number}/task/{number}")
+    until("strace of the main thread", lambda: recorder.state("TracerPid", main) == str(tracer.pid))
+    yield
+    tracer.kill()
+    tracer.wait()
+
+
 def signal_in_phase(bench, phase, number):
     recorder = bench.start([bench.stream("one"), bench.stream("two")])
     paths = recorder.recording(2)
-    with bench.fault(recorder, bench.log_file, "write", "delay_enter=150000"):
+    with slow_main_thread(bench, recorder):
         recorder.send(signal.SIGTERM)
         recorder.line(PHASES[phase])
         recorder.process.send_signal(number)

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Posix
 
 /// The text without the user and the query of any address in it; passwords and tokens are kept there.
 ///
@@ -35,7 +36,8 @@ extension URL {
     /// Some services put their tokens into the path.
     var forLog: String {
         let name = path.split(separator: "/").last.map { $0.count > 40 ? "\($0.prefix(12))…" : $0 }
-        let server = "\(scheme ?? "")://\(host() ?? "")" + (port.map { ":\($0)" } ?? "")
+        let host = shortened(self.host() ?? "", to: 255)
+        let server = "\(scheme ?? "")://\(host)" + (port.map { ":\($0)" } ?? "")
         return "\(server)/…/\(name ?? "")"
     }
 }

@@ -3,41 +3,8 @@ import Testing
 
 @testable import Recorder
 
-@Suite("What goes wrong with a stream is said when it is news")
-struct StreamTroubleTests {
-    private let trouble = StreamTrouble()
-
-    @Test("what repeats is said again after ten minutes")
-    func repeated() {
-        #expect(trouble.isNews("HTTP status 404", at: time(0)))
-        #expect(!trouble.isNews("HTTP status 404", at: time(599)))
-        #expect(trouble.isNews("HTTP status 404", at: time(600)))
-        #expect(!trouble.isNews("HTTP status 404", at: time(601)))
-    }
-
-    @Test(
-        "another trouble is news, another time that it took is not",
-        arguments: [
-            ("HTTP status 404", "HTTP status 403", true), ("a", "b", true), ("a", "a", false),
-            (
-                "Failed to connect to 10.0.0.1 port 1 after 0 ms: refused",
-                "Failed to connect to 10.0.0.1 port 1 after 12 ms: refused", false
-            ),
-        ]
-    )
-    func other(_ first: String, _ second: String, isNews: Bool) {
-        #expect(trouble.isNews(first, at: time(0)))
-        #expect(trouble.isNews(second, at: time(1)) == isNews)
-        #expect(!trouble.isNews(first, at: time(2)), "each has its own time")
-    }
-
-    @Test("once the stream has delivered, the same is news again")
-    func over() {
-        #expect(trouble.isNews("HTTP status 404", at: time(0)))
-        trouble.isOver()
-        #expect(trouble.isNews("HTTP status 404", at: time(1)))
-    }
-
+@Suite("What goes wrong with a stream is logged once, and then every ten minutes")
+struct StreamLogTests {
     @Test("a stream that fails again and again is in the log once", .timeLimit(.minutes(5)))
     func failing() throws {
         let tries = FilesDirectory()
@@ -91,7 +58,23 @@ struct StreamTroubleTests {
         #expect(try bench.logged().contains("Media is not in the container") == isSaid)
     }
 
-    private func time(_ seconds: Double) -> BootTime {
-        BootTime(nanoseconds: 1_000_000_000).advanced(by: .seconds(seconds))
+    @Test(
+        "what a command that is offline prints at each attempt is in the log once",
+        .timeLimit(.minutes(5))
+    )
+    func offline() throws {
+        let tries = FilesDirectory()
+        let script =
+            "echo x >> '\(tries.path)/tries'; echo \"[$$] no stream at $(date +%N)\" >&2; exit 1"
+        let source = StreamConfiguration.Source.command(
+            argv: ["sh", "-c", script],
+            container: .mpegTS
+        )
+        let stream = StreamConfiguration(name: "a", title: nil, source: source, record: .always)
+        let bench = try APIBench([stream])
+        try bench.roster.open()
+        try waitFor("a third try") { (try? tries.bytes(of: "tries").count) ?? 0 >= 6 }
+        try bench.close()
+        #expect(try bench.logged().matches(of: /msg="Source says"/).count == 1)
     }
 }

@@ -1,0 +1,379 @@
+import Glibc
+import Synchronization
+
+/// One output of the log: a bounded queue, and what is written from it, by a thread or by the callers.
+final class LogOutput: Sendable {
+    private let queue = Mutex(LineQueue())
+    private let destination: Mutex<LogDestination>
+    /// Set while the destination has no room, without a thread; -1 when it has.
+    private let blocked = Atomic<CInt>(-1)
+    private let isReopenRequested = Atomic(false)
+    private let wakeup = Mutex<Pipe?>(nil)
+    private let hasThread = Atomic(false)
+    /// Where failures of this output are reported.
+    private let reports: LogOutput?
+    private let reported = LogLimiter()
+
+    init(_ destination: consuming LogDestination, reportingTo reports: LogOutput? = nil) {
+        self.destination = Mutex(destination)
+        self.reports = reports
+    }
+
+    func takeDroppedLines() -> UInt64 { queue.withLock { $0.takeDroppedLines() } }
+
+    var blockedDescriptor: CInt? {
+        let descriptor = blocked.load(ordering: .relaxed)
+        return descriptor == -1 ? nil : descriptor
+    }
+
+    func append(_ line: [UInt8]) {
+        queue.withLock { $0.append(line) }
+        if hasThread.load(ordering: .acquiring) { wake() } else { drain() }
+    }
+
+    func reopen() {
+        isReopenRequested.store(true, ordering: .releasing)
+        if hasThread.load(ordering: .acquiring) { wake() } else { drain() }
+    }
+
+    /// Writes what waits, as far as there is room, and notes the descriptor that has none.
+    func drain() {
+        blocked.store(write() ?? -1, ordering: .relaxed)
+    }
+
+    func startThread(named name: String) {
+        do throws(SystemError) {
+            let reader = try wakeup.withLock { wakeup throws(SystemError) in
+                let pipe = try Pipe()
+                try pipe.writer.makeNonblocking()
+                let reader = pipe.reader.rawValue
+                wakeup = consume pipe
+                return reader
+            }
+            hasThread.store(true, ordering: .releasing)
+            try DetachedThread.start(named: name) { [self] in
+                while true {
+                    while let descriptor = write() { waitForRoom(in: descriptor) }
+                    waitForLines(reader)
+                }
+            }
+        } catch {
+            hasThread.store(false, ordering: .releasing)
+        }
+    }
+
+    /// Waits until nothing is left to write, or `deadline`; lines that were dropped are reported with it.
+    func flush(until deadline: BootTime) {
+        queue.withLock { $0.reportsLoss = true }
+        if hasThread.load(ordering: .acquiring) {
+            wake()
+            while !queue.withLock({ $0.isIdle }), BootTime.now() < deadline { usleep(1000) }
+        } else {
+            var room = PollSet()
+            while let descriptor = write(), BootTime.now() < deadline {
+                room.removeAll()
+                room.append(descriptor, for: .writing)
+                _ = try? room.wait(until: deadline)
+            }
+        }
+    }
+
+    private func wake() {
+        let byte: [UInt8] = [1]
+        // A full pipe wakes as well.
+        wakeup.withLock { pipe in
+            if let descriptor = pipe?.writer.rawValue {
+                try? Posix.write(all: byte.span, to: descriptor)
+            }
+        }
+    }
+
+    private func waitForLines(_ descriptor: CInt) {
+        var bytes: (UInt64, UInt64) = (0, 0)
+        _ = unsafe Glibc.read(descriptor, &bytes, 16)
+    }
+
+    private func waitForRoom(in descriptor: CInt) {
+        var room = PollSet()
+        room.append(descriptor, for: .writing)
+        _ = try? room.wait(until: nil)
+    }
+
+    /// Writes all batches that wait.
+    ///
+    /// - Returns: the descriptor that has no room for the rest; `nil` when nothing is left.
+    private func write() -> CInt? {
+        var failures: [String] = []
+        defer { for failure in failures { report(failure) } }
+        return destination.withLock { destination in
+            if isReopenRequested.exchange(false, ordering: .acquiring) {
+                destination.reopen().map { failures.append($0) }
+            }
+            while true {
+                if destination.batch == nil { destination.batch = queue.withLock { $0.take() } }
+                guard destination.batch != nil else { return nil }
+                destination.followName().map { failures.append($0) }
+                do throws(SystemError) {
+                    guard try destination.writeBatch() else { return destination.descriptor }
+                } catch {
+                    failures.append("\(error)")
+                }
+                if let batch = destination.batch.take() { queue.withLock { $0.finish(batch) } }
+            }
+        }
+    }
+
+    private func report(_ failure: String) {
+        guard let reports, reported.shouldLog(failure) else { return }
+        let line = logLine(.error, "Log file not written", [("error", failure)])
+        reports.append(Array(line.utf8))
+    }
+}
+
+/// Lines that wait to be written, up to a bound; pure.
+struct LineQueue {
+    /// What is written at once, and how far that has come.
+    struct Batch {
+        var bytes: [UInt8]
+        var written = 0
+        /// Lines that were dropped before and behind it, which its first and last line report.
+        let lostBefore: Int
+        let lostBehind: Int
+        let lengthOfFirst: Int
+
+        /// Lines that were not written in whole, without the reports; and what those would have told.
+        var lost: (lines: Int, reported: Int) {
+            var lines = bytes[written...].count { $0 == UInt8(ascii: "\n") }
+            guard lines > 0 else { return (0, 0) }
+            var reported = 0
+            if lostBefore > 0, written < lengthOfFirst {
+                (lines, reported) = (lines - 1, lostBefore)
+            }
+            if lostBehind > 0 { (lines, reported) = (lines - 1, reported + lostBehind) }
+            return (lines, reported)
+        }
+    }
+
+    /// Bytes that wait; as much again may be with the writer.
+    static let capacity = 256 << 10
+
+    private var bytes: [UInt8] = []
+    private var lostBefore = 0
+    private var lostBehind = 0
+    private var isWriting = false
+    /// Whether lines that were dropped are worth a batch of their own: at the end, when no further line comes.
+    var reportsLoss = false
+    private var droppedLines: UInt64 = 0
+
+    var isIdle: Bool {
+        bytes.isEmpty && !isWriting && !(reportsLoss && lostBefore + lostBehind > 0)
+    }
+
+    /// Takes a line with its line feed; after one that is dropped all are, until the writer takes what waits.
+    mutating func append(_ line: [UInt8]) {
+        guard lostBehind == 0, bytes.count + line.count <= Self.capacity else {
+            lostBehind += 1
+            droppedLines += 1
+            return
+        }
+        bytes += line
+    }
+
+    /// Lines that were dropped since the last call.
+    mutating func takeDroppedLines() -> UInt64 {
+        defer { droppedLines = 0 }
+        return droppedLines
+    }
+
+    mutating func take() -> Batch? {
+        guard !bytes.isEmpty || reportsLoss && lostBefore + lostBehind > 0 else { return nil }
+        let first = lostBefore == 0 ? [] : Self.report(lostBefore)
+        let last = lostBehind == 0 ? [] : Self.report(lostBehind)
+        let batch = Batch(
+            bytes: first + bytes + last,
+            lostBefore: lostBefore,
+            lostBehind: lostBehind,
+            lengthOfFirst: first.count
+        )
+        bytes.removeAll(keepingCapacity: bytes.count < 1 << 14)
+        (lostBefore, lostBehind, reportsLoss, isWriting) = (0, 0, false, true)
+        return batch
+    }
+
+    /// Notes that a batch was written, or given up.
+    mutating func finish(_ batch: Batch) {
+        let (lines, reported) = batch.lost
+        droppedLines += UInt64(lines)
+        lostBefore += lines + reported
+        isWriting = false
+    }
+
+    private static func report(_ count: Int) -> [UInt8] {
+        Array(logLine(.warn, "Log lines dropped", [("count", "\(count)")]).utf8)
+    }
+}
+
+/// Where an output goes: standard output, or a file that is followed by its name.
+struct LogDestination: ~Copyable {
+    private enum Kind {
+        /// Writes say themselves that there is no room.
+        case nonblocking
+        /// A socket, which has a call for that.
+        case socket
+        /// Asked before each write for room for so many bytes.
+        case polled(chunk: Int)
+    }
+
+    private var file: FileDescriptor?
+    private var kind: Kind
+    private let path: String?
+    /// When the name was last looked up.
+    private var checkedAt = BootTime.now()
+    /// Whether a line was written in part: what follows begins on a new one.
+    private var isMidLine = false
+    var batch: LineQueue.Batch?
+
+    private static let checkInterval = Duration.seconds(1)
+    private static let openFlags = O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY
+
+    init(_ file: consuming FileDescriptor, path: String?) {
+        self.file = consume file
+        (self.path, kind) = (path, .nonblocking)
+    }
+
+    /// - Throws: when the file cannot be opened for a reason that will not pass.
+    init(path: String) throws(SystemError) {
+        (self.path, kind) = (path, .nonblocking)
+        do throws(SystemError) {
+            file = try Self.open(path)
+        } catch {
+            let passes = error.isShortage || [ENOSPC, EDQUOT, EIO, EROFS].contains(error.code)
+            guard passes else { throw error }
+        }
+    }
+
+    private init(_ file: consuming FileDescriptor?, kind: Kind) {
+        self.file = file
+        (self.kind, path) = (kind, nil)
+    }
+
+    /// Standard output, without a write that waits: others may share it, so its own flags stay as they are.
+    static func standardOutput() -> LogDestination {
+        var status = stat()
+        guard unsafe fstat(STDOUT_FILENO, &status) == 0 else {
+            return LogDestination(nil, kind: .nonblocking)
+        }
+        switch status.st_mode & S_IFMT {
+        case S_IFSOCK: return LogDestination(nil, kind: .socket)
+        case S_IFIFO, S_IFCHR:
+            let flags = O_WRONLY | O_NONBLOCK | O_NOCTTY
+            // Opened once more, it has flags of its own.
+            if let own = try? FileDescriptor(opening: "/proc/self/fd/\(STDOUT_FILENO)", flags) {
+                return LogDestination(own, kind: .nonblocking)
+            }
+            // A pipe that is ready for writing takes 4,096 bytes; a terminal promises less.
+            let chunk = status.st_mode & S_IFMT == S_IFIFO ? 4096 : 256
+            return LogDestination(nil, kind: .polled(chunk: chunk))
+        default: return LogDestination(nil, kind: .nonblocking)
+        }
+    }
+
+    /// A FIFO that nobody reads is opened all the same: it keeps what fits until somebody does.
+    private static func open(_ path: String) throws(SystemError) -> FileDescriptor {
+        do throws(SystemError) {
+            return try FileDescriptor(opening: path, openFlags)
+        } catch {
+            guard error.code == ENXIO else { throw error }
+            return try FileDescriptor(opening: path, O_RDWR | O_APPEND | O_NONBLOCK | O_NOCTTY)
+        }
+    }
+
+    /// -1 while the file cannot be opened.
+    var descriptor: CInt {
+        switch file {
+        case .some(let file): file.rawValue
+        case nil: path == nil ? STDOUT_FILENO : -1
+        }
+    }
+
+    /// Opens the file by its name; on failure the old one stays.
+    ///
+    /// - Returns: why that failed.
+    mutating func reopen() -> String? {
+        guard let path else { return nil }
+        checkedAt = .now()
+        do throws(SystemError) {
+            file = try Self.open(path)
+            isMidLine = false
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    /// Opens the file anew when its name has gone to another file or to none; looked up once a second at most.
+    mutating func followName() -> String? {
+        guard let path else { return nil }
+        let now = BootTime.now()
+        guard file == nil || now.since(checkedAt) >= Self.checkInterval else { return nil }
+        checkedAt = now
+        var (named, opened) = (stat(), stat())
+        let isNamed = unsafe stat(path, &named) == 0
+        let isSame =
+            unsafe isNamed && fstat(descriptor, &opened) == 0 && named.st_ino == opened.st_ino
+            && named.st_dev == opened.st_dev
+        return isSame ? nil : reopen()
+    }
+
+    /// Writes the rest of the batch, as far as there is room.
+    ///
+    /// - Returns: whether nothing is left of it.
+    /// - Throws: why what is left of it cannot be written.
+    mutating func writeBatch() throws(SystemError) -> Bool {
+        guard var batch = batch.take() else { return true }
+        defer { self.batch = batch }
+        if isMidLine, batch.written == 0 {
+            let lineFeed = [UInt8(ascii: "\n")]
+            guard try write(lineFeed[...]) == 1 else { return false }
+            isMidLine = false
+        }
+        while batch.written < batch.bytes.count {
+            let count: Int
+            do throws(SystemError) {
+                count = try write(batch.bytes[batch.written...])
+            } catch {
+                isMidLine =
+                    batch.written > 0 && batch.bytes[batch.written - 1] != UInt8(ascii: "\n")
+                throw error
+            }
+            if count == 0 { return false }
+            batch.written += count
+        }
+        return true
+    }
+
+    /// One write; 0 when there is no room.
+    private func write(_ bytes: ArraySlice<UInt8>) throws(SystemError) -> Int {
+        let target = descriptor
+        var bytes = bytes
+        if case .polled(let chunk) = kind {
+            var entry = pollfd(fd: target, events: Int16(POLLOUT), revents: 0)
+            guard try retrying("poll", { unsafe poll(&entry, 1, 0) }) == 1 else { return 0 }
+            bytes = bytes.prefix(chunk)
+        }
+        do throws(SystemError) {
+            return try retrying("write") {
+                unsafe bytes.withUnsafeBytes { buffer in
+                    if case .socket = kind {
+                        let flags = CInt(MSG_DONTWAIT) | CInt(MSG_NOSIGNAL)
+                        return unsafe send(target, buffer.baseAddress, buffer.count, flags)
+                    }
+                    return unsafe Glibc.write(target, buffer.baseAddress, buffer.count)
+                }
+            }
+        } catch {
+            guard error.code == EAGAIN else { throw error }
+            return 0
+        }
+    }
+}
