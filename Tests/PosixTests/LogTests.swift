@@ -79,48 +79,59 @@ struct LogTests {
     @Test("a FIFO that nobody reads holds up no caller and no end", arguments: [false, true])
     func fifo(hasThread: Bool) throws {
         let path = "\(directory)/fifo"
-        #expect(mkfifo(path, 0o600) == 0)
-        let log = try Log(path: path)
-        if hasThread { log.startWriting() }
-        let text = String(repeating: "x", count: 8000)
+        try #require(mkfifo(path, 0o600) == 0)
+        let output = LogOutput(try LogDestination(path: path))
+        if hasThread { output.startThread(named: "log") }
+        let line = Array(("number=" + String(repeating: "x", count: 8000) + "\n").utf8)
         let count = 100
-        for number in 0..<count { log(.debug, "Test", ["number": "\(number)", "text": text]) }
-        log.flush(within: .zero)
+        for _ in 0..<count { output.append(line) }
+        output.flush(until: .now())
         let reader = try FileDescriptor(opening: path, O_RDONLY | O_NONBLOCK)
         var read: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         let deadline = BootTime.now().advanced(by: .seconds(60))
-        while BootTime.now() < deadline {
-            log.flush(within: .milliseconds(1))
+        repeat {
+            output.flush(until: BootTime.now().advanced(by: .milliseconds(1)))
             let got = try? buffer.withUnsafeMutableBytes { try reader.read(into: $0) }
             read += buffer[..<(got ?? 0)]
-            if lines(read, "number=").count + reported(read) == count { break }
-        }
+        } while lines(read, "number=").count + reported(read) < count && BootTime.now() < deadline
         #expect(lines(read, "number=").count + reported(read) == count)
-        #expect(log.takeDroppedLines().file == UInt64(reported(read)))
+        #expect(output.takeDroppedLines() == UInt64(reported(read)))
+        #expect(reported(read) > 0)
     }
 
-    @Test("a device that is full loses lines, which are counted, and reported on standard output")
+    @Test("a device that is full loses lines, which are counted")
     func full() throws {
-        let log = try Log(path: "/dev/full")
-        for _ in 0..<3 { log(.debug, "Test") }
-        #expect(log.takeDroppedLines().file == 3)
+        let output = LogOutput(try LogDestination(path: "/dev/full"))
+        for _ in 0..<3 { output.append(Array("line\n".utf8)) }
+        #expect(output.takeDroppedLines() == 3)
+    }
+
+    @Test("a failure is reported in the other output, once")
+    func reportedFailure() throws {
+        let path = "\(directory)/log"
+        let other = LogOutput(try LogDestination(path: path))
+        let output = LogOutput(try LogDestination(path: "/dev/full"), reportingTo: other)
+        for _ in 0..<3 { output.append(Array("line\n".utf8)) }
+        #expect(try content(path).matches(of: /msg="Log file not written" error=.*28/).count == 1)
     }
 
     @Test(
-        "a file that was renamed or removed is created anew, when that is asked for or noticed",
+        "a file that was renamed is created anew, when that is asked for or noticed",
         arguments: [true, false]
     )
     func renamed(isAsked: Bool) throws {
         let path = "\(directory)/log"
-        let log = try Log(path: path)
-        log(.debug, "Before")
+        let output = LogOutput(try LogDestination(path: path))
+        output.append(Array("before\n".utf8))
         try #require(rename(path, path + ".1") == 0)
-        if isAsked { log.reopen() }
+        if isAsked { output.reopen() }
         let deadline = BootTime.now().advanced(by: .seconds(60))
-        repeat { log(.debug, "After") } while access(path, F_OK) != 0 && BootTime.now() < deadline
-        #expect(try content(path).contains("After"))
-        #expect(try !content(path).contains("Before") && content(path + ".1").contains("Before"))
+        repeat {
+            output.append(Array("after\n".utf8))
+        } while access(path, F_OK) != 0 && BootTime.now() < deadline
+        #expect(try content(path) == "after\n")
+        #expect(try content(path + ".1").hasPrefix("before\n"))
     }
 
     @Test("a file that cannot ever be opened is an error, as before")

@@ -30,7 +30,6 @@ FOUND = {
     "`getdents64` of recordings, recovery: EIO once": "earlier part kept, no recovery",
     "`openat` of recordings, recovery: EINTR often": "nothing",
     "`flock` of recordings/EARLIER_part002.ts.part, begin: ENOLCK once": "recordings refused: other",
-    "`poll` of standard output, start: EINTR often": "nothing",
     "`write` of recorder.log, recovery: short often": "nothing",
 }
 
