@@ -125,7 +125,8 @@ private func logfmtValue(_ value: String, _ maxBytes: Int) -> String {
     while true {
         let written = logfmtValue(shortened(value, to: limit))
         if written.utf8.count <= maxBytes { return written }
-        limit = limit == maxBytes ? limit - 2 : limit / 2  // Escapes make it up to six times as long.
+        // Quotes take two bytes; escapes make it up to six times as long.
+        limit = limit == maxBytes ? limit - 2 : limit / 2
     }
 }
 
