@@ -29,7 +29,8 @@ struct Recorder: ~Copyable {
         let watchdog = try StartError.wrapping { () throws(SystemError) in
             try Watchdog(Watchdog.Timeouts(plan))
         }
-        log.startWriting()  // Its threads leave the signals to the watchdog, as all do from here on.
+        // Its threads leave the signals to the watchdog, as all do from here on.
+        log.startWriting()
         var loop = MainLoop(wakeup, watchdog)
         let server = try Self.listen(configuration)
         let publisher = try Self.publish(configuration, plan, version: version)
