@@ -70,6 +70,7 @@ let package = Package(
         fuzzer("EventSub", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),
         fuzzer("WebSocket", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),
         fuzzer("Media", ["Recorder", "FuzzSupport", "CCrypto", "Posix"]),
+        fuzzer("Catalogue", ["Recorder", "FuzzSupport", "Posix"]),
         fuzzer("Stderr", ["Recorder", "FuzzSupport"]),
         fuzzer("Token", ["Recorder", "FuzzSupport", "HTTP"]),
         fuzzer("Answer", ["Recorder", "FuzzSupport", "Posix"]),

@@ -14,9 +14,12 @@ package struct ChildProcess: ~Copyable {
     /// Starts the program named by the first of `arguments`, looked up in `PATH`, with `posix_spawnp(3)`.
     ///
     /// It gets this process's environment without the variables that begin with `STREAMVAULT_`, `/dev/null` as standard input, default signal dispositions, an empty
-    /// signal mask, and no descriptor but the first three.
-    package static func spawn(_ arguments: [String]) throws(SpawnError) -> ChildProcess {
-        try Spawner.spawn(arguments)
+    /// signal mask, and no descriptor but the first three and those of `files`, which become 3, 4, … in it.
+    package static func spawn(
+        _ arguments: [String],
+        inheriting files: [CInt] = []
+    ) throws(SpawnError) -> ChildProcess {
+        try Spawner.spawn(arguments, inheriting: files)
     }
 
     /// Takes over a child just started, and the reading ends of its pipes; `status` if it has been reaped already.

@@ -9,6 +9,13 @@ package enum FileSystem {
         return status
     }
 
+    /// Facts about the name `path` itself, with `lstat(2)`: of a symbolic link, not of what it refers to.
+    package static func linkStatus(of path: String) throws(SystemError) -> stat {
+        var status = stat()
+        try retrying("lstat \(path)") { unsafe lstat(path, &status) }
+        return status
+    }
+
     /// Moves `old` over `new` in one step, with `rename(2)`.
     package static func rename(_ old: String, to new: String) throws(SystemError) {
         try retrying("rename \(old)") { unsafe Glibc.rename(old, new) }

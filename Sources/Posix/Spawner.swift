@@ -6,28 +6,44 @@ import Synchronization
 ///
 /// Nothing is locked meanwhile: the program's file may be on a mount that hangs, and only the thread that starts it waits.
 enum Spawner {
-    static func spawn(_ arguments: [String]) throws(SpawnError) -> ChildProcess {
+    static func spawn(
+        _ arguments: [String],
+        inheriting files: [CInt]
+    ) throws(SpawnError) -> ChildProcess {
         guard let program = arguments.first else { throw .notFound(program: "") }
         do throws(SystemError) {
-            return try start(arguments)
+            return try start(arguments, inheriting: files)
         } catch {
             throw SpawnError(error, program: program)
         }
     }
 
-    private static func start(_ arguments: [String]) throws(SystemError) -> ChildProcess {
+    private static func start(
+        _ arguments: [String],
+        inheriting files: [CInt]
+    ) throws(SystemError) -> ChildProcess {
         let output = try Pipe()
         let errors = try Pipe()
         let outputWriter = try output.writer.aboveStandard()
         let errorsWriter = try errors.writer.aboveStandard()
         let environment = ChildEnvironment(mark: ProcessMark())
         var child: pid_t = 0
+        // Above their numbers in the child, so that none overwrites another.
+        var copies: [CInt] = []
+        defer { for copy in copies { close(copy) } }
+        for file in files {
+            let first = CInt(3 + files.count)
+            copies.append(
+                try retrying("fcntl F_DUPFD_CLOEXEC") { fcntl(file, F_DUPFD_CLOEXEC, first) }
+            )
+        }
         OwnChildren.beginStart()
         let code = start(
             arguments,
             environment,
             outputWriter.rawValue,
             errorsWriter.rawValue,
+            inheriting: copies,
             &child
         )
         let status = OwnChildren.endStart(of: code == 0 ? child : nil)
@@ -47,6 +63,7 @@ enum Spawner {
         _ environment: ChildEnvironment,
         _ output: CInt,
         _ errors: CInt,
+        inheriting files: [CInt],
         _ child: inout pid_t
     ) -> CInt {
         var actions = unsafe posix_spawn_file_actions_t()
@@ -55,8 +72,11 @@ enum Spawner {
         unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         unsafe posix_spawn_file_actions_adddup2(&actions, output, 1)
         unsafe posix_spawn_file_actions_adddup2(&actions, errors, 2)
+        for (number, file) in files.enumerated() {
+            unsafe posix_spawn_file_actions_adddup2(&actions, file, CInt(3 + number))
+        }
         // In the child, so that also what other threads open meanwhile is closed.
-        unsafe clinux_addclosefrom(&actions, 3)
+        unsafe clinux_addclosefrom(&actions, CInt(3 + files.count))
 
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)

@@ -31,13 +31,20 @@ extension Recorder {
         }
     }
 
-    /// Makes the directory when it is not there, and tries whether a file can be made in it.
+    /// Makes the directory when it is not there, and asks whether files may be made in it.
+    ///
+    /// Makes none for that: a start that is killed would leave it, and on a full disk there is no room for it. Those that
+    /// former versions left are removed.
     static func checkDirectory(_ path: String) throws(StartError) {
         try StartError.wrapping("recordings_dir: ") { () throws(SystemError) in
             try FileSystem.makeDirectory(path)
-            let probe = "\(path)/.writable-\(getpid())"
-            _ = try FileDescriptor(opening: probe, O_WRONLY | O_CREAT | O_EXCL)
-            try FileSystem.unlink(probe)
+            guard try FileSystem.status(of: path).st_mode & S_IFMT == S_IFDIR else {
+                throw SystemError(call: "open \(path)", code: ENOTDIR)
+            }
+            try FileSystem.checkWritable(path)
+            for name in try FileSystem.entries(of: path) where name.hasPrefix(".writable-") {
+                try? FileSystem.unlink("\(path)/\(name)")
+            }
         }
     }
 
@@ -87,11 +94,15 @@ extension Recorder {
         _ metrics: RecorderMetrics,
         _ log: Log,
         _ wakeup: Wakeup,
+        _ publisher: Publisher,
         _ loop: inout MainLoop
     ) throws(StartError) -> Catalogue {
         let opening = try StartError.wrapping { () throws(SystemError) in
             let opening = try CatalogueOpening(path: path, wakeup) { metrics.count($0) }
-            _ = try loop.wait { opening.result != nil }
+            _ = try loop.wait {
+                publisher.heartbeat()  // The check of a large catalogue takes its time.
+                return opening.result != nil
+            }
             return opening
         }
         do throws(CatalogueError) {
@@ -100,8 +111,14 @@ extension Recorder {
                 return try Catalogue(path: Catalogue.inMemory)
             }
             metrics.show(opened.trouble)
-            if let trouble = opened.trouble {
-                log(.error, "Catalogue not usable", ["path": path, "trouble": "\(trouble)"])
+            switch opened.trouble {
+            case .withoutLog(let mode):
+                let fields: KeyValuePairs = ["path": path, "journal_mode": mode]
+                log(.warn, "Catalogue without a write-ahead log: is it on a network mount?", fields)
+            case .replaced(let error, _), .unusable(let error):
+                let trouble = opened.trouble.map { "\($0)" } ?? "\(error)"
+                log(.error, "Catalogue not usable", ["path": path, "trouble": trouble])
+            case nil: break
             }
             return opened.catalogue
         } catch {

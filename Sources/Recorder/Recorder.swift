@@ -14,6 +14,10 @@ struct Recorder: ~Copyable {
     private let twitch: Twitch?
     private let watchdog: Watchdog
     private var housekeeping: Housekeeping
+    private var twitchTasks: [BackgroundTask<SystemError>] = []
+    /// Work that could not be started yet.
+    private var missing: [Job] = []
+    private let limiter = LogLimiter()
     private var loop: MainLoop
 
     init(
@@ -43,11 +47,14 @@ struct Recorder: ~Copyable {
             metrics,
             log
         )
+        // Before the catalogue: on a full disk the reserve makes room for it.
+        disk.look()
         let catalogue = try Self.openCatalogue(
             configuration.cataloguePath,
             metrics,
             log,
             wakeup,
+            publisher,
             &loop
         )
         let journal = try StartError.wrapping { () throws(SystemError) in
@@ -112,9 +119,8 @@ struct Recorder: ~Copyable {
     ///
     /// - Returns: the exit status.
     consuming func run() throws(SystemError) -> CInt {
-        var signal = try takeUpEarlierRuns()
-        if signal == nil { try beginRecording() }
-        let services = try startServices(withEventSub: signal == nil)
+        var signal = try recoverEarlierRuns()
+        if signal == nil { beginRecording() }
         var drainSignal: CInt = 0
         while true {
             if signal == SIGUSR1 {
@@ -124,7 +130,7 @@ struct Recorder: ~Copyable {
             let isDrained = signal == nil && roster.isDrained
             if isDrained || signal.map({ $0 != SIGUSR1 }) ?? false {
                 watchdog.limitShutdown()
-                var shutdown = Shutdown(plan, roster, context, services, loop)
+                var shutdown = Shutdown(plan, roster, context, services(), loop)
                 return try shutdown.run(signal: signal ?? drainSignal)
             }
             if loop.takeReload() { reload() }
@@ -132,6 +138,7 @@ struct Recorder: ~Copyable {
             context.metrics.count(dropped: context.log.takeDroppedLines())
             Orphans.reap()  // Of the programs that streams start, when this is process 1.
             signal = try loop.wait(until: BootTime.now().advanced(by: .seconds(1)))
+            startMissing()
         }
     }
 
@@ -141,22 +148,20 @@ struct Recorder: ~Copyable {
         context.log(.info, "Reload requested", ["signal": "\(SIGHUP)"])
     }
 
-    private mutating func beginRecording() throws(SystemError) {
+    private mutating func beginRecording() {
         context.disk.look()
-        try context.disk.start()
-        try startCleanup()
-        try roster.open()
+        missing += Job.allCases.filter { $0 != .recovery && isWanted($0) }
+        startMissing()
+        roster.open()
         if case .recording = roster.current { context.publisher.enter(.recording) }
     }
 
-    /// Starts what needs streams that can be switched.
-    private borrowing func startServices(
-        withEventSub hasEventSub: Bool
-    ) throws(SystemError) -> Shutdown.Services {
+    /// What the shutdown ends in phases of their own.
+    private borrowing func services() -> Shutdown.Services {
         Shutdown.Services(
             broadcaster: broadcasting,
             cleanup: housekeeping.service,
-            eventSub: hasEventSub ? try twitch?.start(context.wakeup) : nil,
+            eventSub: twitchTasks.isEmpty ? nil : twitch?.service(of: twitchTasks),
             announce: { [broadcaster] phase, deadline in
                 let secondsLeft = deadline.since(.now()).inSeconds
                 broadcaster.send(.stopping(phase, secondsLeft: secondsLeft))
@@ -167,38 +172,21 @@ struct Recorder: ~Copyable {
     /// Waits for the recovery, so that streams go on with the recordings that were cut short; but no longer than footage can.
     ///
     /// - Returns: the signal that ended the wait, if one did.
-    private mutating func takeUpEarlierRuns() throws(SystemError) -> CInt? {
-        let recovery: Recovery
-        do throws(SystemError) {
-            recovery = try Recovery(directory: context.directory)
-        } catch {
-            context.log(.error, "Recovery failed", ["error": "\(error)"])
-            return nil
-        }
-        let earlier = EarlierRuns(context: context, recovery: recovery)
-        let task = try housekeeping.start("recovery") { earlier.takeUp(until: $0) }
+    private mutating func recoverEarlierRuns() throws(SystemError) -> CInt? {
+        missing = [.recovery]
+        startMissing()
         let patience = BootTime.now().advanced(by: .seconds(5))
-        while task.result == nil {
-            guard BootTime.now() < patience else {
+        while !housekeeping.isIdle {
+            let now = BootTime.now()
+            guard now < patience else {
                 context.log(.warn, "Recovery takes long, recording begins beside it")
                 return nil
             }
             context.publisher.heartbeat()
-            let next = min(patience, BootTime.now().advanced(by: .seconds(1)))
+            let next = min(patience, now.advanced(by: .seconds(1)))
             if let signal = try loop.wait(until: next) { return signal }
         }
         return nil
-    }
-
-    private mutating func startCleanup() throws(SystemError) {
-        if !configuration.retention.isEmpty {
-            let sweep = RetentionSweep(context: context, plan: configuration.retention)
-            try housekeeping.start("retention") { sweep.run(until: $0) }
-        }
-        if let remux = configuration.remux {
-            let remuxer = Remuxer(context: context, deletesSource: remux.deletesSource)
-            try housekeeping.start("remux") { remuxer.run(until: $0) }
-        }
     }
 
     private borrowing func logStart(_ addresses: [ListenAddress]) {
@@ -218,6 +206,67 @@ struct Recorder: ~Copyable {
         }
         if let trouble = context.publisher.trouble {
             log(.warn, "Telemetry is impaired", ["trouble": trouble])
+        }
+    }
+}
+
+/// Work on threads of its own: where no thread or descriptor can be had, the rest goes on, and it is tried again each second.
+extension Recorder {
+    private enum Job: String, CaseIterable {
+        case recovery, disk, retention, remux, eventSub, subscriptions
+    }
+
+    private borrowing func isWanted(_ job: Job) -> Bool {
+        switch job {
+        case .recovery, .disk: true
+        case .retention: !configuration.retention.isEmpty
+        case .remux: configuration.remux != nil
+        case .eventSub, .subscriptions: twitch != nil
+        }
+    }
+
+    private mutating func startMissing() {
+        let jobs = missing
+        missing = []
+        for job in jobs {
+            do throws(SystemError) {
+                try start(job)
+            } catch {
+                missing.append(job)
+                context.log(
+                    .error,
+                    "Task not started, to be tried again",
+                    ["task": job.rawValue, "error": "\(error)"],
+                    limitedBy: limiter,
+                    condition: "\(job): \(error)"
+                )
+            }
+        }
+        roster.startMissing()
+    }
+
+    private mutating func start(_ job: Job) throws(SystemError) {
+        switch job {
+        case .recovery:
+            let recovery = try Recovery(directory: context.directory)
+            let earlier = EarlierRuns(context: context, recovery: recovery)
+            try housekeeping.start("recovery") { earlier.takeUp(until: $0) }
+        case .disk:
+            let roster = roster
+            try context.disk.start { for worker in roster.workers { worker.checkPart() } }
+        case .retention:
+            let sweep = RetentionSweep(context: context, plan: configuration.retention)
+            try housekeeping.start("retention") { sweep.run(until: $0) }
+        case .remux:
+            let deletesSource = configuration.remux?.deletesSource ?? false
+            let remuxer = Remuxer(context: context, deletesSource: deletesSource)
+            try housekeeping.start("remux") { remuxer.run(until: $0) }
+        case .eventSub:
+            if let task = try twitch?.startWebhook(context.wakeup) { twitchTasks.append(task) }
+        case .subscriptions:
+            if let task = try twitch?.startSubscriptions(context.wakeup) {
+                twitchTasks.append(task)
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import StreamVaultTelemetry
 import Testing
 
 @Suite("What can go wrong at the start")
@@ -135,6 +136,35 @@ struct StartTests {
         _ = try recorder.program.line(containing: "msg=\"Recording started\" stream=good")
         #expect(try recorder.program.stop() == 0, "\(recorder.program.log)")
         #expect(try bench.recordings(".ts").count == 1)
+    }
+
+    @Test(
+        "while the catalogue cannot be opened yet, the heartbeat goes on",
+        .timeLimit(.minutes(10))
+    )
+    func heartbeatWhileOpening() throws {
+        let script = """
+            import sqlite3, sys, time
+            database = sqlite3.connect(sys.argv[1], isolation_level=None)
+            database.execute("CREATE TABLE other (a)")
+            database.execute("BEGIN EXCLUSIVE")
+            print("ready", flush=True)
+            time.sleep(600)
+            """
+        let catalogue = try bench.makeDirectory("recordings") + "/catalogue.sqlite"
+        let holder = try bench.start("python3", ["-c", script, catalogue])
+        _ = try holder.line(containing: "ready")
+        _ = try bench.makeDirectory("telemetry")
+        let config = try bench.configure([])
+        let recorder = try bench.start("streamvault-recorder", ["--config", config])
+        var reader = SegmentReader(path: bench.telemetryDirectory + "/cam.telemetry")
+        var beats: Set<String> = []
+        try eventually("the start") {
+            if let snapshot = try? reader.snapshot() { beats.insert("\(snapshot.heartbeat)") }
+            return recorder.log.contains("Recorder started") ? () : nil
+        }
+        #expect(beats.count >= 3, "SQLite waits for five seconds")
+        #expect(try recorder.stop() == 0)
     }
 
     @Test("SIGTERM gets through, also when the parent had blocked it", .timeLimit(.minutes(10)))

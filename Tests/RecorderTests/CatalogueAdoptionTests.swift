@@ -51,7 +51,7 @@ struct CatalogueAdoptionTests {
         #expect(all.map { $0.parts.map(\.number) } == [[1, 2], [1]])
         #expect(all.allSatisfy { $0.status == .interrupted && $0.startedAt == UTCTime(filesStart) })
         #expect(try catalogue.knownNames() == Set(names))
-        #expect(try catalogue.continuations(since: UTCTime(filesStart)).count == 2)
+        #expect(try catalogue.continuations().count == 2)
     }
 
     @Test("a part that was missing leaves its recording as it ended")

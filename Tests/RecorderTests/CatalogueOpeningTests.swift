@@ -108,4 +108,16 @@ struct CatalogueOpeningTests {
             #expect(try filesOutput(["sqlite3", path, "PRAGMA integrity_check"]) == "ok\n")
         }
     }
+
+    @Test(
+        "a catalogue has a write-ahead log; where it has none, that is said",
+        arguments: ["delete", "memory", "unknown"]
+    )
+    func journalMode(_ mode: String) throws {
+        let directory = FilesDirectory()
+        #expect(try Catalogue(path: "\(directory.path)/c.sqlite").journalMode == "wal")
+        #expect(try Catalogue(path: Catalogue.inMemory).journalMode == "memory")
+        #expect(CatalogueTrouble(journalMode: "wal") == nil)
+        #expect(CatalogueTrouble(journalMode: mode)?.description.contains(mode) == true)
+    }
 }

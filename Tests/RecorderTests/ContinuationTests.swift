@@ -21,9 +21,7 @@ struct ContinuationTests {
         let id = try catalogue.start(catalogueEntry("/r/a.ts.part"))
         try catalogue.end(id, status)
         let continuations = Continuations(within: .seconds(600))
-        for one in try catalogue.continuations(since: continuations.oldest(at: seconds(later))) {
-            continuations.add(one)
-        }
+        for one in try catalogue.continuations() { continuations.add(one) }
         let found = continuations.find("cam", at: seconds(later))
         #expect((found != nil) == goesOn)
         if let found {
@@ -39,7 +37,7 @@ struct ContinuationTests {
         let second = try catalogue.start(catalogueEntry("/r/b.ts.part"))
         try catalogue.end(first, .interrupted)
         try catalogue.end(second, .completed)
-        #expect(try catalogue.continuations(since: seconds(0)).isEmpty)
+        #expect(try catalogue.continuations().isEmpty)
     }
 
     @Test("a recording that is complete, or has too many parts, does not go on")

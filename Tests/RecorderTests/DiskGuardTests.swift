@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Posix
 import StreamVaultTelemetry
 import Testing
@@ -44,19 +45,18 @@ struct DiskGuardTests {
         "the reserve takes its room at once, gives it up once, and leaves nothing when there is too little"
     )
     func reserve() throws {
-        var reserve = DiskReserve(path: "\(directory.path)/.reserve-cam")
+        var reserve = DiskReserve(directory.path, of: "cam")
         try reserve.hold(1 << 20)
         let status = try FileSystem.status(of: reserve.path)
         #expect(status.st_size == 1 << 20 && status.st_blocks * 512 >= 1 << 20)
         let releases = [reserve.release(), reserve.release()]
         #expect(releases == [true, false])
         #expect(try directory.entries.isEmpty)
-        let path = reserve.path
+        let directoryPath = directory.path
         #expect(throws: SystemError.self) {
-            var tooLarge = DiskReserve(path: path)
+            var tooLarge = DiskReserve(directoryPath, of: "cam")
             try tooLarge.hold(1 << 60)
         }
-        #expect(reserve.heldBytes == 0)
         #expect(try directory.entries.isEmpty)
     }
 
@@ -87,5 +87,82 @@ struct DiskGuardTests {
         look(600)
         #expect(disk.refusal == nil && disk.level == .low)
         #expect(try directory.entries.contains(".reserve-cam"))
+    }
+
+    @Test("a reserve that somebody removed is taken again")
+    func removedReserve() throws {
+        var reserve = DiskReserve(directory.path, of: "cam")
+        try reserve.hold(4096)
+        unlink(reserve.path)
+        try reserve.hold(4096)
+        #expect(try directory.entries == [".reserve-cam"])
+        _ = reserve.release()
+    }
+
+    @Test(
+        "the reserve of a former name goes, that of a recorder that runs stays, and what is no file of a reserve"
+    )
+    func formerNames() throws {
+        let directory = directory.path
+        var running = DiskReserve(directory, of: "other")
+        try running.hold(4096)
+        try self.directory.write("x", to: ".reserve-former")
+        try self.directory.write("x", to: "target")
+        symlink("target", "\(directory)/.reserve-link")
+        mkdir("\(directory)/.reserve-directory", 0o755)
+        mkfifo("\(directory)/.reserve-fifo", 0o644)
+        var own = DiskReserve(directory, of: "cam")
+        try own.hold(4096)
+        own.removeOthers(in: directory)
+        #expect(
+            try self.directory.entries == [
+                ".reserve-cam", ".reserve-directory", ".reserve-fifo", ".reserve-link",
+                ".reserve-other", "target",
+            ]
+        )
+        _ = (own.release(), running.release())
+    }
+
+    @Test("a reserve whose name is a link is not taken through it", arguments: [true, false])
+    func plantedReserve(isFIFO: Bool) throws {
+        try directory.write("mine", to: "target")
+        let path = "\(directory.path)/.reserve-cam"
+        if isFIFO { mkfifo(path, 0o644) } else { symlink("target", path) }
+        let directoryPath = directory.path
+        #expect(throws: SystemError.self) {
+            var reserve = DiskReserve(directoryPath, of: "cam")
+            try reserve.hold(4096)
+        }
+        #expect(try directory.bytes(of: "target") == Array("mine".utf8))
+    }
+
+    @Test("a start makes no file to try the directory with, and removes what former ones left")
+    func leftoverProbe() throws {
+        try directory.write("", to: ".writable-\(getpid())")
+        try directory.write("", to: ".writable-1")
+        try Recorder.checkDirectory(directory.path)
+        #expect(try directory.entries.isEmpty)
+        let file = try directory.write("", to: "file")
+        #expect(throws: StartError.self) { try Recorder.checkDirectory(file) }
+    }
+
+    @Test("a disk without room gives up the reserve of the run before, at the first look")
+    func fullAtTheStart() throws {
+        let publisher = try Publisher(
+            directory: directory.path,
+            name: "cam",
+            version: "1",
+            phases: []
+        )
+        try directory.write("x", to: ".reserve-cam")
+        let disk = DiskGuard(
+            directory.path,
+            recorder: "cam",
+            DiskSettings(),
+            RecorderMetrics(publisher),
+            Log()
+        )
+        disk.take(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
+        #expect(try !directory.entries.contains(".reserve-cam"))
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import Posix
 import Testing
@@ -49,8 +50,8 @@ struct RetentionTests {
         let plan = RetentionPlan(overall: rules, byStream: byStream)
         let found = plan.doomed(
             of: recordings,
-            at: Self.now,
-            mayGoOnSince: Self.now.advanced(by: -600)
+            aged: RecordingAges(of: recordings, at: Self.now, nil),
+            resumeWindow: .seconds(600)
         )
         return Dictionary(uniqueKeysWithValues: found.map { ($0.recording.id, $0.reason) })
     }
@@ -133,5 +134,92 @@ struct RetentionTests {
         try file.remove()
         #expect(try directory.entries == ["b.ts"])
         try file.remove()
+    }
+
+    /// A catalogue with finished recordings of these files, each of one packet; and the sweeps that are to remove them.
+    private func sweeping(_ names: [String], product: String? = nil) throws -> APIBench {
+        let bench = try APIBench([.silence("cam")])
+        for name in names {
+            let path = try bench.files.write(filesPackets(0..<1), to: name)
+            let id = try bench.context.catalogue.start(catalogueEntry(path + ".part"))
+            try bench.context.catalogue.end(id, .completed, path: path, bytes: 188)
+        }
+        if let product {
+            let path = try bench.files.write(filesPackets(0..<2), to: product)
+            _ = try bench.context.catalogue.transaction { (database) throws(CatalogueError) in
+                try database.run(
+                    "UPDATE parts SET product_path = ?, product_bytes = 376",
+                    [.text(path)]
+                )
+            }
+        }
+        return bench
+    }
+
+    private func sweep(_ bench: APIBench, until stop: StopSignal) {
+        let plan = RetentionPlan(overall: RetentionRules(maxAge: .seconds(1)))
+        let sweep = RetentionSweep(context: bench.context, plan: plan, pause: .milliseconds(10))
+        let thread = Thread { sweep.run(until: stop) }
+        thread.start()
+    }
+
+    @Test("a file is removed, logged and counted once, also while the catalogue cannot be written")
+    func lockedCatalogue() throws {
+        let bench = try sweeping(["a.ts", "b.ts"])
+        let stop = try StopSignal()
+        defer { stop.request() }
+        let reader = try FilesHolder([
+            "flock", "\(bench.files.path)/b.ts", "sh", "-c", "echo ready; cat",
+        ])
+        let script = """
+            import sqlite3, sys
+            database = sqlite3.connect(sys.argv[1], isolation_level=None)
+            database.execute("BEGIN IMMEDIATE")
+            print("ready", flush=True)
+            sys.stdin.read()
+            """
+        let writer = try FilesHolder([
+            "python3", "-c", script, "\(bench.files.path)/catalogue.sqlite",
+        ])
+        sweep(bench, until: stop)
+        try waitFor("the first file") {
+            try bench.word("streamvault_deleted_files_total", ["age"]) == 1
+        }
+        try waitFor("an objection") { try bench.logged().contains("Recording not deleted") }
+        try reader.release()
+        // A later sweep removes this one: the first file has been met again.
+        try waitFor("the second file") {
+            try bench.word("streamvault_deleted_files_total", ["age"]) ?? 0 >= 2
+        }
+        #expect(try bench.word("streamvault_deleted_files_total", ["age"]) == 2)
+        #expect(try bench.logged().matches(of: /msg="Recording deleted"/).count == 2)
+        #expect(try bench.logged().matches(of: /msg="Recording not deleted"/).count == 1)
+        try writer.release()
+        try waitFor("the catalogue") { try bench.context.catalogue.stored().isEmpty }
+        #expect(try bench.word("streamvault_deleted_files_total", ["age"]) == 2)
+    }
+
+    @Test("a file and what it was converted to are two files, each with its bytes")
+    func product() throws {
+        let bench = try sweeping(["a.ts"], product: "a.mp4")
+        let stop = try StopSignal()
+        defer { stop.request() }
+        sweep(bench, until: stop)
+        try waitFor("the catalogue") { try bench.context.catalogue.stored().isEmpty }
+        #expect(try bench.word("streamvault_deleted_files_total", ["age"]) == 2)
+        let log = try bench.logged()
+        #expect(log.contains("/a.ts bytes=188") && log.contains("/a.mp4 bytes=376"), "\(log)")
+    }
+
+    @Test("a file that was gone already is neither logged nor counted, and its row follows")
+    func gone() throws {
+        let bench = try sweeping(["a.ts"])
+        unlink("\(bench.files.path)/a.ts")
+        let stop = try StopSignal()
+        defer { stop.request() }
+        sweep(bench, until: stop)
+        try waitFor("the catalogue") { try bench.context.catalogue.stored().isEmpty }
+        #expect(try bench.word("streamvault_deleted_files_total", ["age"]) == 0)
+        #expect(try !bench.logged().contains("Recording deleted"))
     }
 }

@@ -46,7 +46,7 @@ struct ShutdownServicesTests {
     )
     func independence(_ broadcaster: Behaviour, _ eventSub: Behaviour) throws {
         let bench = try APIBench([.packets("gate", record: .always)], phases: plan.declared)
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("a recording") { bench.roster.active.count == 1 }
         let wakeup = bench.context.wakeup
         let services = [try Service(broadcaster, wakeup), try Service(eventSub, wakeup)]

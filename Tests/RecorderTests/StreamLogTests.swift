@@ -15,7 +15,7 @@ struct StreamLogTests {
         )
         let stream = StreamConfiguration(name: "a", title: nil, source: source, record: .always)
         let bench = try APIBench([stream])
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("a third try") { (try? tries.bytes(of: "tries").count) ?? 0 >= 6 }
         try bench.close()
         #expect(try bench.logged().matches(of: /msg="Stream failed"/).count == 1)
@@ -28,7 +28,7 @@ struct StreamLogTests {
     func noRoom() throws {
         let bench = try APIBench([.packets("a", record: .always)])
         bench.context.disk.take(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("a second refusal") {
             try bench.word("streamvault_recordings_refused_total", ["no_space"]) ?? 0 >= 2
         }
@@ -52,7 +52,7 @@ struct StreamLogTests {
         )
         let stream = StreamConfiguration(name: "a", title: nil, source: source, record: .always)
         let bench = try APIBench([stream])
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("the recording") { try bench.logged().contains("Recording started") }
         try bench.close()
         #expect(try bench.logged().contains("Media is not in the container") == isSaid)
@@ -72,7 +72,7 @@ struct StreamLogTests {
         )
         let stream = StreamConfiguration(name: "a", title: nil, source: source, record: .always)
         let bench = try APIBench([stream])
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("a third try") { (try? tries.bytes(of: "tries").count) ?? 0 >= 6 }
         try bench.close()
         #expect(try bench.logged().matches(of: /msg="Source says"/).count == 1)

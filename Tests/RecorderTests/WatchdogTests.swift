@@ -114,7 +114,7 @@ struct EmergencyStopTests {
     @Test("recordings are finalized, the database is closed, and the telemetry has the final state")
     func finalized() throws {
         let bench = try APIBench([.packets("gate", record: .always)], phases: plan.declared)
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("a recording") { bench.roster.active.contains { $0.bytes > 0 } }
         EmergencyStop(plan: plan, roster: bench.roster, context: bench.context)
             .run(StopRequest(signal: SIGTERM, at: .now())) { true }
@@ -134,7 +134,7 @@ struct EmergencyStopTests {
     @Test("a main loop that turns again runs the shutdown itself")
     func recovered() throws {
         let bench = try APIBench([.packets("gate", record: .always)], phases: plan.declared)
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("a recording") { bench.roster.active.count == 1 }
         EmergencyStop(plan: plan, roster: bench.roster, context: bench.context)
             .run(StopRequest(signal: SIGTERM, at: .now())) { false }

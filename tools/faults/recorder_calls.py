@@ -61,7 +61,7 @@ class Template:
         name = path.removeprefix(f"{bench.base}/").replace(bench.earlier, "EARLIER")
         if name in ("recorder-0.log", "trace", "one.count"):
             return "standard output" if name.startswith("recorder-") else None
-        return "recordings/.writable" if name.startswith("recordings/.writable-") else name
+        return name
 
     def path(self, file):
         return file.replace("EARLIER", self.bench.earlier).replace("standard output", "recorder-0.log")

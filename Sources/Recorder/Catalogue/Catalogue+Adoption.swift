@@ -24,7 +24,7 @@ extension Catalogue {
                 where: "stream = ? AND started_at = ?",
                 [.text(facts.stream), .text(facts.startedAt.iso8601)]
             ).first
-            let freeID = try database.freeID(startingAt: facts.startedAt)
+            let freeID = try database.freeID(startingAt: found.plausibleStart)
             let id = known?.id ?? freeID
             let number = known?.freeNumber(wanting: facts.part) ?? facts.part
             let beginning = PartBeginning(
@@ -48,7 +48,8 @@ extension Catalogue {
                 recordingID: id,
                 status: known?.status ?? .interrupted,
                 failureReason: known?.failureReason,
-                endedAt: max(known?.endedAt ?? found.lastWrittenAt, found.lastWrittenAt)
+                endedAt: max(known?.endedAt ?? found.lastWrittenAt, found.lastWrittenAt),
+                endedBoot: known?.endedBoot
             )
             try database.enter(.partBegan(beginning))
             try database.enter(.partEnded(end))
@@ -61,20 +62,63 @@ extension CatalogueRecording {
     /// The number that a part is given: a name with an alternative, `_part002-2`, says one that another file has.
     fileprivate func freeNumber(wanting number: Int) -> Int {
         guard parts.contains(where: { $0.number == number }) else { return number }
-        return (parts.last?.number ?? number) + 1
+        return (parts.last?.number ?? number).addingClamped(1)
     }
 }
 
 extension SQLiteDatabase {
-    /// An id as a recording that began then would have got.
+    /// An id as a recording that began then would have got; without a start, that of the newest recording.
     fileprivate mutating func freeID(
-        startingAt start: UTCTime
+        startingAt start: UTCTime?
     ) throws(CatalogueError) -> Int64 {
-        let first = Int64(start.seconds) * 1_000_000
+        guard let start else {
+            return max(try newestID(), UTCTime.earliestPlausible.firstID) + 1
+        }
         let rows = try run(
             "SELECT max(id) FROM recordings WHERE id BETWEEN ? AND ?",
-            [.integer(first), .integer(first + 999_999)]
+            [.integer(start.firstID), .integer(start.firstID + 999_999)]
         )
-        return rows.first?.first?.asInteger.map { $0 + 1 } ?? first
+        return rows.first?.first?.asInteger.map { $0 + 1 } ?? start.firstID
+    }
+
+    /// The largest id that a recorder may have given; 0 without any.
+    mutating func newestID() throws(CatalogueError) -> Int64 {
+        let rows = try run(
+            "SELECT max(id) FROM recordings WHERE id BETWEEN 1 AND ?",
+            [.integer(CatalogueRecording.maxID)]
+        )
+        return rows.first?.first?.asInteger ?? 0
+    }
+}
+
+extension Catalogue {
+    /// The id of the newest recording; 0 without any.
+    func newestID() throws(CatalogueError) -> Int64 {
+        try reading { (database) throws(CatalogueError) in try database.newestID() }
+    }
+}
+
+extension CatalogueRecording {
+    /// What is beyond was not given by a recorder: a microsecond of the year 9999 is well below.
+    static let maxID: Int64 = 1 << 62
+}
+
+extension UTCTime {
+    /// What a clock says before this is wrong, as this recorder is younger.
+    ///
+    /// A host without a battery begins in 1970.
+    static let earliestPlausible = UTCTime(seconds: 1_767_225_600)  // 2026-01-01T00:00:00Z
+
+    /// The id of a recording that begins with this second.
+    fileprivate var firstID: Int64 {
+        let (id, overflow) = Int64(seconds).multipliedReportingOverflow(by: 1_000_000)
+        return overflow ? 0 : min(max(0, id), CatalogueRecording.maxID)
+    }
+}
+
+extension FoundRecording {
+    /// When the recording began, as far as that can be believed: a recording of a clock that was not set is not the oldest.
+    fileprivate var plausibleStart: UTCTime? {
+        [name.parts?.startedAt, lastWrittenAt].compactMap(\.self).first { $0 >= .earliestPlausible }
     }
 }

@@ -14,10 +14,19 @@ enum CatalogueTrouble: Equatable, CustomStringConvertible {
     case replaced(CatalogueError, keptAt: String)
     /// It cannot be used; what happens is kept in memory, and lost with the process.
     case unusable(CatalogueError)
+    /// It is used without a write-ahead log, which its file system does not allow: readers and writers wait for each other.
+    case withoutLog(journalMode: String)
+
+    /// `nil` for the mode that was asked for.
+    init?(journalMode: String) {
+        guard journalMode != "wal" else { return nil }
+        self = .withoutLog(journalMode: journalMode)
+    }
 
     var error: CatalogueError {
         switch self {
         case .replaced(let error, _), .unusable(let error): error
+        case .withoutLog: .database(.other, message: description)
         }
     }
 
@@ -25,6 +34,8 @@ enum CatalogueTrouble: Equatable, CustomStringConvertible {
         switch self {
         case .replaced(let error, let path): "\(error); set aside as \(path)"
         case .unusable(let error): "\(error); kept in memory for this run"
+        case .withoutLog(let mode):
+            "journal mode \(mode), not wal: the file system, perhaps a network mount, does not share memory"
         }
     }
 }
@@ -41,7 +52,8 @@ extension Catalogue {
         let failure: CatalogueError
         do throws(CatalogueError) {
             let catalogue = try openReadable(path: path, observe: observe)
-            return OpenedCatalogue(catalogue: catalogue, trouble: nil)
+            let trouble = CatalogueTrouble(journalMode: catalogue.journalMode)
+            return OpenedCatalogue(catalogue: catalogue, trouble: trouble)
         } catch {
             failure = error
         }

@@ -62,7 +62,8 @@ extension CatalogueRecording {
             recordingID: id,
             status: status,
             failureReason: failureReason,
-            endedAt: parts.last?.endedAt ?? now
+            endedAt: parts.last?.endedAt ?? now,
+            endedBoot: endedBoot
         )
         switch status {
         case .completed, .interrupted: break

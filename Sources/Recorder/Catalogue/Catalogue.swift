@@ -5,6 +5,8 @@ import Posix
 final class Catalogue: Sendable {
     static let inMemory = ":memory:"
 
+    /// How SQLite keeps transactions: `wal` where the file system can.
+    let journalMode: String
     private let pool: ConnectionPool
     private let timeout: Duration
     /// Lets one thread write at a time: SQLite would make the others sleep and try again.
@@ -32,6 +34,7 @@ final class Catalogue: Sendable {
         self.observe = observe
         writerTurn.signal()
         let connection = try pool.borrow(within: timeout).connection
+        journalMode = connection.journalMode
         try CatalogueSchema.migrate(connection)
         try connection.check()
     }

@@ -3,6 +3,8 @@ import Synchronization
 
 /// One connection to the catalogue's file; calls of several threads take turns.
 final class CatalogueConnection: Sendable {
+    /// How SQLite keeps transactions: `wal` where the file system can.
+    let journalMode: String
     private let database: Mutex<SQLiteDatabase?>
 
     /// Opens the file and prepares the connection: write-ahead log, every commit on the disk.
@@ -10,7 +12,8 @@ final class CatalogueConnection: Sendable {
         var opened = try SQLiteDatabase(path: path)
         opened.setBusyTimeout(busyTimeout)
         try CatalogueSchema.version(of: &opened)  // A newer recorder's file is not changed.
-        try opened.run("PRAGMA journal_mode = WAL")
+        // Where no memory can be shared, as on many network mounts, it stays as it was, without an error.
+        journalMode = try opened.run("PRAGMA journal_mode = WAL").first?.first?.asText ?? "unknown"
         // A commit is rare here, a few for each recording: worth waiting for the disk.
         try opened.run("PRAGMA synchronous = FULL")
         try opened.run("PRAGMA foreign_keys = ON")

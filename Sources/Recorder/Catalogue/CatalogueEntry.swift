@@ -28,7 +28,8 @@ extension SQLiteDatabase {
             INSERT INTO recordings (id, stream, title, status, started_at)
             VALUES (?, ?, ?, 'recording', ?)
             ON CONFLICT (id) DO UPDATE
-            SET status = 'recording', ended_at = NULL, failure_reason = NULL
+            SET status = 'recording', ended_at = NULL, failure_reason = NULL,
+                ended_boot = NULL, ended_boottime = NULL
             """,
             [
                 .integer(part.recordingID), .text(part.stream), SQLiteValue(part.title),
@@ -80,10 +81,16 @@ extension SQLiteDatabase {
 
     private mutating func end(_ end: RecordingEnd) throws(CatalogueError) {
         try run(
-            "UPDATE recordings SET status = ?, failure_reason = ?, ended_at = ? WHERE id = ?",
+            """
+            UPDATE recordings SET status = ?, failure_reason = ?, ended_at = ?, ended_boot = ?,
+                ended_boottime = ?
+            WHERE id = ?
+            """,
             [
                 .text(end.status.rawValue), SQLiteValue(end.failureReason),
-                .text(end.endedAt.iso8601), .integer(end.recordingID),
+                .text(end.endedAt.iso8601), SQLiteValue(end.endedBoot?.boot),
+                end.endedBoot.map { .integer(Int64(clamping: $0.time.nanoseconds)) } ?? .null,
+                .integer(end.recordingID),
             ]
         )
         guard changedRows == 1 else {

@@ -33,14 +33,19 @@ final class CatalogueJournal: Sendable {
         retryPause: Duration = .seconds(2)
     ) throws(SystemError) {
         (self.catalogue, self.log, self.retryPause) = (catalogue, log, retryPause)
+        // A catalogue that cannot be read is reported where it is opened.
+        let newestID = (try? catalogue.newestID()) ?? 0
+        state.withLock { $0.lastID = newestID }
         try DetachedThread.start(named: "journal") { [self] in run() }
     }
 
-    /// An id for a new recording: microseconds since 1970, so that it needs no answer from the catalogue.
-    func newRecordingID() -> Int64 {
+    /// An id for a new recording, larger than those before: microseconds since 1970, or, after the clock was set back, a
+    /// little more than the last, by a random number, as another recorder may use the same catalogue.
+    func newRecordingID(at now: WallTime = .now()) -> Int64 {
         state.withLock { state in
-            let now = Int64(clamping: WallTime.now().nanoseconds / 1000)
-            state.lastID = max(now, state.lastID + 1)
+            let now = min(Int64(clamping: now.nanoseconds / 1000), CatalogueRecording.maxID)
+            let next = state.lastID + (now > state.lastID ? 1 : .random(in: 1...4096))
+            state.lastID = max(now, next)
             return state.lastID
         }
     }

@@ -21,17 +21,20 @@ struct CatalogueRecording: Equatable, Sendable {
     private(set) var status: Status
     let startedAt: UTCTime
     private(set) var endedAt: UTCTime?
+    /// The same on a clock that is never set, where that is known.
+    private(set) var endedBoot: BootStamp?
     private(set) var failureReason: String?
     /// In their order; never empty, except for a recording whose rows another program has removed.
     var parts: [CataloguePart] = []
 
     /// Bytes of all parts.
-    var bytes: Int { parts.reduce(0) { $0 + $1.bytes } }
+    var bytes: Int { parts.reduce(0) { $0.addingClamped($1.bytes) } }
 
     /// Bytes that its files take now.
     var storedBytes: Int {
         parts.reduce(0) { sum, part in
-            part.status == .deleted ? sum : sum + part.bytes + (part.product?.bytes ?? 0)
+            guard part.status != .deleted else { return sum }
+            return sum.addingClamped(part.bytes).addingClamped(part.product?.bytes ?? 0)
         }
     }
 }
@@ -115,6 +118,8 @@ struct RecordingEnd: Equatable, Sendable {
     var status: CatalogueRecording.Status
     var failureReason: String?
     var endedAt: UTCTime
+    /// The same on a clock that is never set, where that is known.
+    var endedBoot: BootStamp?
 }
 
 /// What is known when retention has removed a part's files.
@@ -123,6 +128,15 @@ struct PartDeletion: Equatable, Sendable {
     var number: Int
     var reason: RetentionReason
     var at: UTCTime
+}
+
+extension Int {
+    /// The sum, or the number closest to it: rows of the catalogue may hold any number.
+    func addingClamped(_ other: Int) -> Int {
+        let (sum, overflow) = addingReportingOverflow(other)
+        guard overflow else { return sum }
+        return other < 0 ? .min : .max
+    }
 }
 
 /// One transaction, for the metrics.

@@ -10,7 +10,8 @@ extension SQLiteDatabase {
     ) throws(CatalogueError) -> [CatalogueRecording] {
         let rows = try run(
             """
-            SELECT id, stream, title, status, started_at, ended_at, failure_reason
+            SELECT id, stream, title, status, started_at, ended_at, failure_reason, ended_boot,
+                ended_boottime
             FROM recordings WHERE \(condition) ORDER BY id
             """,
             bindings
@@ -44,7 +45,7 @@ extension SQLiteDatabase {
 extension CatalogueRecording {
     /// The recording in a row of all columns; `nil` for one that no recorder wrote.
     fileprivate init?(row: [SQLiteValue]) {
-        guard row.count == 7, let id = row[0].asInteger, let stream = row[1].asText,
+        guard row.count == 9, let id = row[0].asInteger, let stream = row[1].asText,
             let status = row[3].asText.flatMap({ Status(rawValue: $0) }),
             let startedAt = row[4].asText.flatMap({ UTCTime(iso8601: $0) })
         else { return nil }
@@ -55,6 +56,11 @@ extension CatalogueRecording {
             status: status,
             startedAt: startedAt,
             endedAt: row[5].asText.flatMap { UTCTime(iso8601: $0) },
+            endedBoot: row[7].asText.flatMap { boot in
+                row[8].asInteger.map {
+                    BootStamp(boot: boot, time: BootTime(nanoseconds: UInt64(clamping: $0)))
+                }
+            },
             failureReason: row[6].asText
         )
     }

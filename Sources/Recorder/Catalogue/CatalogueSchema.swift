@@ -99,6 +99,11 @@ enum CatalogueSchema {
             CREATE INDEX jobs_waiting ON jobs (due_at) WHERE status IN ('pending', 'deleting')
             """,
         ],
+        // When a recording ended, in nanoseconds of CLOCK_BOOTTIME, which is never set.
+        [
+            "ALTER TABLE recordings ADD COLUMN ended_boot TEXT",
+            "ALTER TABLE recordings ADD COLUMN ended_boottime INTEGER",
+        ],
     ]
 
     /// How many steps the database has taken.

@@ -6,22 +6,22 @@ struct Continuation: Equatable, Sendable {
     let stream: String
     let startedAt: UTCTime
     let endedAt: UTCTime
+    /// The same on a clock that is never set, where that is known.
+    var endedBoot: BootStamp?
     /// The number of the part that comes next.
     let nextPart: Int
 }
 
 extension Catalogue {
-    /// The last recording of each stream, where it was cut short at `oldest` or later.
-    func continuations(since oldest: UTCTime) throws(CatalogueError) -> [Continuation] {
+    /// The last recording of each stream, where it was cut short.
+    func continuations() throws(CatalogueError) -> [Continuation] {
         let recordings = try reading { (database) throws(CatalogueError) in
             try database.recordings(
                 where: """
-                    ended_at >= ? AND status IN ('interrupted', 'failed') AND id = (
-                        SELECT max(other.id) FROM recordings AS other
-                        WHERE other.stream = recordings.stream
+                    status IN ('interrupted', 'failed') AND id IN (
+                        SELECT max(other.id) FROM recordings AS other GROUP BY other.stream
                     )
-                    """,
-                [.text(oldest.iso8601)]
+                    """
             )
         }
         return recordings.compactMap { $0.continuation }
@@ -36,7 +36,8 @@ extension CatalogueRecording {
             stream: stream,
             startedAt: startedAt,
             endedAt: endedAt,
-            nextPart: last.number + 1
+            endedBoot: endedBoot,
+            nextPart: last.number.addingClamped(1)
         )
     }
 }

@@ -43,7 +43,7 @@ final class DiskGuard: Sendable {
     ) {
         (self.directory, self.settings) = (directory, settings)
         (self.metrics, self.log) = (metrics, log)
-        reserve = Mutex(DiskReserve(path: "\(directory)/.reserve-\(recorder)"))
+        reserve = Mutex(DiskReserve(directory, of: recorder))
     }
 
     var level: DiskLevel { state.withLock { $0.level } }
@@ -58,10 +58,16 @@ final class DiskGuard: Sendable {
     }
 
     /// Looks at the disk every second from now on, on a thread of its own: a file system that hangs must hang nothing else.
-    func start() throws(SystemError) {
+    ///
+    /// `onLook` runs on that thread, too, after each look.
+    func start(onLook: @escaping @Sendable () -> Void = {}) throws(SystemError) {
         let never = try StopSignal()
         try DetachedThread.start(named: "disk") { [self] in
-            repeat { look() } while !never.wait(until: BootTime.now().advanced(by: .seconds(1)))
+            reserve.withLock { $0.removeOthers(in: directory) }
+            repeat {
+                look()
+                onLook()
+            } while !never.wait(until: BootTime.now().advanced(by: .seconds(1)))
         }
     }
 

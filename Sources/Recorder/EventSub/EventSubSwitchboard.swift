@@ -66,7 +66,7 @@ final class EventSubSwitchboard: Sendable {
     private func act(on event: EventSubNotification.Event, _ worker: StreamWorker) {
         let name = worker.stream.name
         switch event {
-        case .online: report(name, "online", roster.start(worker))
+        case .online: report(name, "online", roster.start(worker, insists: true))
         case .offline: report(name, "offline", roster.stop(worker))
         case .other: break
         }

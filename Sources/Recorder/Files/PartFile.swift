@@ -30,6 +30,9 @@ struct PartFile: ~Copyable, Sendable {
         lastSync = now
     }
 
+    /// The file and its name, for somebody who watches it.
+    var identity: PartIdentity? { try? PartIdentity(path: name.partPath, file.status()) }
+
     /// Appends media; after a failure the file is as it was before.
     mutating func append(_ media: Span<UInt8>) throws(SystemError) {
         do throws(SystemError) {
@@ -59,9 +62,16 @@ struct PartFile: ~Copyable, Sendable {
     consuming func finish() throws(FinalizeError) -> FinishedFile {
         if let syncFailure { throw FinalizeError(syncFailure) }
         do throws(SystemError) {
+            let isInPlace = try identity?.isInPlace() ?? true
             guard bytesWritten > 0 else {
-                try FileSystem.unlink(name.partPath)
+                if isInPlace { try FileSystem.unlink(name.partPath) }
                 return .empty
+            }
+            guard isInPlace else {
+                throw SystemError(
+                    call: "\(name.partPath) was removed or replaced: link",
+                    code: ENOENT
+                )
             }
             // flock(2) keeps recorders apart; a lock of fcntl(2) is another program's, such as Samba's.
             guard try !file.isLockedElsewhere() else {
@@ -72,6 +82,28 @@ struct PartFile: ~Copyable, Sendable {
             throw FinalizeError(error)
         }
         throw FinalizeError(.invalidMedia, detail: "\(name.partPath) holds no \(name.container)")
+    }
+}
+
+/// Which file a part's name is to refer to.
+struct PartIdentity: Equatable, Sendable {
+    let path: String
+    private let device: dev_t
+    private let number: ino_t
+
+    init(path: String, _ status: stat) {
+        (self.path, device, number) = (path, status.st_dev, status.st_ino)
+    }
+
+    /// Whether the name refers to the file still; blocks as long as the file system does.
+    func isInPlace() throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            let named = try FileSystem.linkStatus(of: path)
+            return named.st_dev == device && named.st_ino == number
+        } catch {
+            guard error.code == ENOENT || error.code == ENOTDIR else { throw error }
+            return false
+        }
     }
 }
 

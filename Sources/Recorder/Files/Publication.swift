@@ -15,14 +15,15 @@ extension RecordingName {
         for number in 1...Self.mostAlternatives {
             let path = alternative(number).finalPath
             guard try claim(path, for: draft) else { continue }
-            try synchronizeNames()
+            try synchronizeDirectory()
             try FileSystem.unlink(draft)
             return path
         }
         throw SystemError(call: "link \(finalPath)", code: EEXIST)
     }
 
-    private func synchronizeNames() throws(SystemError) {
+    /// Makes sure that the names in the directory are on the disk.
+    func synchronizeDirectory() throws(SystemError) {
         do throws(SystemError) {
             try FileSystem.synchronizeDirectory(directory)
         } catch {
@@ -45,8 +46,10 @@ extension RecordingName {
         }
     }
 
+    /// A symbolic link is another file, whatever it refers to: its draft is about to be unlinked.
     private func isSameFile(_ path: String, _ draft: String) throws(SystemError) -> Bool {
-        let (one, other) = (try FileSystem.status(of: path), try FileSystem.status(of: draft))
+        let one = try FileSystem.linkStatus(of: path)
+        let other = try FileSystem.linkStatus(of: draft)
         return one.st_ino == other.st_ino && one.st_dev == other.st_dev
     }
 
@@ -55,7 +58,7 @@ extension RecordingName {
     /// Between the two steps only a program that is no recorder could take the name: recorders hold the part's lock.
     private func rename(_ draft: String, to path: String) throws(SystemError) -> Bool {
         do throws(SystemError) {
-            _ = try FileSystem.status(of: path)
+            _ = try FileSystem.linkStatus(of: path)
             return false
         } catch {
             guard error.code == ENOENT else { throw error }

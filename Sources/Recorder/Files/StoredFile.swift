@@ -56,14 +56,18 @@ struct StoredFile: Equatable, Sendable {
         }
     }
 
-    /// Removes the file, once it was found as it was finished; one that is gone is no error.
-    func remove() throws(Objection) {
-        guard let lock = try lock() else { return }
+    /// Removes the file, once it was found as it was finished.
+    ///
+    /// - Returns: whether it was there.
+    @discardableResult
+    func remove() throws(Objection) -> Bool {
+        guard let lock = try lock() else { return false }
         do throws(SystemError) {
             try FileSystem.unlink(path)
         } catch {
             throw .system(error)
         }
         _ = consume lock
+        return true
     }
 }

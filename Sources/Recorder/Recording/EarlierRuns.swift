@@ -19,8 +19,7 @@ struct EarlierRuns: Sendable {
                 )
             }
             try adoptUnknown(recovery.finished + files.compactMap(\.publishedName), until: stop)
-            let oldest = context.continuations.oldest(at: UTCTime(.now()))
-            for continuation in try context.catalogue.continuations(since: oldest) {
+            for continuation in try context.catalogue.continuations() {
                 context.continuations.add(continuation)
             }
         } catch {

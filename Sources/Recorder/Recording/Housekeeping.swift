@@ -11,6 +11,9 @@ struct Housekeeping {
         self.wakeup = wakeup
     }
 
+    /// Whether no job is under way.
+    var isIdle: Bool { jobs.allSatisfy { $0.result != nil } }
+
     /// Starts a job, which ends soon after its signal is given.
     @discardableResult
     mutating func start(

@@ -23,6 +23,8 @@ struct RecorderMetrics: Sendable {
     let refusedRecordings: [FinalizeError.Reason: Counter]
     /// Of recordings under way.
     let writeErrors: [FinalizeError.Reason: Counter]
+    /// Files that somebody else removed, renamed or replaced while they were written.
+    let lostParts: Counter
     let deletedFiles: [RetentionReason: Counter]
     let remuxJobs: [RemuxResult: Counter]
     let wrongTokens: Counter
@@ -134,6 +136,10 @@ struct RecorderMetrics: Sendable {
             "Writes that failed, and ended their recording.",
             "reason"
         )
+        lostParts = publisher.counter(
+            "streamvault_recording_lost_parts_total",
+            "Files that were removed, renamed or replaced while they were being recorded."
+        )
         deletedFiles = counters(
             publisher,
             "deleted_files_total",
@@ -166,7 +172,7 @@ struct RecorderMetrics: Sendable {
     func show(_ trouble: CatalogueTrouble?) {
         switch trouble {
         case .unusable: databaseUp.set(0)
-        case .replaced, nil: databaseUp.set(1)
+        case .replaced, .withoutLog, nil: databaseUp.set(1)
         }
         if let reason = trouble?.error.reason { databaseErrors[reason]?.add() }
     }

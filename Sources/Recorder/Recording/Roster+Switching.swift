@@ -19,8 +19,8 @@ enum Switching: Equatable, Sendable {
 }
 
 extension Roster {
-    /// Switches a stream on.
-    func start(_ worker: StreamWorker) -> Switching {
+    /// Switches a stream on; where that fails now and `insists`, it is tried again until it is switched off.
+    func start(_ worker: StreamWorker, insists: Bool = false) -> Switching {
         if let refusal { return .refused(refusal) }
         switch worker.phase {
         case .on, .endingWhole(thenOn: true): return .unchanged
@@ -30,6 +30,7 @@ extension Roster {
             try worker.start()
             return .changed
         } catch {
+            if insists { worker.startInsisting() }
             return .refused(.failed(error))
         }
     }

@@ -7,6 +7,8 @@ final class Roster: Sendable {
     let workers: [StreamWorker]
     private let workersByName: [String: StreamWorker]
     private let stage = Mutex(Stage.starting)
+    /// Which of several streams that could not be started is tried first.
+    private let turn = Atomic(0)
 
     /// Where the recorder is in its life.
     enum Stage: Sendable {
@@ -36,10 +38,23 @@ final class Roster: Sendable {
     }
 
     /// Starts the streams that are always on; the others can be started from now on.
-    func open() throws(SystemError) {
-        for worker in workers where worker.stream.record == .always { try worker.start() }
+    ///
+    /// One that cannot be started costs no other, and is tried again by `startMissing`.
+    func open() {
+        for worker in workers where worker.stream.record == .always { worker.startInsisting() }
         stage.withLock { stage in
             if case .starting = stage { stage = .recording }
+        }
+    }
+
+    /// Starts streams that are wanted and could not be started before: one, and more as long as there is plenty of room.
+    func startMissing() {
+        let missing = workers.filter(\.isMissing)
+        guard !missing.isEmpty else { return }
+        let first = turn.wrappingAdd(1, ordering: .relaxed).newValue % missing.count
+        for worker in missing[first...] + missing[..<first] {
+            worker.startInsisting()
+            guard Headroom.shortage(pipes: 16) == nil else { return }
         }
     }
 

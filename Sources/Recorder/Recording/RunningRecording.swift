@@ -13,6 +13,10 @@ final class RunningRecording {
     private(set) var facts: ActiveRecording
     private var part: Int
     private var file: PartFile?
+    /// Of the part under way.
+    let watch = PartWatch()
+    /// The header of the part under way, which fragments need in every file; `nil` where none was recognized.
+    private var header: [UInt8]?
 
     /// Makes the file, and a place in the telemetry.
     ///
@@ -36,7 +40,7 @@ final class RunningRecording {
             part: part,
             container: container
         )
-        let file = try PartFile.create(name, syncInterval: context.syncInterval)
+        let file = try PartFile.create(name, in: context)
         facts = ActiveRecording(
             id: earlier?.recordingID ?? context.journal.newRecordingID(),
             stream: stream.name,
@@ -53,6 +57,7 @@ final class RunningRecording {
             container: container.rawValue
         )
         self.context = context
+        watch.watch(file.identity)
         self.file = consume file
         enterPart(at: UTCTime(now))
     }
@@ -76,8 +81,13 @@ final class RunningRecording {
     }
 
     private func write(_ media: Span<UInt8>) throws(SystemError) {
+        if watch.isLost { try replaceLostPart(before: media) }
+        let skipped = startsMidPacket ? try firstPacket(in: media) : 0
+        startsMidPacket = false
+        let media = media.extracting(droppingFirst: skipped)
+        if file?.bytesWritten == 0, facts.container == .fragmentedMP4 { keepHeader(media) }
         try file?.append(media)
-        facts.bytes += media.count
+        facts.bytes = facts.bytes.addingClamped(media.count)
         telemetry.wrote(media.count)
         context.metrics.writtenBytes.add(UInt64(media.count))
         try file?.synchronizeIfDue(now: .now())
@@ -87,6 +97,10 @@ final class RunningRecording {
     func beginPart(_ container: MediaContainer) throws(SystemError) {
         guard file?.bytesWritten != 0 || facts.container != container else { return }
         if let failure = finishPart() { report(failure) }
+        try openNextPart(container)
+    }
+
+    private func openNextPart(_ container: MediaContainer) throws(SystemError) {
         part += 1
         let now = UTCTime(.now())
         let name = RecordingName(
@@ -96,12 +110,17 @@ final class RunningRecording {
             part: part,
             container: container
         )
-        let next = try PartFile.create(name, syncInterval: context.syncInterval)
+        let next = try PartFile.create(name, in: context)
         (facts.filePath, facts.container) = (next.name.partPath, container)
+        watch.watch(next.identity)
+        header = nil
         file = consume next
         telemetry.continues(in: facts.filePath, container: container.rawValue)
         enterPart(at: now)
     }
+
+    /// Whether the next media may begin in the middle of a packet, which belongs to a file that is gone.
+    private var startsMidPacket = false
 
     private func enterPart(at now: UTCTime) {
         let beginning = PartBeginning(
@@ -115,6 +134,86 @@ final class RunningRecording {
             startedAt: now
         )
         context.journal.enter(.partBegan(beginning))
+    }
+}
+
+/// A part whose file was removed, renamed or replaced while it was written: what follows goes into another file.
+extension RunningRecording {
+    private func replaceLostPart(before media: Span<UInt8>) throws(SystemError) {
+        guard let lost = file.take() else { return }
+        watch.watch(nil)
+        noteLost(bytes: lost.bytesWritten)
+        let end = PartEnd(
+            recordingID: facts.id,
+            number: part,
+            status: .failed,
+            bytes: 0,
+            path: facts.filePath,
+            failureReason: FinalizeError.Reason.other.rawValue,
+            endedAt: UTCTime(.now())
+        )
+        context.journal.enter(.partEnded(end))
+        let (container, header) = (facts.container, header)
+        guard container == .mpegTS || header != nil else {
+            throw SystemError(
+                call: "\(facts.filePath) was removed or replaced: write",
+                code: ESTALE
+            )
+        }
+        try openNextPart(container)
+        startsMidPacket = container == .mpegTS
+        if let header {
+            try file?.append(header.span)
+            self.header = header
+        }
+    }
+
+    private func noteLost(bytes: Int) {
+        context.metrics.lostParts.add()
+        context.log(
+            .error,
+            "Recording's file was removed or replaced while it was written",
+            ["stream": facts.stream, "path": facts.filePath, "bytes": "\(bytes)"]
+        )
+    }
+
+    private func keepHeader(_ media: Span<UInt8>) {
+        let bytes = (0..<min(media.count, Self.maxHeaderBytes + 1)).map { media[$0] }
+        header = bytes.count <= Self.maxHeaderBytes && FragmentedMP4.isHeader(bytes) ? bytes : nil
+    }
+
+    private static let maxHeaderBytes = 1 << 20
+
+    /// Where the first packet in `media` begins, as far as sync bytes tell.
+    private func firstPacket(in media: Span<UInt8>) throws(SystemError) -> Int {
+        let start = (0..<min(TransportStream.packetBytes, media.count)).first { start in
+            stride(from: start, to: media.count, by: TransportStream.packetBytes).allSatisfy {
+                media[$0] == TransportStream.syncByte
+            }
+        }
+        guard let start else {
+            throw SystemError(
+                call: "no packet to begin \(facts.filePath) with: write",
+                code: ESTALE
+            )
+        }
+        return start
+    }
+}
+
+extension PartFile {
+    /// Makes a part; where somebody has removed the directory, that as well.
+    fileprivate static func create(
+        _ name: RecordingName,
+        in context: RecordingContext
+    ) throws(SystemError) -> PartFile {
+        do throws(SystemError) {
+            return try create(name, syncInterval: context.syncInterval)
+        } catch {
+            guard error.code == ENOENT else { throw error }
+            try FileSystem.makeDirectory(context.directory)
+            return try create(name, syncInterval: context.syncInterval)
+        }
     }
 }
 
@@ -135,21 +234,23 @@ extension RunningRecording {
             recordingID: facts.id,
             status: result.status,
             failureReason: (failure?.reason ?? reason)?.rawValue,
-            endedAt: UTCTime(.now())
+            endedAt: UTCTime(.now()),
+            endedBoot: .now()
         )
         context.journal.enter(.recordingEnded(end))
-        offerContinuation(after: result, at: end.endedAt)
+        offerContinuation(after: result, end)
         telemetry.end(result)
         return failure
     }
 
-    private func offerContinuation(after result: RecordingResult, at now: UTCTime) {
+    private func offerContinuation(after result: RecordingResult, _ end: RecordingEnd) {
         guard result != .completed else { return context.continuations.remove(facts.stream) }
         let continuation = Continuation(
             recordingID: facts.id,
             stream: facts.stream,
             startedAt: startedAt,
-            endedAt: now,
+            endedAt: end.endedAt,
+            endedBoot: end.endedBoot,
             nextPart: part + 1
         )
         context.continuations.add(continuation)
@@ -158,6 +259,10 @@ extension RunningRecording {
     /// Finishes the file, and enters that.
     private func finishPart() -> FinalizeError? {
         guard let file = file.take() else { return nil }
+        watch.watch(nil)
+        if file.bytesWritten > 0, (try? file.identity?.isInPlace()) == false {
+            noteLost(bytes: file.bytesWritten)
+        }
         var end = PartEnd(
             recordingID: facts.id,
             number: part,

@@ -18,6 +18,10 @@ final class StreamWorker: Sendable {
         /// Of the thread that runs, if one does.
         var stop: StopSignal?
         var active: ActiveRecording?
+        /// Of the file that is recorded to.
+        var watch: PartWatch?
+        /// Whether it is wanted, and had no thread or no descriptor to start with.
+        var isMissing = false
         /// How many recordings have files that could not be finalized.
         var failures = 0
     }
@@ -44,6 +48,9 @@ final class StreamWorker: Sendable {
     /// How many recordings have files that could not be finalized.
     var failures: Int { state.withLock { $0.failures } }
 
+    /// Looks whether the file that is recorded to is still in its place; blocks as long as its file system does.
+    func checkPart() { state.withLock { $0.watch }?.look() }
+
     /// Whether one write has been under way for `patience`: its disk hangs.
     func isStuck(at now: BootTime, patience: Duration) -> Bool {
         let since = writingSince.load(ordering: .relaxed)
@@ -51,7 +58,39 @@ final class StreamWorker: Sendable {
     }
 
     /// Records whenever the source delivers, until it is told otherwise; a second call changes nothing.
-    func start() throws(SystemError) { try take { _ in .start } }
+    func start() throws(SystemError) {
+        try take { _ in .start }
+        state.withLock { $0.isMissing = false }
+    }
+
+    /// As `start`; where that fails, `startIfMissing` tries again.
+    func startInsisting() {
+        if let shortage = Headroom.shortage() { return noteNotStarted(shortage) }
+        do throws(SystemError) {
+            try start()
+        } catch {
+            noteNotStarted(error)
+        }
+    }
+
+    /// Whether it is wanted, and could not be started.
+    var isMissing: Bool { state.withLock { $0.isMissing } }
+
+    private func noteNotStarted(_ error: SystemError) {
+        state.withLock { $0.isMissing = true }
+        noteMissing(because: error)
+    }
+
+    private func noteMissing(because error: SystemError) {
+        context.metrics.refusedRecordings[FinalizeError.Reason(code: error.code)]?.add()
+        context.log(
+            .error,
+            "Stream not started, to be tried again",
+            ["stream": stream.name, "error": "\(error)"],
+            limitedBy: limiter,
+            condition: "\(error)"
+        )
+    }
 
     /// Ends the recording, which is then complete, and records no more; does not wait for that.
     func stop() { takeEnding { _ in .stop } }
@@ -63,6 +102,7 @@ final class StreamWorker: Sendable {
     func shutDown() { takeEnding { _ in .shutDown } }
 
     private func takeEnding(_ event: (State) -> StreamSwitch.Event) {
+        state.withLock { $0.isMissing = false }
         // Only a launch throws, and these launch nothing.
         try? take(event)
     }
@@ -91,6 +131,10 @@ final class StreamWorker: Sendable {
             let start = BootTime.now()
             record(into: WorkerSink(worker: self), until: stop)
             pause.ran(for: BootTime.now().since(start))
+            // What this stream holds may be what another needs: it makes room, and is started again in turn.
+            if !stop.isRequested, mayGoOn, let shortage = Headroom.shortage() {
+                return end(for: shortage)
+            }
         } while mayGoOn && !stop.wait(until: BootTime.now().advanced(by: pause.next()))
         end()
         context.wakeup.wake()
@@ -98,14 +142,23 @@ final class StreamWorker: Sendable {
 
     private var mayGoOn: Bool { state.withLock { $0.power.mayGoOn } }
 
+    private func end(for shortage: SystemError) {
+        let isWanted = state.withLock { state in
+            state.isMissing = state.power.phase == .on
+            _ = state.power.take(.ended)
+            return state.isMissing
+        }
+        if isWanted { noteMissing(because: shortage) }
+        context.wakeup.wake()
+    }
+
     private func end() {
         do throws(SystemError) {
             try take { _ in .ended }
         } catch {
-            let fields: KeyValuePairs = ["stream": stream.name, "error": "\(error)"]
-            context.log(.error, "Stream not started again", fields)
             stop()
             takeEnding { _ in .ended }
+            noteNotStarted(error)
         }
     }
 
@@ -209,7 +262,7 @@ final class StreamWorker: Sendable {
     }
 
     private func announce(_ recording: RunningRecording) {
-        state.withLock { $0.active = recording.facts }
+        state.withLock { ($0.active, $0.watch) = (recording.facts, recording.watch) }
         limiter.reset()
         let fields: KeyValuePairs = ["stream": stream.name, "path": recording.facts.filePath]
         context.log(.info, "Recording started", fields)

@@ -6,37 +6,52 @@ struct BackgroundProgram {
     let arguments: [String]
     /// After this it is killed, and has failed.
     let patience: Duration
+    /// Open files that the program gets as its descriptors 3, 4, …; their owner keeps them open until it has started.
+    var files: [CInt] = []
 
     enum Failure: Error, Equatable {
         case stopped
         case failed(String)
     }
 
-    /// Runs it; what it wrote to its standard output, at most `mostOutput` bytes of it.
+    /// The path under which the program finds the `index`-th of its `files`, whatever happens to their names.
+    static func path(ofFile index: Int) -> String { "file:/proc/self/fd/\(3 + index)" }
+
+    /// Runs it to its end; `eachLine` gets what it writes to its standard output.
     ///
     /// A stop kills its whole process group at once.
-    func run(until stop: StopSignal) throws(Failure) -> String {
+    func run(
+        until stop: StopSignal,
+        eachLine: (String) -> Void = { _ in }
+    ) throws(Failure) {
         var child = try spawn()
         child.lowerPriority()
         let deadline = BootTime.now().advanced(by: patience)
-        var output = KeptOutput()
-        var errors = KeptOutput()
+        var output = OutputLines()
+        var errors = OutputLines()
+        var lastError = "no message"
         while output.isOpen || errors.isOpen {
-            let left = deadline.since(.now())
-            guard left > .zero else { throw .failed("\(name) took more than \(patience.text)") }
-            try wait(for: child, stop, left, &output, &errors)
+            guard BootTime.now() < deadline else { throw tooLong }
+            try wait(for: child, stop, deadline, &output, &errors)
+            output.takeLines(eachLine)
+            errors.takeLines { if !$0.isEmpty { lastError = $0 } }
         }
-        guard child.wait() == .code(0) else {
-            throw .failed("\(name) failed: \(errors.lastLine)")
+        // A program may close its output and go on.
+        while !child.hasExited() {
+            guard BootTime.now() < deadline else { throw tooLong }
+            let look = BootTime.now().advanced(by: .milliseconds(20))
+            if stop.wait(until: min(look, deadline)) { throw .stopped }
         }
-        return String(decoding: output.bytes, as: UTF8.self)
+        guard child.wait() == .code(0) else { throw .failed("\(name) failed: \(lastError)") }
     }
 
     private var name: String { arguments.first ?? "" }
 
+    private var tooLong: Failure { .failed("\(name) took more than \(patience.text)") }
+
     private func spawn() throws(Failure) -> ChildProcess {
         do throws(SpawnError) {
-            return try ChildProcess.spawn(arguments)
+            return try ChildProcess.spawn(arguments, inheriting: files)
         } catch {
             throw .failed("\(name) cannot be started: \(error)")
         }
@@ -45,9 +60,9 @@ struct BackgroundProgram {
     private func wait(
         for child: borrowing ChildProcess,
         _ stop: StopSignal,
-        _ left: Duration,
-        _ output: inout KeptOutput,
-        _ errors: inout KeptOutput
+        _ deadline: BootTime,
+        _ output: inout OutputLines,
+        _ errors: inout OutputLines
     ) throws(Failure) {
         let readable = Int16(POLLIN)
         var entries = [
@@ -63,29 +78,24 @@ struct BackgroundProgram {
                 revents: 0
             ),
         ]
-        let milliseconds = CInt(clamping: left.wholeNanoseconds / 1_000_000 + 1)
-        guard unsafe poll(&entries, 3, milliseconds) > 0 else { return }
+        let left = deadline.since(.now()).wholeNanoseconds / 1_000_000
+        guard unsafe poll(&entries, 3, CInt(clamping: left + 1)) > 0 else { return }
         // The caller drops the child, which kills its group.
         guard entries[0].revents == 0 else { throw .stopped }
-        if entries[1].revents != 0 { output.take(from: child.output) }
-        if entries[2].revents != 0 { errors.take(from: child.errors) }
+        if entries[1].revents != 0 { output.fill(from: child.output) }
+        if entries[2].revents != 0 { errors.fill(from: child.errors) }
     }
 }
 
-/// What a program wrote to a pipe, as far as anybody wants to know it.
-private struct KeptOutput {
-    private(set) var bytes: [UInt8] = []
+/// What a program writes to a pipe, line by line; of a line without an end the last 4 KiB are kept.
+private struct OutputLines {
     private(set) var isOpen = true
+    private var bytes: [UInt8] = []
 
-    private static let most = 64 << 10
+    private static let maxLineBytes = 4096
 
-    var lastLine: String {
-        let text = String(decoding: bytes.suffix(512), as: UTF8.self)
-        return text.split(whereSeparator: \.isNewline).last.map(String.init) ?? "no message"
-    }
-
-    mutating func take(from pipe: borrowing FileDescriptor) {
-        var chunk = [UInt8](repeating: 0, count: 16 << 10)
+    mutating func fill(from pipe: borrowing FileDescriptor) {
+        var chunk = [UInt8](repeating: 0, count: 64 << 10)
         let count = unsafe chunk.withUnsafeMutableBytes { buffer in
             unsafe try? pipe.read(into: buffer)
         }
@@ -94,6 +104,23 @@ private struct KeptOutput {
             return
         }
         bytes += chunk[..<count]
-        bytes.removeFirst(max(0, bytes.count - Self.most))
+    }
+
+    /// Gives the complete lines to `body`, and at the end of the output what is left.
+    mutating func takeLines(_ body: (String) -> Void) {
+        var rest = bytes[...]
+        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+            body(text(rest[..<end]))
+            rest = rest[(end + 1)...]
+        }
+        if !isOpen, !rest.isEmpty {
+            body(text(rest))
+            rest = []
+        }
+        bytes = Array(rest.suffix(Self.maxLineBytes))
+    }
+
+    private func text(_ line: ArraySlice<UInt8>) -> String {
+        String(decoding: line.suffix(Self.maxLineBytes), as: UTF8.self)
     }
 }

@@ -78,7 +78,7 @@ extension Catalogue {
                 recordingID: id,
                 number: Int(number),
                 status: status,
-                attempts: Int(attempts),
+                attempts: Int(clamping: max(0, attempts)),
                 source: source
             )
         }
@@ -110,7 +110,7 @@ extension RemuxJob {
         case .produced(_, let deletesSource): deletesSource ? .deleting : .done
         case .sourceDeleted: .done
         case .cancelled: .pending
-        case .failed: attempts + 1 < Self.mostAttempts ? .pending : .failed
+        case .failed: attempts < Self.mostAttempts - 1 ? .pending : .failed
         }
     }
 
@@ -160,7 +160,9 @@ extension SQLiteDatabase {
         _ outcome: RemuxOutcome,
         at now: UTCTime
     ) throws(CatalogueError) {
-        var (attempts, dueAt, problem) = (job.attempts + 1, now.seconds, SQLiteValue.null)
+        var (attempts, dueAt, problem) = (
+            job.attempts.addingClamped(1), now.seconds, SQLiteValue.null
+        )
         switch outcome {
         case .cancelled: attempts = job.attempts
         case .failed(let reason):

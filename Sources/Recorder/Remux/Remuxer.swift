@@ -14,6 +14,7 @@ struct Remuxer: Sendable {
         } catch {
             context.log(.warn, "Remux jobs have to wait", ["error": "\(error)"])
         }
+        RemuxDraft.removeLeftovers(in: context.directory)
         repeat {
             while !stop.isRequested, let job = nextJob() { perform(job, until: stop) }
         } while !stop.wait(until: BootTime.now().advanced(by: .seconds(2)))
@@ -77,18 +78,21 @@ struct Remuxer: Sendable {
             context.log(
                 isLast ? .error : .warn,
                 isLast ? "Remux given up" : "Remux failed, to be tried again",
-                ["path": job.source.path, "attempt": "\(job.attempts + 1)", "error": reason]
+                [
+                    "path": job.source.path, "attempt": "\(job.attempts.addingClamped(1))",
+                    "error": reason,
+                ]
             )
         }
     }
 }
 
 extension RecordingName {
-    /// The name of the MP4 that a transport stream is converted to.
-    fileprivate init(productOf path: String, in directory: String) {
-        let stem = String(
-            lastPathComponent(path).dropLast(MediaContainer.mpegTS.rawValue.count + 1)
-        )
+    /// The name of the MP4 that a transport stream is converted to; `nil` for a path that is not one's.
+    fileprivate init?(productOf path: String, in directory: String) {
+        let (name, suffix) = (lastPathComponent(path), ".\(MediaContainer.mpegTS.rawValue)")
+        guard name.hasSuffix(suffix), name != suffix else { return nil }
+        let stem = String(name.dropLast(suffix.count))
         self.init(directory: directory, stem: stem, container: .fragmentedMP4)
     }
 }
@@ -99,22 +103,24 @@ extension Remuxer {
         _ source: StoredFile,
         until stop: StopSignal
     ) throws(BackgroundProgram.Failure) -> StoredFile {
+        guard let name = RecordingName(productOf: source.path, in: context.directory) else {
+            throw .failed("\(source.path) is not named as a transport stream")
+        }
         // Held to the end: nobody removes or converts the source meanwhile.
         guard let lock = try lock(source) else { throw .failed("\(source.path) is gone") }
         defer { _ = lock.rawValue }
-        let facts = try MediaFacts.of(source.path, until: stop)
-        let name = RecordingName(productOf: source.path, in: context.directory)
-        // A kill may have come between the name and its row.
-        if let product = try? verified(name.finalPath, facts, until: stop) { return product }
-        let draft = "\(name.finalPath).remux"
-        do throws(BackgroundProgram.Failure) {
-            try run(source.path, draft, bytes: source.bytes, until: stop)
-            let whole = try verified(draft, facts, until: stop)
-            return StoredFile(path: try publish(draft, as: name), bytes: whole.bytes)
-        } catch {
-            try? FileSystem.unlink(draft)
-            throw error
+        // The file that is locked, whatever its name refers to by now; opened anew, as a child would hold the lock.
+        let media = try failing { () throws(SystemError) in
+            try FileDescriptor(opening: "/proc/self/fd/\(lock.rawValue)", O_RDONLY)
         }
+        let facts = try MediaFacts.of(media, as: .mpegTS, until: stop)
+        // A kill may have come between the name and its row.
+        if let product = try existing(name, facts, until: stop) { return product }
+        let draft = try failing { () throws(SystemError) in try RemuxDraft(of: name) }
+        try run(media, facts.tracks, draft.file, bytes: source.bytes, until: stop)
+        let product = try MediaFacts.of(draft.file, as: .fragmentedMP4, until: stop)
+        if let loss = facts.loss(in: product) { throw .failed(loss) }
+        return try failing { () throws(SystemError) in try draft.publish() }
     }
 
     private func lock(_ source: StoredFile) throws(BackgroundProgram.Failure) -> FileDescriptor? {
@@ -126,45 +132,51 @@ extension Remuxer {
     }
 
     private func run(
-        _ source: String,
-        _ draft: String,
+        _ source: borrowing FileDescriptor,
+        _ tracks: [Int],
+        _ draft: borrowing FileDescriptor,
         bytes: Int,
         until stop: StopSignal
     ) throws(BackgroundProgram.Failure) {
         let conversion = BackgroundProgram(
-            arguments: [
-                "ffmpeg", "-v", "error", "-nostdin", "-y", "-i", source,
-                "-map", "0:v?", "-map", "0:a?", "-c", "copy", "-movflags", "+faststart",
-                "-f", "mp4", draft,
-            ],
-            // A disk that is busy with recordings still does a megabyte a second.
-            patience: .seconds(600 + bytes >> 20)
+            arguments: ["ffmpeg", "-v", "error", "-nostdin", "-y"] + MediaContainer.mpegTS.probing
+                + ["-i", BackgroundProgram.path(ofFile: 0)]
+                + tracks.flatMap { ["-map", "0:\($0)"] }
+                + [
+                    "-c", "copy", "-movflags", "+faststart", "-f", "mp4",
+                    BackgroundProgram.path(ofFile: 1),
+                ],
+            patience: .forMedia(of: bytes),
+            files: [source.rawValue, draft.rawValue]
         )
-        _ = try conversion.run(until: stop)
+        try conversion.run(until: stop)
     }
 
-    /// The file at `path`, if it plays as long as the source and has its streams.
-    private func verified(
-        _ path: String,
+    /// What stands at the product's name, if it is an MP4 that has all packets of the source.
+    private func existing(
+        _ name: RecordingName,
         _ source: MediaFacts,
         until stop: StopSignal
-    ) throws(BackgroundProgram.Failure) -> StoredFile {
-        let product = try MediaFacts.of(path, until: stop)
-        if let loss = source.loss(in: product) { throw .failed(loss) }
-        do throws(SystemError) {
-            return StoredFile(path: path, bytes: Int(try FileSystem.status(of: path).st_size))
+    ) throws(BackgroundProgram.Failure) -> StoredFile? {
+        let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+        guard let file = try? FileDescriptor(opening: name.finalPath, flags),
+            let status = try? file.status(), status.st_mode & S_IFMT == S_IFREG
+        else { return nil }
+        do throws(BackgroundProgram.Failure) {
+            let product = try MediaFacts.of(file, as: .fragmentedMP4, until: stop)
+            guard source.loss(in: product) == nil else { return nil }
+            return StoredFile(path: name.finalPath, bytes: Int(status.st_size))
         } catch {
-            throw .failed("\(error)")
+            if error == .stopped { throw error }
+            return nil  // It is no MP4.
         }
     }
 
-    private func publish(
-        _ draft: String,
-        as name: RecordingName
-    ) throws(BackgroundProgram.Failure) -> String {
+    private func failing<Result: ~Copyable>(
+        _ body: () throws(SystemError) -> Result
+    ) throws(BackgroundProgram.Failure) -> Result {
         do throws(SystemError) {
-            try FileDescriptor(opening: draft, O_RDONLY).synchronize()
-            return try name.publish(draft)
+            return try body()
         } catch {
             throw .failed("\(error)")
         }

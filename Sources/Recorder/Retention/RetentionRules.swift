@@ -26,26 +26,32 @@ struct RetentionPlan: Equatable, Sendable {
 
     /// The recordings to remove, the oldest first.
     ///
-    /// Those that may not be removed count all the same. `mayGoOnSince` is the end of the oldest recording that its stream
-    /// may still go on with: such a one stays.
+    /// Those that may not be removed count all the same. The last recording of a stream may go on for `resumeWindow`.
     func doomed(
         of recordings: [CatalogueRecording],
-        at now: UTCTime,
-        mayGoOnSince: UTCTime
+        aged ages: RecordingAges,
+        resumeWindow: Duration
     ) -> [(recording: CatalogueRecording, reason: RetentionReason)] {
         let newestFirst = recordings.filter(\.hasFile).sorted { $0.id > $1.id }
+        var streams: Set<String> = []
+        var removable: Set<Int64> = []
+        for recording in newestFirst {
+            let isLast = streams.insert(recording.stream).inserted
+            let mayGoOn = isLast && ages[recording].map { $0 <= resumeWindow } ?? true
+            if recording.isRemovable(mayGoOn: mayGoOn) { removable.insert(recording.id) }
+        }
         var reasons: [Int64: RetentionReason] = [:]
         for (stream, rules) in byStream {
-            reasons.merge(rules.doomed(of: newestFirst.filter { $0.stream == stream }, at: now)) {
+            reasons.merge(rules.doomed(of: newestFirst.filter { $0.stream == stream }, ages)) {
                 first,
                 _ in first
             }
         }
         // What a stream's own rules remove is no longer there to be counted.
-        let rest = newestFirst.filter { reasons[$0.id] == nil || !$0.isRemovable(mayGoOnSince) }
-        reasons.merge(overall.doomed(of: rest, at: now)) { first, _ in first }
+        let rest = newestFirst.filter { reasons[$0.id] == nil || !removable.contains($0.id) }
+        reasons.merge(overall.doomed(of: rest, ages)) { first, _ in first }
         return newestFirst.reversed().compactMap { recording in
-            guard recording.isRemovable(mayGoOnSince), let reason = reasons[recording.id] else {
+            guard removable.contains(recording.id), let reason = reasons[recording.id] else {
                 return nil
             }
             return (recording, reason)
@@ -57,14 +63,16 @@ extension RetentionRules {
     /// The newest recording is spared by count and size: a rule that is too small must not remove what was just recorded.
     fileprivate func doomed(
         of newestFirst: [CatalogueRecording],
-        at now: UTCTime
+        _ ages: RecordingAges
     ) -> [Int64: RetentionReason] {
         var reasons: [Int64: RetentionReason] = [:]
         var bytes: UInt64 = 0
         for (index, recording) in newestFirst.enumerated() {
-            bytes += UInt64(clamping: recording.storedBytes)
-            let age = recording.endedAt.map { now.seconds - $0.seconds } ?? 0
-            if let maxAge, Double(age) > maxAge.inSeconds {
+            let (sum, overflow) = bytes.addingReportingOverflow(
+                UInt64(clamping: recording.storedBytes)
+            )
+            bytes = overflow ? .max : sum
+            if let maxAge, let age = ages[recording], age > maxAge {
                 reasons[recording.id] = .age
             } else if let maxCount, index >= max(1, maxCount) {
                 reasons[recording.id] = .count
@@ -80,12 +88,12 @@ extension CatalogueRecording {
     fileprivate var hasFile: Bool { parts.contains { $0.status != .deleted } }
 
     /// Whether it is over, and each of its files has either been finished or is no longer expected to be.
-    fileprivate func isRemovable(_ mayGoOnSince: UTCTime) -> Bool {
+    fileprivate func isRemovable(mayGoOn: Bool) -> Bool {
         let isOver =
             switch status {
             case .recording, .abandoned: false
             case .completed: true
-            case .interrupted, .failed: endedAt.map { $0 < mayGoOnSince } ?? false
+            case .interrupted, .failed: endedAt != nil && !mayGoOn
             }
         return isOver && !parts.contains { $0.status == .recording || $0.isLeftForRecovery }
     }

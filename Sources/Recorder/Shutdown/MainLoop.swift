@@ -24,7 +24,11 @@ struct MainLoop: ~Copyable {
         polled.removeAll()
         if let watchdog { polled.append(watchdog.descriptor, for: .reading) }
         polled.append(wakeup.descriptor, for: .reading)
-        _ = try polled.wait(until: deadline)
+        do throws(SystemError) {
+            _ = try polled.wait(until: deadline)
+        } catch {
+            usleep(100_000)  // The kernel is out of memory: that ends no recording.
+        }
         watchdog?.loopTurned()
         wakeup.clear()
         return nextSignal()

@@ -111,7 +111,8 @@ extension Shutdown {
                 recordingID: recording.id,
                 status: .abandoned,
                 failureReason: FinalizeError.Reason.timeout.rawValue,
-                endedAt: UTCTime(.now())
+                endedAt: UTCTime(.now()),
+                endedBoot: .now()
             )
             context.journal.enter(.recordingEnded(end))
             context.metrics.finalizeErrors[.timeout]?.add()

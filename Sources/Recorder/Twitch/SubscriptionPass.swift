@@ -114,7 +114,7 @@ struct SubscriptionPass {
                 for worker in workers[stream.userId] ?? [] {
                     let name = worker.stream.name
                     subscriber.log(.info, "Stream is live already", ["stream": name])
-                    _ = subscriber.roster.start(worker)
+                    _ = subscriber.roster.start(worker, insists: true)
                 }
             }
         }

@@ -45,15 +45,23 @@ struct Twitch: Sendable {
         }
     }
 
-    func start(_ mainThread: Wakeup) throws(SystemError) -> RunningService {
-        let webhook = try BackgroundTask(named: "eventsub", mainThread) { () throws(SystemError) in
+    func startWebhook(_ mainThread: Wakeup) throws(SystemError) -> BackgroundTask<SystemError> {
+        try BackgroundTask(named: "eventsub", mainThread) { () throws(SystemError) in
             service.run()
         }
-        let subscriptions = try BackgroundTask(named: "twitch", mainThread) {
-            () throws(SystemError) in
+    }
+
+    func startSubscriptions(
+        _ mainThread: Wakeup
+    ) throws(SystemError) -> BackgroundTask<SystemError> {
+        try BackgroundTask(named: "twitch", mainThread) { () throws(SystemError) in
             subscriber?.run(until: stop)
         }
-        return RunningService(tasks: [webhook, subscriptions]) { _ in
+    }
+
+    /// What was started, for the shutdown to end.
+    func service(of tasks: [BackgroundTask<SystemError>]) -> RunningService {
+        RunningService(tasks: tasks) { _ in
             service.stop()
             stop.request()
         }

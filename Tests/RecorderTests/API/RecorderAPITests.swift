@@ -27,7 +27,7 @@ struct RecorderAPITests {
     func startAndStop() throws {
         let bench = try APIBench([.packets("gate")])
         let api = bench.api()
-        try bench.roster.open()
+        bench.roster.open()
         #expect(try post(api, "/api/recording/stop/gate").status == .ok)
 
         let started = try post(api, "/api/recording/start/gate")
@@ -60,7 +60,7 @@ struct RecorderAPITests {
     func restart() throws {
         let bench = try APIBench([.packets("gate")])
         let api = bench.api()
-        try bench.roster.open()
+        bench.roster.open()
         _ = try post(api, "/api/recording/start/gate")
         for count in 1...3 {
             try waitFor("recording \(count)") { try bench.statuses(of: "gate").count == count }
@@ -93,7 +93,7 @@ struct RecorderAPITests {
     func hung() throws {
         let bench = try APIBench([.packets("gate")])
         var api = bench.api()
-        try bench.roster.open()
+        bench.roster.open()
         #expect(try get(api, "/health").status == .ok)
         api.heartbeatTimeout = .nanoseconds(1)
         try waitFor("some silence") { bench.context.publisher.silence > .nanoseconds(1) }
@@ -112,7 +112,7 @@ struct RecorderAPITests {
     func stopping() throws {
         let bench = try APIBench([.packets("gate")])
         let api = bench.api()
-        try bench.roster.open()
+        bench.roster.open()
         _ = try post(api, "/api/recording/start/gate")
         try waitFor("a recording") { bench.roster.active.count == 1 }
         let deadline = BootTime.now().advanced(by: .seconds(3000))
@@ -134,7 +134,7 @@ struct RecorderAPITests {
     func draining() throws {
         let bench = try APIBench([.packets("gate"), .silence("yard"), .packets("roof")])
         let api = bench.api()
-        try bench.roster.open()
+        bench.roster.open()
         _ = try post(api, "/api/recording/start/gate")
         _ = try post(api, "/api/recording/start/yard")
         try waitFor("a recording") { bench.roster.active.contains { $0.bytes > 0 } }
@@ -162,7 +162,7 @@ struct RecorderAPITests {
     )
     func token(_ fields: KeyValuePairs<String, String>, _ status: Int) throws {
         let bench = try APIBench([.silence("gate")])
-        try bench.roster.open()
+        bench.roster.open()
         let post = try #require(request("POST", "/api/recording/start/gate", fields))
         #expect(bench.api().respond(to: post).status.code == status)
         #expect(bench.roster.workers[0].hasEnded == (status != 202))
@@ -172,7 +172,7 @@ struct RecorderAPITests {
     @Test("wrong tokens are counted, and logged once in ten minutes")
     func wrongTokens() throws {
         let bench = try APIBench([.silence("gate")])
-        try bench.roster.open()
+        bench.roster.open()
         let api = bench.api()
         let name = "streamvault_wrong_tokens_total"
         #expect(try bench.word(name) == 0)
@@ -192,7 +192,7 @@ struct RecorderAPITests {
     @Test("without a token in the configuration all that changes something is forbidden, in words")
     func noToken() throws {
         let bench = try APIBench([.silence("gate")])
-        try bench.roster.open()
+        bench.roster.open()
         let api = bench.api(token: nil)
         for path in ["/api/recording/start/gate", "/api/recording/stop/gate", "/api/drain"] {
             let response = try post(api, path)
@@ -205,7 +205,7 @@ struct RecorderAPITests {
     @Test("a full disk refuses a start, but not that of a stream which is on")
     func noRoom() throws {
         let bench = try APIBench([.silence("gate"), .silence("yard")])
-        try bench.roster.open()
+        bench.roster.open()
         _ = try post(bench.api(), "/api/recording/start/yard")
         let full = bench.api(hasRoom: { false })
         let refused = try post(full, "/api/recording/start/gate")
@@ -235,7 +235,7 @@ struct RecorderAPITests {
     )
     func routes(_ method: String, _ path: String, _ status: Int) throws {
         let bench = try APIBench([.silence("gate")])
-        try bench.roster.open()
+        bench.roster.open()
         let response = bench.api().respond(to: try #require(request(method, path, authorized)))
         #expect(response.status.code == status)
         #expect(response.body.count < 1000)

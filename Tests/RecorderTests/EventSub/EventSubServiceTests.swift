@@ -16,7 +16,7 @@ struct EventSubServiceTests {
             .packets("low", broadcaster: TwitchBroadcaster(id: nil, login: "cool_user")),
             .packets("other", broadcaster: TwitchBroadcaster(id: "1", login: nil)),
         ])
-        try bench.roster.open()
+        bench.roster.open()
     }
 
     /// A service that asks the bench's catalogue, or `catalogue`; it runs until `end` is called.

@@ -52,7 +52,7 @@ struct SuccessionTests {
     @Test("each is completed, the next begins with the tables, and a stop ends the last")
     func follow() throws {
         let bench = try bench()
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("three recordings") {
             #expect(bench.roster.active.count <= 1)
             return try bench.statuses(of: "cam").count { $0 == "completed" } >= 3
@@ -74,7 +74,7 @@ struct SuccessionTests {
     @Test("a drain is over with the recording that is under way")
     func drain() throws {
         let bench = try bench()
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("a recording") { !bench.roster.active.isEmpty }
         bench.drain.begin()
         let begun = try bench.word("streamvault_recordings_started_total") ?? 0
@@ -89,7 +89,7 @@ struct SuccessionTests {
     @Test("a shutdown interrupts the one that is under way, and the next run goes on with it")
     func shutdown() throws {
         let bench = try bench()
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("a split") { try bench.statuses(of: "cam").count >= 2 }
         try bench.close()
         let statuses = try statuses(bench)
@@ -101,7 +101,7 @@ struct SuccessionTests {
     @Test("on a disk that takes no new recording, the one that is under way goes on")
     func noRoom() throws {
         let bench = try bench()
-        try bench.roster.open()
+        bench.roster.open()
         try waitFor("a recording") { !bench.roster.active.isEmpty }
         bench.context.disk.take(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
         try waitFor("a refusal") {

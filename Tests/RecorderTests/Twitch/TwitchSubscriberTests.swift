@@ -15,7 +15,7 @@ struct TwitchSubscriberTests {
             .packets("yard", broadcaster: TwitchBroadcaster(id: nil, login: "yard_cam")),
             .packets("roof"),
         ])
-        try bench.roster.open()
+        bench.roster.open()
     }
 
     /// Lets a subscriber speak to `helix` until `isDone`.

@@ -67,7 +67,7 @@ struct BroadcasterTests {
         meanwhile: (APIBench, RunningService) throws -> Void = { _, _ in }
     ) throws -> [String] {
         let bench = try APIBench(streams, settings)
-        try bench.roster.open()
+        bench.roster.open()
         let (address, service) = try bench.serve()
         let process = Process()
         let output = Foundation.Pipe()
