@@ -66,6 +66,7 @@ let package = Package(
         fuzzer("Segment", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Ingest", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Playlist", ["Recorder", "Posix"]),
+        fuzzer("Sequence", ["Recorder", "FuzzSupport", "Posix"]),
         fuzzer("Configuration", ["Recorder", "FuzzSupport", "JSON", "Posix"]),
         fuzzer("EventSub", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),
         fuzzer("WebSocket", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),

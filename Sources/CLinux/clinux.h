@@ -7,6 +7,7 @@
 #endif
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -26,6 +27,11 @@ static inline char **clinux_environment(void) {
 // Overwrites a text in place; a compiler may not leave that away.
 static inline void clinux_erase(char *text) {
     explicit_bzero(text, strlen(text));
+}
+
+// Blocks of so many bytes go back to the system when they are freed; otherwise the threshold grows with each of them.
+static inline int clinux_map_blocks_from(int bytes) {
+    return mallopt(M_MMAP_THRESHOLD, bytes);
 }
 
 static inline int clinux_addclosefrom(posix_spawn_file_actions_t *actions, int first) {

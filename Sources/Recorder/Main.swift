@@ -32,6 +32,7 @@ enum Main {
         if arguments.checksOnly { return print("\(arguments.configPath): ok") }
         try Signals.prepare()
         Orphans.adopt()
+        returnLargeBlocksWhenFreed()
         if configuration.noNewPrivileges { try forbidNewPrivileges() }
         let log = try Recorder.openLog(configuration.logFile)
         let result = Result {
