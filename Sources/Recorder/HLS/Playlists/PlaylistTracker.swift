@@ -194,13 +194,14 @@ private struct Window: Sendable {
     /// Whether `other` begins so far behind this window that the time since then does not explain it: another sequence.
     ///
     /// A server may have gone on faster than it says, and a cache may have answered with an old copy: what twice the time,
-    /// the window once more, and two minutes can hold counts as a gap.
+    /// two minutes and as many segments as the window has can hold counts as a gap.
     func isLeft(by other: [MediaSegment], loadedAt now: BootTime) -> Bool {
         guard let first = other.first?.sequence, first > end else { return false }
         let known = length / max(1, segments.count)
         let average = max(min(known, other.duration / max(1, other.count)), .milliseconds(100))
-        let explained = now.since(loadedAt) * 2 + length + .seconds(120)
-        return Double(first - end) * average.inSeconds > explained.inSeconds
+        let explained = now.since(loadedAt) * 2 + .seconds(120)
+        return (Double(first - end) - Double(segments.count)) * average.inSeconds
+            > explained.inSeconds
     }
 
     /// Whether `other`, all of whose numbers have been seen, belongs to a new sequence.
