@@ -19,6 +19,34 @@ struct DeclarationTests {
         #expect(try directory.snapshot().value("test_total", "a") == 8)
     }
 
+    @Test("label values are compared byte by byte: two spellings of one accented letter are two series")
+    func spellings() throws {
+        let directory = try TemporaryDirectory()
+        let publisher = try directory.start()
+        let spellings = ["caf\u{E9}", "cafe\u{301}"]
+        for (index, name) in spellings.enumerated() {
+            publisher.counter("test_total", "Test.", labels: ["stream": name])
+                .add(UInt64(index) + 1)
+            publisher.startRecording(id: UInt64(index), stream: name, path: "/x", container: "ts")
+                .wrote(188 * (index + 1))
+        }
+        let snapshot = try directory.snapshot()
+        for (name, cells) in [
+            ("test_total", [1, 2]), ("streamvault_recording_written_bytes", [188, 376]),
+        ] {
+            let series = snapshot.contents.series.filter {
+                snapshot.contents.families[$0.family].name == name
+            }
+            #expect(series.count == 2)
+            #expect(series.map { Int(snapshot.words[$0.word]) }.sorted() == cells)
+        }
+        publisher.retire("test_total", [spellings[0]])
+        let left = try directory.snapshot().contents.series.filter {
+            $0.values.first.map { $0.utf8.elementsEqual(spellings[1].utf8) } ?? false
+        }
+        #expect(left.count == 4, "the counter's and the recording's")
+    }
+
     @Test("what finds no room is counted, and its handles are safe")
     func full() throws {
         let directory = try TemporaryDirectory()

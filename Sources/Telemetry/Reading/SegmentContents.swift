@@ -74,15 +74,16 @@ struct ShownRecording: Sendable {
     let addedWord: Int
 
     static func newest(of places: [RecordingRecord], firstAddedWord: Int) -> [ShownRecording] {
-        var byStream: [String: RecordingRecord] = [:]
+        var byStream: [SeriesKey: RecordingRecord] = [:]
         for place in places {
             guard let open = place.open else { continue }
-            if let rival = byStream[open.stream]?.open, rival.startedBoot > open.startedBoot {
+            let stream = SeriesKey(family: 0, values: [open.stream])
+            if let rival = byStream[stream]?.open, rival.startedBoot > open.startedBoot {
                 continue
             }
-            byStream[open.stream] = place
+            byStream[stream] = place
         }
-        let newest = byStream.sorted { $0.key < $1.key }.enumerated()
+        let newest = byStream.sorted { $0.key.values[0] < $1.key.values[0] }.enumerated()
         return newest.compactMap { index, entry in
             entry.value.open.map {
                 ShownRecording(

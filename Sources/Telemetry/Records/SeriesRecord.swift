@@ -49,8 +49,28 @@ struct SeriesRecord: Hashable, Sendable {
     }
 }
 
-/// What tells one series from another: its family, by number, and its label values.
-struct SeriesKey: Hashable {
-    let family: Int
-    let values: [String]
+/// Identifies a series: its family, by number, and its label values, compared byte by byte.
+///
+/// Prometheus compares bytes, too, while two `String`s are equal when they are canonically equivalent: an accented letter
+/// in one scalar or in two would be one series here and two there.
+package struct SeriesKey: Hashable {
+    package let family: Int
+    package let values: [String]
+
+    package init(family: Int, values: [String]) {
+        (self.family, self.values) = (family, values)
+    }
+
+    package static func == (left: SeriesKey, right: SeriesKey) -> Bool {
+        left.family == right.family && left.values.count == right.values.count
+            && zip(left.values, right.values).allSatisfy { $0.utf8.elementsEqual($1.utf8) }
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(family)
+        for value in values {
+            hasher.combine(value.utf8.count)
+            for byte in value.utf8 { hasher.combine(byte) }
+        }
+    }
 }

@@ -57,12 +57,7 @@ struct RunCells: Sendable {
 
 /// Finds a series' first word by family and label values.
 private struct CellIndex {
-    private struct Key: Hashable {
-        let name: String
-        let values: [String]
-    }
-
-    private var cells: [Key: Int] = [:]
+    private var cells: [String: [SeriesKey: Int]] = [:]
 
     init(_ families: [MetricFamily], _ series: [SegmentContents.Series]) {
         let known = Dictionary(
@@ -72,16 +67,16 @@ private struct CellIndex {
             let family = families[one.family]
             // A publisher of another version may mean something else by a name.
             guard known[family.name]?.hasShape(of: family) == true else { continue }
-            cells[Key(name: family.name, values: one.values)] = one.word
+            cells[family.name, default: [:]][SeriesKey(family: 0, values: one.values)] = one.word
         }
     }
 
     subscript(family: MetricFamily, values: String...) -> Int? {
-        cells[Key(name: family.name, values: values)]
+        cells[family.name]?[SeriesKey(family: 0, values: values)]
     }
 
     func series(of family: MetricFamily) -> [(name: String, cell: Int?)] {
-        cells.filter { $0.key.name == family.name && $0.key.values.count == 1 }
+        (cells[family.name] ?? [:]).filter { $0.key.values.count == 1 }
             .map { ($0.key.values[0], $0.value) }
     }
 }
