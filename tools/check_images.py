@@ -246,7 +246,7 @@ def check_streamvault(folder):
         prometheus.join()
         expect('shutdowns_total{recorder="asyncio",outcome="clean"} 1' in pages[-1], "streamvault: the end was missed")
         exporter = docker("ps", "-a", "--filter", "label=com.docker.compose.service=exporter", "--format", "{{.Names}}")
-        expect("reason=\"last word collected\"" in docker("logs", exporter), f"streamvault: {docker('logs', exporter)}")
+        expect("reason=\"final state collected\"" in docker("logs", exporter), f"streamvault: {docker('logs', exporter)}")
         expect(inspect(exporter)["State"]["ExitCode"] == 0, "streamvault: the exporter's status")
     finally:
         compose(*files, "down", "-v")

@@ -73,19 +73,19 @@ struct ServeLoop {
     private mutating func noteDelivery(_ delivery: Delivery) {
         let tag = ScrapeTag(rawValue: delivery.tag)
         guard let scraper = service.leaving.noteDelivery(tag), scraper.isGenuine else { return }
-        log(.info, "Last word collected", ["by": "\(scraper.kind)"])
+        log(.info, "Final state collected", ["by": "\(scraper.kind)"])
     }
 
     private mutating func noteAwaited(_ server: inout Server) {
         let now = service.leaving.awaited
         guard now != awaited else { return }
         awaited = now
-        // An idle connection would look like a customer.
+        // A connection that is kept open would look like a scraper that is still to come.
         server.closing = now == .scrapers
         switch now {
         case .nothing: break
         case .recorders: log(.info, "Waiting for the recorders to end")
-        case .scrapers: log(.info, "Waiting for the last word to be collected")
+        case .scrapers: log(.info, "Waiting for the final state to be collected")
         }
     }
 
@@ -99,7 +99,7 @@ struct ServeLoop {
             try serve(&server, until: end)
         }
         for scraper in departure.missed {
-            log(.warn, "Last word not collected", ["by": "\(scraper)"])
+            log(.warn, "Final state not collected", ["by": "\(scraper)"])
         }
         log(
             .info,

@@ -96,7 +96,7 @@ struct LastWordTests {
         for pod in pods { try pod.stop() }
         for pod in pods {
             #expect(try pod.exporter.program.exitStatus() == 0, "\(pod.order)")
-            let reason = #"reason="last word collected" collected=2 missed=0"#
+            let reason = #"reason="final state collected" collected=2 missed=0"#
             #expect(try pod.exporter.verdict() == reason, "\(pod.order)")
             let wanted = try pod.lastWord()
             #expect(wanted.count > 100)

@@ -38,7 +38,7 @@ struct LeavingTests {
         #expect(try recorder.program.stop() == 0)
         #expect(try exporter.program.stop() == 0)
         let verdict = try exporter.verdict()
-        #expect(verdict == #"reason="last word not collected by all" collected=1 missed=2"#)
+        #expect(verdict == #"reason="final state not collected by all" collected=1 missed=2"#)
         try eventually("the last word in the one that is left") {
             try prometheis[2].value("last_over_time(streamvault_recorder_up[1m])") == 0 ? () : nil
         }
@@ -47,7 +47,7 @@ struct LeavingTests {
     @Test(
         "a scraper that does not come again is awaited within the bounds",
         arguments: [
-            (["--linger.max", "1s"], "last word not collected by all"),
+            (["--linger.max", "1s"], "final state not collected by all"),
             (["--termination-grace-period", "2s"], "grace period over"),
         ]
     )
@@ -56,7 +56,7 @@ struct LeavingTests {
         #expect(try exporter.program.stop() == 0)
         #expect(try exporter.verdict() == "reason=\"\(reason)\" collected=0 missed=1")
         #expect(
-            exporter.program.log.contains(#"msg="Last word not collected" by="127.0.0.1 curl/"#)
+            exporter.program.log.contains(#"msg="Final state not collected" by="127.0.0.1 curl/"#)
         )
     }
 
@@ -65,21 +65,21 @@ struct LeavingTests {
         let exporter = try bereaved()
         #expect(try exporter.metrics()["streamvault_exporter_final_scrape_pending"] == 0)
         exporter.program.signal(SIGTERM)
-        _ = try exporter.program.line(containing: "Waiting for the last word to be collected")
+        _ = try exporter.program.line(containing: "Waiting for the final state to be collected")
         #expect(try exporter.metrics()["streamvault_exporter_final_scrape_pending"] == 1)
         let answer = try get("http://127.0.0.1:\(exporter.port)/-/healthy", ["-i"])
         #expect(answer.status == 200 && answer.body.contains("Connection: close\r\n"))
         #expect(exporter.program.isRunning, "a look is no scrape")
         try exporter.scrape()
         #expect(try exporter.program.exitStatus() == 0)
-        #expect(try exporter.verdict() == #"reason="last word collected" collected=1 missed=0"#)
+        #expect(try exporter.verdict() == #"reason="final state collected" collected=1 missed=0"#)
     }
 
     @Test("a second signal ends the wait", arguments: [SIGTERM, SIGINT])
     func secondSignal(_ signal: Int32) throws {
         let exporter = try bereaved()
         exporter.program.signal(SIGTERM)
-        _ = try exporter.program.line(containing: "Waiting for the last word to be collected")
+        _ = try exporter.program.line(containing: "Waiting for the final state to be collected")
         exporter.program.signal(signal)
         #expect(try exporter.program.exitStatus() == 0)
         #expect(try exporter.verdict() == #"reason="second signal" collected=0 missed=1"#)
@@ -109,7 +109,7 @@ struct LeavingTests {
     func idleness() throws {
         let exporter = try bereaved()
         try exporter.scrape()
-        _ = try exporter.program.line(containing: "Last word collected")
+        _ = try exporter.program.line(containing: "Final state collected")
         try eventually("three seconds of sleep") {
             let before = try exporter.program.wakeUps()
             sleep(3)

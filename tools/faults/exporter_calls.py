@@ -197,7 +197,7 @@ def check_leaving(house, cell, name):
         log = exporter.log
     with house.exporter(name) as exporter:
         house.check(exporter.visit(), is_over=True)
-    return "nothing" if 'reason="last word collected"' in log else "last word not collected"
+    return "nothing" if 'reason="final state collected"' in log else "final state not collected"
 
 
 def leave(exporter):

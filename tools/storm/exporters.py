@@ -134,9 +134,9 @@ class Departure:
         left = time.time()
         lines = pod.exporter.output.read_text().splitlines()
         pod.exporter = None
-        collected = [stamp(line) for line in lines if 'msg="Last word collected"' in line]
+        collected = [stamp(line) for line in lines if 'msg="Final state collected"' in line]
         self.seconds = left - told
         # Since the last one who was waited for had it.
         self.lag = left - max([told, *collected])
-        has_all = 'reason="last word collected" collected=2 missed=0' in lines[-1]
+        has_all = 'reason="final state collected" collected=2 missed=0' in lines[-1]
         self.trouble = None if status == 0 and has_all else f"exporter left with {status}: {lines[-1]}"

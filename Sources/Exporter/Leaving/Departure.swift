@@ -1,11 +1,12 @@
-/// Why the exporter leaves, and who has the last word.
+/// Why the exporter exits, and which scrapers have the final state of each recorder.
 struct Departure: Equatable {
     /// In words, for the log.
     enum Reason: String {
-        case collected = "last word collected"
-        case notCollected = "last word not collected by all"
+        case collected = "final state collected"
+        case notCollected = "final state not collected by all"
         case gracePeriodOver = "grace period over"
         case recorderOverdue = "recorder does not end"
+        case recorderHangs = "recorder hangs, which was collected"
         case recorderRunsOn = "recorder runs on"
         case noRecorder = "no recorder"
         case nobodyScrapes = "nobody scrapes"

@@ -11,6 +11,7 @@ extension Leaving {
     /// To be asked after each turn of events.
     mutating func decide(at now: BootTime) -> Decision {
         guard let firstSignal else { return .stay(until: nil) }
+        scrapers.mergeSuccessors(at: now)
         switch judge(at: now, since: firstSignal) {
         case .wait(let awaited):
             self.awaited = awaited
@@ -34,8 +35,8 @@ extension Leaving {
         if let end = endOfStopping(firstSignal) {
             return now < end ? .wait(.recorders) : .leave(.recorderOverdue)
         }
-        let someRun = stages.contains(.running)
-        if someRun, now.since(firstSignal) < Self.recorderPatience { return .wait(.recorders) }
+        if mayStillStop(at: now, since: firstSignal) { return .wait(.recorders) }
+        let someRun = stages.contains(where: \.isRunning)
         if words.isEmpty { return .leave(someRun ? .recorderRunsOn : .noRecorder) }
         return judgeScrapers(at: now, lingeringSince: max(firstSignal, words.since))
     }
@@ -47,11 +48,25 @@ extension Leaving {
             return waited < policy.patience(nil) ? .wait(.scrapers) : .leave(.notCollected)
         }
         let missing = known.filter { !hasLastWord($0) }
-        if missing.isEmpty { return .leave(.collected) }
+        if missing.isEmpty {
+            return .leave(stages.contains(where: \.isHung) ? .recorderHangs : .collected)
+        }
         let isAwaited = missing.contains {
             !$0.hasDisappeared(at: now) && waited < policy.patience($0.pace.learned)
         }
         return isAwaited ? .wait(.scrapers) : .leave(.notCollected)
+    }
+
+    /// Whether a recorder that has not begun to stop may still do so, or hang.
+    ///
+    /// Only a heartbeat after the signal shows that its loop runs on: without one, it will soon be seen to hang.
+    private func mayStillStop(at now: BootTime, since firstSignal: BootTime) -> Bool {
+        let waited = now.since(firstSignal)
+        return stages.contains { stage in
+            guard case .running(let heartbeat) = stage else { return false }
+            let isSilent = heartbeat.map { $0 < firstSignal } ?? false
+            return waited < (isSilent ? LingerPolicy.overrun : Self.recorderPatience)
+        }
     }
 
     private func departure(
@@ -85,14 +100,28 @@ extension Leaving {
 
     /// Until when to wait for recorders that are stopping; `nil` when none is.
     ///
-    /// The end of the grace period if it is known, else some time after their own deadlines.
+    /// The end of the grace period if it is known, else some time after their own deadlines. One that hangs may be ended by
+    /// its watchdog until the grace period is over; without a known one, it is not waited for.
     private func endOfStopping(_ firstSignal: BootTime) -> BootTime? {
+        if let end = endOfGrace(firstSignal), stages.contains(where: \.isHung) { return end }
         var end: BootTime?
         for case .stopping(let deadline) in stages {
-            let latest = max(deadline ?? firstSignal, firstSignal)
+            // A segment may have any deadline.
+            let limit = firstSignal.advanced(by: LingerPolicy.maxDeadline)
+            let latest = min(limit, max(deadline ?? firstSignal, firstSignal))
             end = max(end ?? latest, latest)
         }
         guard let end else { return nil }
         return endOfGrace(firstSignal) ?? end.advanced(by: LingerPolicy.overrun)
+    }
+}
+
+extension RecorderStage {
+    fileprivate var isRunning: Bool {
+        if case .running = self { true } else { false }
+    }
+
+    fileprivate var isHung: Bool {
+        if case .hung = self { true } else { false }
     }
 }

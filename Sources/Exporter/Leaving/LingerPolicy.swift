@@ -13,6 +13,9 @@ struct LingerPolicy {
     /// How long to wait for a recorder after its deadline.
     static let overrun = Duration.seconds(35)
 
+    /// How far in the future a recorder's deadline can be.
+    static let maxDeadline = Duration.seconds(86_400)
+
     /// How long to wait for a scraper that comes at this interval.
     func patience(_ interval: Duration?) -> Duration {
         most ?? (interval ?? ScrapePace.assumed) * 2 + .seconds(5)

@@ -13,14 +13,17 @@ struct Scraper {
     let kind: ScraperKind
     /// Where it came last; `nil` once that connection has ended.
     private(set) var connection: UInt64?
+    private(set) var firstSeen: BootTime
     private(set) var lastSeen: BootTime
+    /// Whether it goes on where another one ended: it cannot succeed a second one.
+    private(set) var isSuccessor = false
     private(set) var pace = ScrapePace()
     /// The newest last word that has been delivered to it.
     var collected: UInt32 = 0
 
     init(_ number: UInt32, _ kind: ScraperKind, connection: UInt64, at now: BootTime) {
         (self.number, self.kind) = (number, kind)
-        (self.connection, lastSeen) = (connection, now)
+        (self.connection, firstSeen, lastSeen) = (connection, now, now)
     }
 
     mutating func visit(by connection: UInt64, at now: BootTime) {
@@ -39,6 +42,23 @@ struct Scraper {
     mutating func takePace(of other: Scraper) {
         pace = other.pace
         pace.note(lastSeen.since(other.lastSeen))
+    }
+
+    /// Whether it has missed a visit.
+    func isOverdue(at now: BootTime) -> Bool {
+        now.since(lastSeen) > (pace.learned ?? ScrapePace.assumed) * 3 / 2 + Self.slack
+    }
+
+    /// Whether it may be `other`, which has gone, in another manner: one of two alike that went took nobody's place.
+    func maySucceed(_ other: Scraper) -> Bool {
+        number != other.number && !isSuccessor && isGenuine && kind.isSameClient(as: other.kind)
+            && firstSeen > other.lastSeen
+    }
+
+    /// Notes that it has what `other` had, which it is.
+    mutating func takeCollected(of other: Scraper) {
+        isSuccessor = true
+        collected = max(collected, other.collected)
     }
 
     /// Whether it is one: a Prometheus at its first visit, anyone else once the visits are regular.

@@ -26,6 +26,7 @@ struct Scrapers {
             all[index].visit(by: connection, at: now)
             return all[index]
         }
+        mergeSuccessors(at: now)
         makeRoom(at: now)
         count += 1
         let newcomer = Scraper(count, kind, connection: connection, at: now)
@@ -44,6 +45,21 @@ struct Scrapers {
                 continue
             }
             all[heir].takePace(of: ended)
+            all.remove(at: index)
+        }
+    }
+
+    /// Merges each scraper that has missed a visit with one of the same client that appeared after its last visit.
+    ///
+    /// A reload that changes its job gives a Prometheus new connections, a new phase and maybe another timeout: that is no
+    /// second scraper.
+    mutating func mergeSuccessors(at now: BootTime) {
+        for index in all.indices.reversed() where all[index].isOverdue(at: now) {
+            let ended = all[index]
+            let successor = all.indices.filter { all[$0].maySucceed(ended) }
+                .min { all[$0].firstSeen < all[$1].firstSeen }
+            guard let successor else { continue }
+            all[successor].takeCollected(of: ended)
             all.remove(at: index)
         }
     }

@@ -8,11 +8,17 @@ struct LeavingScene: CustomStringConvertible {
         var stops = Double.infinity
         var ends = Double.infinity
         var deadline: Double?
+        /// When its loop stands still for good.
+        var hangs = Double.infinity
 
         func stage(at now: Double, _ number: UInt8) -> RecorderStage {
             if now >= ends { return .over(run: [number]) }
+            if now >= hangs + 10 { return .hung(run: [number]) }
+            if hangs < .infinity {
+                return .running(heartbeat: seconds(min(now, hangs)))
+            }
             if now >= stops { return .stopping(deadline: deadline.map { seconds($0) }) }
-            return .running
+            return .running(heartbeat: nil)
         }
     }
 

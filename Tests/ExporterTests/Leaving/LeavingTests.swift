@@ -177,6 +177,70 @@ struct LeavingTests {
     }
 
     @Test(
+        "a recorder that hangs: its scrapers get to know, and its end is awaited while there is time",
+        arguments: [
+            (
+                Scene("it hangs when it is told, and the exporter with it: until the grace period ends") {
+                    $0.policy.gracePeriod = .seconds(60)
+                    $0.recorders = [.init(hangs: 599.5)]
+                    $0.scrapers = [.init(every: 15, from: 7)]
+                    $0.signals = [600]
+                }, Ending(reason: .gracePeriodOver, time: 659, collected: 1)
+            ),
+            (
+                Scene("its watchdog ends it: that is collected, too") {
+                    $0.policy.gracePeriod = .seconds(60)
+                    $0.recorders = [.init(ends: 630, hangs: 599.5)]
+                    $0.scrapers = [.init(every: 15, from: 7)]
+                    $0.signals = [600]
+                }, Ending(reason: .collected, time: 637, collected: 1)
+            ),
+            (
+                Scene("without a known grace period: until it is collected that it hangs") {
+                    $0.recorders = [.init(hangs: 599.5)]
+                    $0.scrapers = [.init(every: 15, from: 7)]
+                    $0.signals = [600]
+                }, Ending(reason: .recorderHangs, time: 622, collected: 1)
+            ),
+            (
+                Scene("everyone knew before") {
+                    $0.recorders = [.init(hangs: 300)]
+                    $0.scrapers = [.init(every: 15, from: 7)]
+                    $0.signals = [600]
+                }, Ending(reason: .recorderHangs, time: 600, collected: 1)
+            ),
+            (
+                Scene("the scraper comes too late for it") {
+                    $0.policy.gracePeriod = .seconds(20)
+                    $0.recorders = [.init(hangs: 599.5)]
+                    $0.scrapers = [.init(every: 60, from: 50)]
+                    $0.signals = [600]
+                }, Ending(reason: .gracePeriodOver, time: 619, missed: 1)
+            ),
+            (
+                Scene("a heartbeat after the signal: it runs on") {
+                    $0.recorders = [.init(hangs: 601)]
+                    $0.scrapers = [.init(every: 15, from: 7)]
+                    $0.signals = [600]
+                }, Ending(reason: .recorderRunsOn, time: 605)
+            ),
+            (
+                Scene("a reload of Prometheus a minute before the end is no second scraper") {
+                    $0.recorders = [stopping]
+                    $0.scrapers = [
+                        .init(every: 15, from: 7, until: 560),
+                        .init(every: 15, from: 561),
+                    ]
+                    $0.signals = [600]
+                }, Ending(reason: .collected, time: 621, collected: 1)
+            ),
+        ]
+    )
+    fileprivate func hangs(_ scene: Scene, _ ending: Ending) {
+        #expect(scene.play() == ending)
+    }
+
+    @Test(
         "no later than its bounds",
         arguments: [
             (
@@ -303,7 +367,7 @@ struct LeavingTests {
     func tags() throws {
         var leaving = Leaving(LingerPolicy(), startedAt: seconds(0))
         let kind = ScraperKind(peer: "10.0.0.1", agent: "Prometheus/3.4.0")
-        leaving.noteLook([.running], at: seconds(1))
+        leaving.noteLook([.running(heartbeat: nil)], at: seconds(1))
         #expect(leaving.noteScrape(by: kind, 1, at: seconds(1)) == nil)
         leaving.noteLook([.over(run: [1])], at: seconds(2))
         let first = leaving.noteScrape(by: kind, 1, at: seconds(2))
@@ -313,7 +377,7 @@ struct LeavingTests {
         #expect(leaving.noteDelivery(tag)?.kind == kind)
         #expect(leaving.noteDelivery(tag) == nil, "told once")
         #expect(leaving.noteScrape(by: kind, 1, at: seconds(4)) == nil)
-        leaving.noteLook([.running], at: seconds(5))
+        leaving.noteLook([.running(heartbeat: nil)], at: seconds(5))
         leaving.noteLook([.over(run: [2])], at: seconds(6))
         #expect(leaving.noteScrape(by: kind, 1, at: seconds(6)) != nil)
     }

@@ -203,4 +203,77 @@ struct ScrapersTests {
         #expect(kind.description == name)
         #expect(kind.isDeclared == isDeclared)
     }
+
+    @Test(
+        "behind a proxy the client counts, without its port",
+        arguments: [
+            ("X-Forwarded-For: 10.0.0.7:40001", "10.0.0.7"),
+            ("X-Forwarded-For: 10.0.0.7", "10.0.0.7"),
+            ("X-Forwarded-For: ::ffff:10.0.0.7", "10.0.0.7"),
+            ("X-Forwarded-For:  10.0.0.7:40001 , 192.0.2.1:7, 192.0.2.2", "10.0.0.7"),
+            ("X-Forwarded-For: unknown, 10.0.0.7", "10.0.0.7"),
+            ("X-Forwarded-For: [2001:DB8::1]:4711", "2001:db8::1"),
+            ("X-Forwarded-For: \"[2001:db8::1]:4711\"", "2001:db8::1"),
+            ("X-Forwarded-For: [2001:db8::1]", "2001:db8::1"),
+            ("X-Forwarded-For: 2001:db8:0:0::1", "2001:db8::1"),
+            ("X-Forwarded-For: fe80::1%eth0", "fe80::1"),
+            ("Forwarded: for=10.0.0.7", "10.0.0.7"),
+            ("Forwarded: proto=http;For=\"10.0.0.7:40001\";by=192.0.2.1", "10.0.0.7"),
+            ("Forwarded: for=_hidden, for=\"[2001:db8::1]:4711\"", "2001:db8::1"),
+            ("X-Forwarded-For: junk 17", nil), ("X-Forwarded-For: ", nil),
+            ("X-Forwarded-For: ,,,:::]]", nil), ("X-Forwarded-For: [10.0.0.7", nil),
+            ("X-Forwarded-For: 10.0.0.7.example:80", nil), ("Forwarded: for=unknown", nil),
+            ("Forwarded: for", nil), ("Forwarded: ;=,=;for=", nil),
+            ("X-Forwarded-For: \(String(repeating: "9", count: 4000))", nil),
+        ] as [(String, String?)]
+    )
+    func forwarded(_ field: String, _ client: String?) throws {
+        let kind = ScraperKind(try request([field, "User-Agent: Prometheus/3.4.0"]))
+        #expect(kind.address == client ?? "10.0.0.1")
+    }
+
+    @Test("a gateway that has several addresses, and a port for each request, brings one scraper")
+    func gateway() {
+        var scrapers = Scrapers()
+        for number in 0..<8 {
+            let kind = ScraperKind(
+                peer: "192.0.2.\(number % 3)",
+                forwardedFor: "10.0.0.7:\(40000 + number)",
+                agent: "Prometheus/3.4.0",
+                timeout: "10"
+            )
+            _ = scrapers.visit(of: kind, by: UInt64(number), at: seconds(Double(number)))
+            scrapers.noteEnd(of: UInt64(number), at: seconds(Double(number)))
+        }
+        #expect(scrapers.count(at: seconds(9)) == 1)
+    }
+
+    @Test(
+        "a Prometheus that reloads its configuration is one scraper, a pair that does is two",
+        arguments: [(["10"], ["10"], 1), (["10"], ["5"], 1), (["10", "10"], ["5", "5"], 2)]
+    )
+    func reload(_ before: [String], _ after: [String], _ count: Int) {
+        var scrapers = Scrapers()
+        var connection: UInt64 = 0
+        func visit(_ timeout: String, _ index: Int, _ times: [Double]) {
+            connection += 1
+            for time in times {
+                let kind = ScraperKind(
+                    peer: "10.0.0.1",
+                    agent: "Prometheus/3.4.0",
+                    timeout: timeout
+                )
+                _ = scrapers.visit(
+                    of: kind,
+                    by: connection,
+                    at: seconds(time + Double(index) * 2)
+                )
+            }
+        }
+        for (index, timeout) in before.enumerated() { visit(timeout, index, [0, 15, 30]) }
+        // The old connections are kept open: nobody hears that they are of no use any more.
+        for (index, timeout) in after.enumerated() { visit(timeout, index, [36, 51, 66]) }
+        scrapers.mergeSuccessors(at: seconds(70))
+        #expect(scrapers.count(at: seconds(70)) == count)
+    }
 }
