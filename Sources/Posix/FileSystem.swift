@@ -59,20 +59,43 @@ package enum FileSystem {
         try FileDescriptor(opening: directory, O_RDONLY | O_DIRECTORY).synchronize()
     }
 
+    /// Creates the directory that `path` stands in, where it is missing.
+    package static func makeParentDirectory(of path: String) throws(SystemError) {
+        guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return }
+        try makeDirectories(String(path[..<slash]))
+    }
+
+    /// Creates a directory and those above it, where they are missing.
+    package static func makeDirectories(_ path: String) throws(SystemError) {
+        if let status = try? status(of: path), status.st_mode & S_IFMT == S_IFDIR { return }
+        try makeParentDirectory(of: path)
+        try makeDirectory(path)
+    }
+
     /// Names in `directory` but `.` and `..`, sorted.
     package static func entries(of directory: String) throws(SystemError) -> [String] {
+        try entries(of: directory, atMost: .max).names
+    }
+
+    /// Names in `directory` but `.` and `..`, at most `limit` of them, sorted; and whether these are all.
+    package static func entries(
+        of directory: String,
+        atMost limit: Int
+    ) throws(SystemError) -> (names: [String], isComplete: Bool) {
         var opened: OpaquePointer?
         try retrying("opendir \(directory)") {
             unsafe opened = opendir(directory)
             return unsafe opened == nil ? -1 : 0
         }
-        guard let stream = unsafe opened else { return [] }
+        guard let stream = unsafe opened else { return ([], true) }
         defer { unsafe closedir(stream) }
         var names: [String] = []
         while let name = try unsafe nextEntry(of: stream, directory) {
-            if name != ".", name != ".." { names.append(name) }
+            guard name != ".", name != ".." else { continue }
+            guard names.count < limit else { return (names.sorted(), false) }
+            names.append(name)
         }
-        return names.sorted()
+        return (names.sorted(), true)
     }
 
     /// The next name, with `readdir(3)`; `nil` at the end, which looks like a failure but for `errno`.

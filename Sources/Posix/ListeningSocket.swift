@@ -30,6 +30,9 @@ package struct ListeningSocket: ~Copyable, Sendable {
     /// Before the descriptor is closed: as long as somebody listens, nobody else takes the path.
     deinit { path?.remove() }
 
+    /// Whether clients find it: `false` when the path of a local socket is gone or leads to another one.
+    package var isReachable: Bool { path?.isCurrent ?? true }
+
     /// To be polled for connections that wait.
     package var rawValue: CInt { descriptor.rawValue }
 

@@ -13,11 +13,15 @@ struct LocalSocketPath: Sendable {
         (self.path, device, inode) = (path, status.st_dev, status.st_ino)
     }
 
+    /// Whether the path still leads to the socket, with `stat(2)`; a cleaner may have removed it, or its directory.
+    var isCurrent: Bool {
+        guard let status = try? FileSystem.status(of: path) else { return false }
+        return status.st_ino == inode && status.st_dev == device
+    }
+
     /// Removes it, unless a successor has it.
     func remove() {
-        guard let status = try? FileSystem.status(of: path), status.st_ino == inode,
-            status.st_dev == device
-        else { return }
+        guard isCurrent else { return }
         try? FileSystem.unlink(path)  // At worst the next server finds it, and nobody behind it.
     }
 

@@ -230,12 +230,12 @@ struct IngestTests {
         let ended = try bench.run(
             "streamvault-exporter",
             [
-                "--web.listen-address", "127.0.0.1:0", "--telemetry-dir", "/nowhere",
+                "--web.listen-address", "127.0.0.1:0", "--telemetry-dir", "/proc/nowhere",
                 "--ingest.socket", bench.path("other.sock"),
             ]
         )
         #expect(ended.status == 1)
-        let complaint = "telemetry-dir must be writable for ingest.socket: access /nowhere"
+        let complaint = "telemetry-dir must be writable for ingest.socket: mkdir /proc/nowhere"
         #expect(ended.output.contains(complaint), "\(ended.output)")
     }
 

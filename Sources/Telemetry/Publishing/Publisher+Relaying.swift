@@ -61,9 +61,7 @@ extension MetricFamily {
     package static func holds(_ values: [String]) -> Bool { SeriesRecord.holds(values) }
 
     /// Whether the name is one that every segment has, derived from the run's records.
-    package static func isReserved(_ name: String) -> Bool { reservedNames.contains(name) }
-
-    private static let reservedNames = Set(
-        RunMetrics.families(phases: []).map(\.0.name) + [RunMetrics.recorderInfo.name]
-    )
+    package static func isReserved(_ name: String) -> Bool {
+        RunMetrics.fixedFamilies[name] != nil
+    }
 }

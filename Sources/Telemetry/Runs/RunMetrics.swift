@@ -40,6 +40,13 @@ package enum RunMetrics {
     ]
     static let perRecording = [recordingStart, recordingLastWrite, recordingBytes]
 
+    /// The families that every segment has, by name: no segment may give another shape to one of these names.
+    package static let fixedFamilies = Dictionary(
+        uniqueKeysWithValues: (families(phases: []).map(\.0) + [recorderInfo]).map {
+            ($0.name, $0)
+        }
+    )
+
     /// Whether a reader makes the series of `family` from the recordings that are open.
     static func areDerived(seriesOf family: MetricFamily) -> Bool {
         perRecording.contains { $0.name == family.name && $0.hasShape(of: family) }

@@ -133,11 +133,15 @@ struct IngestRefusalTests {
         ),
         (
             #"{"type":"declare","metric":"counter","name":"streamvault_crashes_total","help":""}"#,
-            "message: \"streamvault_crashes_total\" is made by the exporter itself"
+            "message: \"streamvault_crashes_total\" is reserved: names that begin with streamvault_ or process_ are"
         ),
         (
             #"{"type":"declare","metric":"counter","name":"process_cpu_seconds_total","help":""}"#,
-            "message: \"process_cpu_seconds_total\" is made by the exporter itself"
+            "message: \"process_cpu_seconds_total\" is reserved: names that begin with streamvault_ or process_ are"
+        ),
+        (
+            #"{"type":"declare","metric":"gauge","name":"streamvault_of_tomorrow","help":""}"#,
+            "message: \"streamvault_of_tomorrow\" is reserved: names that begin with streamvault_ or process_ are"
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"a_total","help":""}"#,

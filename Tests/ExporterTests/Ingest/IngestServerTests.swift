@@ -303,4 +303,25 @@ struct IngestServerTests {
         #expect(next.deadline == nil)
         #expect(try before.snapshot().verdict == .ended(.crashed))
     }
+
+    @Test("a socket whose file or directory is removed listens anew", arguments: [false, true])
+    func removedSocket(_ withDirectory: Bool) throws {
+        let files = try TelemetryDirectory()
+        let folder = files.path + "/run"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+        let directory = try IngestDirectory(path: files.path, resumeGrace: .zero, now: .now())
+        let server = try IngestServer(path: folder + "/s", directory, nil)
+        let before = server.descriptors
+        try FileManager.default.removeItem(atPath: withDirectory ? folder : folder + "/s")
+        while !FileManager.default.fileExists(atPath: folder + "/s") {
+            try server.turn(ready: [])
+            usleep(10_000)
+        }
+        #expect(server.descriptors.count == before.count)
+        let client = Client(try Socket(connectedTo: .unix(path: folder + "/s")))
+        client.send(hello("a"))
+        try server.turn(ready: [-1])
+        try server.turn(ready: [-1])
+        #expect(client.receive().contains("\"ok\":true"))
+    }
 }

@@ -6,6 +6,9 @@ final class IngestDirectory {
     /// Names in all, since a segment stays when its run is over.
     static let mostNames = 64
 
+    /// Names of files that are looked at in search of runs to be resumed.
+    private static let maxEntries = 4096
+
     private let path: String
     private let bootID = BootID.current()
     /// Names of segments that an exporter has made for others.
@@ -21,7 +24,7 @@ final class IngestDirectory {
         try FileSystem.checkWritable(path)
         self.path = path
         heldUntil = now.advanced(by: resumeGrace)
-        for entry in try FileSystem.entries(of: path) {
+        for entry in try FileSystem.entries(of: path, atMost: Self.maxEntries).names {
             guard let name = RecorderDirectory.recorderName(entry),
                 RelayedSegment.isRelayed("\(path)/\(entry)")
             else { continue }
@@ -45,6 +48,7 @@ final class IngestDirectory {
 
     /// The run of a `hello`: the one that waits for this very process, or else the next one of its name.
     func open(_ hello: IngestHello) throws(IngestRefusal) -> IngestRun {
+        if !names.contains(hello.name), names.count >= Self.mostNames { forgetRemovedNames() }
         guard names.contains(hello.name) || names.count < Self.mostNames else {
             throw IngestRefusal(.room, "there are \(Self.mostNames) names already")
         }
@@ -58,6 +62,11 @@ final class IngestDirectory {
         let publisher = try start(hello)
         names.insert(hello.name)
         return IngestRun(publisher, name: hello.name, isResumed: false)
+    }
+
+    /// Frees the names whose segments somebody has removed.
+    private func forgetRemovedNames() {
+        names = names.filter { (try? FileSystem.status(of: "\(path)/\($0).telemetry")) != nil }
     }
 
     private func start(_ hello: IngestHello) throws(IngestRefusal) -> Publisher {

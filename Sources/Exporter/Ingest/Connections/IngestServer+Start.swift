@@ -8,6 +8,9 @@ extension IngestServer {
         guard let path = arguments.ingestSocket else { return nil }
         let directory: IngestDirectory
         do throws(SystemError) {
+            // This exporter may be the first on the volume, or the volume may come late.
+            try FileSystem.makeDirectories(arguments.telemetryDirectory)
+            try FileSystem.makeParentDirectory(of: path)
             directory = try IngestDirectory(
                 path: arguments.telemetryDirectory,
                 resumeGrace: arguments.resumeGrace,

@@ -6,7 +6,13 @@ final class IngestServer {
     private static let shortagePause = Duration.milliseconds(200)
 
     let metrics = IngestMetrics()
-    private let listener: ListeningSocket
+    private static let pathCheckInterval = Duration.seconds(1)
+
+    private var listener: ListeningSocket
+    private let path: String
+    private var pathCheckedAt = BootTime.now()
+    /// Whether the log says that the socket's path could not be taken again.
+    private var isUnreachable = false
     private let directory: IngestDirectory
     private let log: Log?
     private let turnTime: Duration
@@ -29,7 +35,7 @@ final class IngestServer {
         turnTime: Duration = .milliseconds(2)
     ) throws(SystemError) {
         listener = try ListeningSocket(on: .unix(path: path))
-        (self.directory, self.log, self.turnTime) = (directory, log, turnTime)
+        (self.path, self.directory, self.log, self.turnTime) = (path, directory, log, turnTime)
         for name in directory.waiting {
             log?(.info, "Waiting for a process to resume", ["recorder": name])
         }
@@ -56,6 +62,7 @@ final class IngestServer {
     /// - Throws: when the socket cannot go on; never for what a client does.
     func turn(ready: [CInt]) throws(SystemError) {
         let now = BootTime.now()
+        checkPath(at: now)
         guard !ready.isEmpty || deadline.map({ $0 <= now }) == true else { return }
         polled.removeAll()
         for connection in connections { polled.append(connection.socket.rawValue, for: .reading) }
@@ -69,6 +76,29 @@ final class IngestServer {
         if let end = pausedUntil, end <= now { pausedUntil = nil }
         if someoneWaits, pausedUntil == nil { try acceptConnections(at: now) }
         metrics.note(openConnections: connections.count)
+    }
+
+    /// Listens anew when the path is gone, at most a second after the turn that could notice it.
+    ///
+    /// A cleaner, a tmpfs that is mounted over it, or a unit that makes its directory anew takes a socket's path away while
+    /// everything else goes on. There is no wake-up for this: an exporter that is scraped has turns enough.
+    private func checkPath(at now: BootTime) {
+        guard now.since(pathCheckedAt) >= Self.pathCheckInterval else { return }
+        pathCheckedAt = now
+        if listener.isReachable {
+            isUnreachable = false
+            return
+        }
+        do throws(SystemError) {
+            try FileSystem.makeParentDirectory(of: path)
+            listener = try ListeningSocket(on: .unix(path: path))
+            isUnreachable = false
+            log?(.warn, "Ingest socket replaced, its path was gone", ["path": path])
+        } catch {
+            guard !isUnreachable else { return }
+            isUnreachable = true
+            log?(.warn, "Ingest socket not reachable", ["path": path, "error": "\(error)"])
+        }
     }
 
     /// A process that is gone is heard to its end before newcomers: its next run may be among them.

@@ -36,8 +36,9 @@ extension MetricFamily {
 
     /// What keeps it out of a segment, in one line.
     private var complaint: String? {
-        if Self.isReserved(name) || Self.ownPrefixes.contains(where: name.hasPrefix) {
-            return "\"\(name)\" is made by the exporter itself"
+        let names = KnownFamilies.exposedNames(name, kind)
+        if names.contains(where: { one in Self.reservedPrefixes.contains(where: one.hasPrefix) }) {
+            return "\"\(name)\" is reserved: names that begin with streamvault_ or process_ are"
         }
         if kind == .counter, !name.hasSuffix("_total") {
             return "\"name\" of a counter must end in _total"
@@ -50,7 +51,7 @@ extension MetricFamily {
         return "the metric does not fit: see docs/ingest.md for its names, labels and bounds"
     }
 
-    private static let ownPrefixes = ["streamvault_exporter_", "process_"]
+    private static let reservedPrefixes = [KnownFamilies.projectPrefix, "process_"]
 }
 
 extension MetricFamily.Kind {

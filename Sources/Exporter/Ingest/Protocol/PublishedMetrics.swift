@@ -10,7 +10,7 @@ struct PublishedMetrics {
 
     private struct DeclaredFamily {
         let family: MetricFamily
-        var series: [[String]: Instrument] = [:]
+        var series: [SeriesKey: Instrument] = [:]
     }
 
     init(_ publisher: Publisher) {
@@ -36,7 +36,7 @@ struct PublishedMetrics {
 
     /// The names of the family, none of which another one has: an exposition could only show one of the two.
     private func ownNames(of family: MetricFamily) throws(IngestRefusal) -> [String] {
-        let names = TextDialect.openMetrics(created: true).names(of: family)
+        let names = KnownFamilies.exposedNames(family.name, family.kind)
         for name in names {
             guard let owner = owners[name] else { continue }
             let clash = "\"\(family.name)\" and \"\(owner)\" have the name \"\(name)\" in common"
@@ -48,7 +48,7 @@ struct PublishedMetrics {
     mutating func retire(_ series: IngestSeries) throws(IngestRefusal) {
         let values = try Self.values(of: series, in: try family(series.name).family)
         publisher.retire(series.name, values)
-        families[series.name]?.series[values] = nil
+        families[series.name]?.series[SeriesKey(family: 0, values: values)] = nil
     }
 
     mutating func add(_ number: JSONNumber, to series: IngestSeries) throws(IngestRefusal) {
@@ -86,9 +86,10 @@ struct PublishedMetrics {
     private mutating func instrument(_ series: IngestSeries) throws(IngestRefusal) -> Instrument {
         let family = try family(series.name)
         let values = try Self.values(of: series, in: family.family)
-        if let known = family.series[values] { return known }
+        let key = SeriesKey(family: 0, values: values)
+        if let known = family.series[key] { return known }
         guard let made = publisher.instrument(family.family, values) else { throw Self.full }
-        families[series.name]?.series[values] = made
+        families[series.name]?.series[key] = made
         return made
     }
 
