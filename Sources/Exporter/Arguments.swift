@@ -83,8 +83,8 @@ struct Arguments {
                 "linger.max",
                 .duration(.zero...(.seconds(86_400))),
                 help:
-                    "How long to stay, when told to leave, for the last word of a recorder that is"
-                    + " over to be scraped; 0s leaves at once.",
+                    "How long to stay after SIGTERM until the final state of a recorder that has"
+                    + " ended is scraped; 0s exits at once.",
                 defaultText: "two scrape intervals and 5s"
             ),
             CommandLineFlag(

@@ -83,14 +83,20 @@ struct MetricsPageTests {
         )
     }
 
-    @Test("one family of two sources stands together, and a second meaning of its name is left out")
+    @Test("one family of several sources stands together, each series with the labels of its source")
     func merging() {
         let counter = MetricFamily(name: "a_total", help: "A.", kind: .counter, labels: ["of"])
-        let gauge = MetricFamily(name: "a_total", help: "A.", kind: .gauge, labels: ["of"])
         let other = MetricFamily(name: "b", help: "B.", kind: .gauge, labels: ["of"])
+        let wider = MetricFamily(
+            name: "b",
+            help: "B.",
+            kind: .gauge,
+            encoding: .double,
+            labels: ["from"]
+        )
         let sources = [
             source([counter, other], ["one"], [1, 2]), source([other, counter], ["two"], [3, 4]),
-            source([gauge], ["three"], [5]),
+            source([wider], ["three"], [(0.5).bitPattern]),
         ]
         #expect(
             page(sources) == """
@@ -102,6 +108,7 @@ struct MetricsPageTests {
                 # TYPE b gauge
                 b{of="one"} 2
                 b{of="two"} 3
+                b{from="three"} 0.5
 
                 """
         )

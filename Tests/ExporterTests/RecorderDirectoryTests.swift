@@ -1,4 +1,5 @@
 import Foundation
+import Posix
 import Testing
 
 @testable import Exporter
@@ -24,7 +25,12 @@ struct RecorderDirectoryTests {
         )
     }
 
-    @Test("they come and go with their files; a directory that is missing has none")
+    /// Those of the directory whose telemetry is there.
+    private func visible(_ directory: inout RecorderDirectory) -> [String] {
+        directory.look().filter { $0.failure != .missing }.map(\.name)
+    }
+
+    @Test("they come with their files, and stay as missing without them; a missing directory has none")
     func comingAndGoing() throws {
         var directory = RecorderDirectory(path: files.path)
         #expect(names(&directory) == [])
@@ -33,7 +39,8 @@ struct RecorderDirectoryTests {
         let second = try files.publisher("another")
         #expect(names(&directory) == ["another", "one"])
         try FileManager.default.removeItem(atPath: files.file("one"))
-        #expect(names(&directory) == ["another"])
+        #expect(visible(&directory) == ["another"])
+        #expect(names(&directory) == ["another", "one"])
         withExtendedLifetime((first, second)) {}
         var missing = RecorderDirectory(path: files.path + "/nowhere")
         #expect(names(&missing) == [])
@@ -45,13 +52,13 @@ struct RecorderDirectoryTests {
         let first = try files.publisher("one")
         #expect(names(&directory) == ["one"])
         try FileManager.default.removeItem(atPath: files.path)
-        #expect(names(&directory) == [])
+        #expect(visible(&directory) == [])
         try FileManager.default.createDirectory(
             atPath: files.path,
             withIntermediateDirectories: false
         )
         let second = try files.publisher("another")
-        #expect(names(&directory) == ["another"])
+        #expect(visible(&directory) == ["another"])
         withExtendedLifetime((first, second)) {}
     }
 
@@ -68,7 +75,7 @@ struct RecorderDirectoryTests {
             atPath: files.path,
             withIntermediateDirectories: false
         )
-        while names(&directory) != [] { try await Task.sleep(for: .milliseconds(20)) }
+        while visible(&directory) != [] { try await Task.sleep(for: .milliseconds(20)) }
         withExtendedLifetime(first) {}
     }
 
@@ -102,7 +109,7 @@ struct RecorderDirectoryTests {
         #expect(known.failure == .truncated)
         #expect(directory.readErrors == ["truncated": 1])
         var page = MetricsPage(.prometheus)
-        let text = String(decoding: page.render([MetricSource(known)]), as: UTF8.self)
+        let text = String(decoding: page.render([MetricSource(known, hidden: .init())]), as: UTF8.self)
         #expect(text.contains("streamvault_recorder_up{recorder=\"cam\"} 0\n"))
         #expect(text.contains("x_total{recorder=\"cam\"} 5\n"))
     }
@@ -127,10 +134,10 @@ struct RecorderDirectoryTests {
         let known = try #require(directory.look().first)
         #expect(directory.readErrors == ["unreadable": 2], "the directory, and the segment")
         var page = MetricsPage(.prometheus)
-        let text = String(decoding: page.render([MetricSource(known)]), as: UTF8.self)
+        let text = String(decoding: page.render([MetricSource(known, hidden: .init())]), as: UTF8.self)
         #expect(text.contains("x_total{recorder=\"cam\"} 5\n"))
         try FileManager.default.removeItem(atPath: link)
-        #expect(names(&directory) == [])
+        #expect(visible(&directory) == [])
     }
 
     @Test("a segment that was never readable is shown as recorder_up 0")
@@ -139,7 +146,7 @@ struct RecorderDirectoryTests {
         var directory = RecorderDirectory(path: files.path)
         var page = MetricsPage(.prometheus)
         let text = String(
-            decoding: page.render(directory.look().map { MetricSource($0) }),
+            decoding: page.render(directory.sources()),
             as: UTF8.self
         )
         #expect(text.hasSuffix("streamvault_recorder_up{recorder=\"cam\"} 0\n"))
@@ -154,5 +161,124 @@ struct RecorderDirectoryTests {
         #expect(failures[0] == ("cam", nil))
         #expect(failures[1] == ("copy", .damaged(.header)))
         withExtendedLifetime(publisher) {}
+    }
+
+    @Test("a recorder that was seen is kept for as long as it says, and then the exporter still knows of it")
+    func forgetting() throws {
+        var directory = RecorderDirectory(path: files.path)
+        let publisher = try files.publisher()
+        let start = BootTime.now()
+        #expect(!directory.hasSeenRecorder)
+        #expect(directory.look(at: start).count == 1)
+        try FileManager.default.removeItem(atPath: files.path)
+        #expect(directory.look(at: start.advanced(by: .seconds(2)))[0].failure == .missing)
+        #expect(directory.look(at: start.advanced(by: .seconds(3600)))[0].failure == .missing)
+        #expect(directory.look(at: start.advanced(by: .seconds(3603))).isEmpty)
+        #expect(directory.hasSeenRecorder)
+        let report = HealthReport(
+            [],
+            hasSeenRecorder: directory.hasSeenRecorder,
+            uptime: .seconds(4000),
+            HealthPolicy()
+        )
+        #expect(report.httpStatus == 200 && report.absence.contains("gone"))
+        withExtendedLifetime(publisher) {}
+    }
+
+    @Test("a recorder whose file comes back is read again")
+    func comingBack() throws {
+        var directory = RecorderDirectory(path: files.path)
+        let first = try files.publisher()
+        _ = directory.look()
+        let aside = files.path + "-aside"
+        try FileManager.default.moveItem(atPath: files.file("cam"), toPath: aside)
+        #expect(directory.look()[0].failure == .missing)
+        #expect(directory.look()[0].failure == .missing)
+        try FileManager.default.moveItem(atPath: aside, toPath: files.file("cam"))
+        #expect(directory.look()[0].failure == nil)
+        #expect(directory.readErrors == ["missing": 2])
+        withExtendedLifetime(first) {}
+    }
+
+    @Test("more recorders than are read: those seen first stay, the others are counted")
+    func tooMany() throws {
+        var bounds = RecorderDirectory.Bounds()
+        bounds.recorders = 2
+        var directory = RecorderDirectory(path: files.path, bounds: bounds)
+        let first = [try files.publisher("m"), try files.publisher("n")]
+        #expect(names(&directory) == ["m", "n"])
+        let late = [try files.publisher("a"), try files.publisher("z")]
+        #expect(names(&directory) == ["m", "n"])
+        #expect(directory.excess == 2)
+        #expect(directory.readErrors == ["too_many": 2])
+        // One whose file is gone makes room.
+        try FileManager.default.removeItem(atPath: files.file("m"))
+        while names(&directory) != ["a", "n"] { usleep(1000) }
+        withExtendedLifetime((first, late)) {}
+    }
+
+    @Test("files that can never be read make room for a recorder")
+    func junk() throws {
+        for name in ["a", "b"] {
+            try Data("no segment".utf8).write(to: URL(fileURLWithPath: files.file(name)))
+        }
+        var bounds = RecorderDirectory.Bounds()
+        bounds.recorders = 2
+        var directory = RecorderDirectory(path: files.path, bounds: bounds)
+        #expect(names(&directory) == ["a", "b"])
+        let recorder = try files.publisher("cam")
+        while !names(&directory).contains("cam") { usleep(1000) }
+        #expect(directory.excess == 1)
+        withExtendedLifetime(recorder) {}
+    }
+
+    @Test("a directory with more entries than are read: what is known stays")
+    func manyEntries() throws {
+        var bounds = RecorderDirectory.Bounds()
+        bounds.entries = 3
+        var directory = RecorderDirectory(path: files.path, bounds: bounds)
+        let recorder = try files.publisher()
+        #expect(names(&directory) == ["cam"])
+        for number in 0..<20 { try Data().write(to: URL(fileURLWithPath: "\(files.path)/x\(number)")) }
+        let known = directory.look()
+        #expect(known.contains { $0.name == "cam" && $0.failure == nil })
+        #expect(directory.readErrors["too_many"] == 1)
+        withExtendedLifetime(recorder) {}
+    }
+
+    @Test("memory is bounded over all segments: those seen first stay, the others are counted")
+    func memory() throws {
+        var bounds = RecorderDirectory.Bounds()
+        bounds.memory = 200_000
+        var directory = RecorderDirectory(path: files.path, bounds: bounds)
+        let small = try files.publisher("small")
+        #expect(directory.look().map(\.failure) == [nil])
+        let large = try files.publisher("large")
+        for number in 0..<400 {
+            large.counter("x_total", "X.", labels: ["number": "\(number)", "of": "400"]).add(1)
+        }
+        #expect(directory.look().map(\.failure) == [.noRoom, nil])
+        let errors = directory.readErrors
+        #expect(errors == ["no_room": 1])
+        // It is not read again at each look.
+        #expect(directory.look().map(\.failure) == [.noRoom, nil])
+        withExtendedLifetime((small, large)) {}
+    }
+
+    @Test("a file that cannot be read keeps no descriptor")
+    func descriptors() throws {
+        for number in 0..<40 {
+            try Data("no segment".utf8).write(to: URL(fileURLWithPath: files.file("x\(number)")))
+        }
+        var directory = RecorderDirectory(path: files.path)
+        func openFiles() throws -> Int {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count {
+                let path = "/proc/self/fd/\($0)"
+                let target = try? FileManager.default.destinationOfSymbolicLink(atPath: path)
+                return target?.hasPrefix(files.path + "/") ?? false
+            }
+        }
+        #expect(directory.look().count == 40)
+        #expect(try openFiles() == 0)
     }
 }

@@ -10,10 +10,11 @@ struct MetricSource {
     let series: [SegmentContents.Series]
     /// Cells of the series, by their word.
     let words: [UInt64]
+    let hidden: VisibleFamilies.Indexes
 
     /// What is known of a recorder: `recorder_up 0` and its last good values when its segment cannot be read.
-    init(_ known: KnownRecorder) {
-        recorder = known.name
+    init(_ known: KnownRecorder, hidden: VisibleFamilies.Indexes) {
+        (recorder, self.hidden) = (known.name, hidden)
         guard let snapshot = known.snapshot else {
             declaration = Self.unread
             families = [RunMetrics.recorderUp]
@@ -36,7 +37,7 @@ struct MetricSource {
         series: [SegmentContents.Series],
         words: [UInt64]
     ) {
-        (self.declaration, recorder) = (declaration, nil)
+        (self.declaration, recorder, hidden) = (declaration, nil, .init())
         (self.families, self.series, self.words) = (families, series, words)
     }
 }

@@ -48,8 +48,8 @@ struct PagePlan {
             text += dialect.header(of: group.family)
             for member in group.members {
                 let first = steps.count
-                append(member, of: group.family, sources)
-                extendStretches(with: first..<steps.count, member, of: group.family)
+                append(member, sources)
+                extendStretches(with: first..<steps.count, member)
             }
         }
         text += Array(dialect.end.utf8)
@@ -58,10 +58,9 @@ struct PagePlan {
     /// Series that were declared one after the other make one stretch.
     private mutating func extendStretches(
         with steps: Range<Int>,
-        _ member: FamilyGroup.Member,
-        of family: MetricFamily
+        _ member: FamilyGroup.Member
     ) {
-        let words = member.series.word..<member.series.word + family.wordsPerSeries
+        let words = member.series.word..<member.series.word + member.family.wordsPerSeries
         guard let last = stretches[member.source].last,
             last.words.upperBound == words.lowerBound, last.steps.upperBound == steps.lowerBound
         else { return stretches[member.source].append(Stretch(steps: steps, words: words)) }
@@ -71,11 +70,8 @@ struct PagePlan {
         )
     }
 
-    private mutating func append(
-        _ member: FamilyGroup.Member,
-        of family: MetricFamily,
-        _ sources: [MetricSource]
-    ) {
+    private mutating func append(_ member: FamilyGroup.Member, _ sources: [MetricSource]) {
+        let family = member.family
         let recorder = sources[member.source].recorder
         let labels = ExpositionText.labels(family, member.series.values, recorder: recorder)
         guard let buckets = family.buckets else {
@@ -140,32 +136,28 @@ struct PagePlan {
 struct FamilyGroup {
     struct Member {
         let source: Int
+        /// As its source declares it: labels, bounds and encoding may differ from the group's.
+        let family: MetricFamily
         let series: SegmentContents.Series
     }
 
+    /// Name, help, type and unit of all members.
     let family: MetricFamily
     var members: [Member] = []
 
-    /// Families by name; where two sources disagree on what a name means, the first one is shown.
-    ///
-    /// So is the first of families that meet in a name, as `wait` with its `wait_count` and a gauge of that name.
+    /// Families by name, without those that `VisibleFamilies` hides.
     static func sorted(_ sources: [MetricSource], in dialect: TextDialect) -> [FamilyGroup] {
         var groups: [String: FamilyGroup] = [:]
         for (index, source) in sources.enumerated() {
-            for series in source.series {
+            for series in source.series
+            where !source.hidden.hides(series.family, in: dialect) {
                 let family = source.families[series.family]
-                let group = groups[family.name] ?? FamilyGroup(family: family)
-                guard group.family.hasShape(of: family) else { continue }
-                groups[family.name] = group
-                groups[family.name]?.members.append(Member(source: index, series: series))
+                groups[
+                    family.name,
+                    default: FamilyGroup(family: RunMetrics.fixedFamilies[family.name] ?? family)
+                ].members.append(Member(source: index, family: family, series: series))
             }
         }
-        var taken: Set<String> = []
-        return groups.values.sorted { $0.family.name < $1.family.name }.filter { group in
-            let names = dialect.names(of: group.family)
-            guard taken.isDisjoint(with: names) else { return false }
-            taken.formUnion(names)
-            return true
-        }
+        return groups.values.sorted { $0.family.name < $1.family.name }
     }
 }

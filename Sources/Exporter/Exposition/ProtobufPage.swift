@@ -27,38 +27,48 @@ struct ProtobufFamily {
         let labels: [UInt8]
         let created: WallTime
         let source: Int
-        let word: Int
+        let words: Range<Int>
+        /// As its source declares it.
+        let family: MetricFamily
+        let histogram: ProtobufHistogram?
     }
 
-    private let family: MetricFamily
+    private let kind: MetricFamily.Kind
     /// Name, help, type and unit.
     private let head: [UInt8]
     private let series: [Series]
-    private let histogram: ProtobufHistogram?
     /// The words that were written, series by series.
     private var shown: [UInt64] = []
     /// The message, after its length.
     private(set) var bytes: [UInt8] = []
 
     init(_ group: FamilyGroup, _ sources: [MetricSource]) {
-        family = group.family
-        head = Self.head(of: family)
-        histogram = ProtobufHistogram(family)
-        series = group.members.map { [family] member in
+        kind = group.family.kind
+        head = Self.head(of: group.family)
+        // Series of one declaration follow each other and share what is made of it.
+        var last: (family: MetricFamily, histogram: ProtobufHistogram?)?
+        series = group.members.map { member in
+            let (family, first) = (member.family, member.series.word)
+            let histogram =
+                if let last, last.family == family { last.histogram } else {
+                    ProtobufHistogram(family)
+                }
+            last = (family, histogram)
             let recorder = sources[member.source].recorder
             return Series(
                 labels: Self.labels(of: family, member.series.values, recorder: recorder),
                 created: member.series.created,
                 source: member.source,
-                word: member.series.word
+                words: first..<first + family.wordsPerSeries,
+                family: family,
+                histogram: histogram
             )
         }
     }
 
     /// Brings the message up to date.
     mutating func show(_ sources: [MetricSource]) {
-        let size = family.wordsPerSeries
-        let words = series.flatMap { sources[$0.source].words[$0.word..<$0.word + size] }
+        let words = series.flatMap { sources[$0.source].words[$0.words] }
         guard words != shown else { return }
         shown = words
         bytes = message(sources)
@@ -79,15 +89,15 @@ struct ProtobufFamily {
     }
 
     private func write(_ one: Series, _ words: [UInt64], to metric: inout ProtobufWriter) {
-        if let histogram {
-            let cells = words[one.word..<one.word + family.wordsPerSeries]
+        if let histogram = one.histogram {
+            let cells = words[one.words]
             return metric.message(field: Field.histogram) {
                 histogram.write(cells, created: one.created, to: &$0)
             }
         }
-        metric.message(field: family.kind == .counter ? Field.counter : Field.gauge) { value in
-            value.double(family.number(words[one.word]), field: Field.value)
-            if family.kind == .counter { value.created(one.created, field: Field.counterCreated) }
+        metric.message(field: kind == .counter ? Field.counter : Field.gauge) { value in
+            value.double(one.family.number(words[one.words.lowerBound]), field: Field.value)
+            if kind == .counter { value.created(one.created, field: Field.counterCreated) }
         }
     }
 }

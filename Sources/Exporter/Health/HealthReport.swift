@@ -7,17 +7,20 @@ struct HealthReport {
     let isWithinStartupGrace: Bool
     /// Why there may be recorders that the exporter does not see; `nil` when there are none.
     let blindness: SystemError?
+    /// Whether there was a recorder since the exporter's start, though its telemetry is gone for long.
+    let hasSeenRecorder: Bool
 
     /// `uptime` is the exporter's, which may be up before the recorder is.
     init(
         _ known: [KnownRecorder],
         blindness: SystemError? = nil,
+        hasSeenRecorder: Bool = false,
         uptime: Duration,
         _ policy: HealthPolicy
     ) {
         recorders = known.map { RecorderHealth($0, policy) }
         isWithinStartupGrace = uptime <= policy.startupGrace
-        self.blindness = blindness
+        (self.blindness, self.hasSeenRecorder) = (blindness, hasSeenRecorder)
     }
 
     var status: RecorderHealth.Status {
@@ -26,11 +29,13 @@ struct HealthReport {
 
     /// Why there is no recorder.
     var absence: String {
-        blindness.map { "telemetry: \($0)" } ?? "no recorder has published telemetry yet"
+        if let blindness { return "telemetry: \(blindness)" }
+        return hasSeenRecorder
+            ? "the telemetry of every recorder is gone" : "no recorder has published telemetry yet"
     }
 
-    /// Whether that is no failure; that the exporter is blind is no fault of a recorder's.
-    var toleratesAbsence: Bool { isWithinStartupGrace || blindness != nil }
+    /// Whether that is no failure: that the exporter cannot see a recorder is no reason to restart one.
+    var toleratesAbsence: Bool { isWithinStartupGrace || blindness != nil || hasSeenRecorder }
 
     /// 200 for pass and warn, 503 for fail: what a liveness probe goes by.
     var httpStatus: Int { status == .fail ? 503 : 200 }

@@ -5,6 +5,8 @@ import StreamVaultTelemetry
 struct RecorderSection {
     let known: KnownRecorder
     let words: RecorderWords
+    /// Metrics of all recorders that are not shown.
+    let hidden: [HiddenFamily]
     let now: WallTime
     /// Past runs that are shown.
     let mostRuns: Int
@@ -21,7 +23,35 @@ struct RecorderSection {
             ),
             words.detail.isEmpty
                 ? .nothing : .element("p", ["class": "detail"], HTML(words.detail)),
-            known.snapshot.map(content) ?? .nothing
+            known.snapshot.map(content) ?? .nothing,
+            hiddenFamilies
+        )
+    }
+
+    /// Names are listed that fit on a screen.
+    private static let maxHiddenNames = 16
+
+    private var hiddenFamilies: HTML {
+        let hidden = hidden.filter { $0.recorder == known.name }
+        guard !hidden.isEmpty else { return .nothing }
+        let shown = hidden.prefix(Self.maxHiddenNames).map { family in
+            HTML.element(
+                "li",
+                [:],
+                .element("code", [:], HTML(family.name)),
+                ": \(family.reason.rawValue)"
+            )
+        }
+        let rest = hidden.count - shown.count
+        return .element(
+            "div",
+            ["class": "note"],
+            .element("p", [:], "\(PageText.count(hidden.count, "metric")) of it not shown:"),
+            .element(
+                "ul",
+                [:],
+                shown + (rest > 0 ? [.element("li", [:], "and \(rest) more")] : [])
+            )
         )
     }
 

@@ -7,8 +7,10 @@ struct StatusPage {
     let recorders: [KnownRecorder]
     let report: HealthReport
     let facts: Facts
-    /// What the exporter itself has to say, such as that it waits for a last scrape.
-    let notice: String?
+    /// Metrics that are not shown.
+    let hidden: [HiddenFamily]
+    /// What the exporter reports of itself, such as that it waits for a last scrape.
+    let notices: [String]
 
     /// What stays as it is while the exporter runs.
     struct Facts {
@@ -115,7 +117,7 @@ struct StatusPage {
     private func main(_ summary: PageSummary, _ words: [RecorderWords], now: WallTime) -> [HTML] {
         let most = max(4, Self.mostRuns / max(1, recorders.count))
         let sections = zip(recorders, words).prefix(Self.mostRecorders).map {
-            RecorderSection(known: $0, words: $1, now: now, mostRuns: most).html
+            RecorderSection(known: $0, words: $1, hidden: hidden, now: now, mostRuns: most).html
         }
         let rest = recorders.count - sections.count
         return [
@@ -124,7 +126,7 @@ struct StatusPage {
                 ["class": summary.tone.rawValue, "role": "status"],
                 HTML(summary.sentence)
             ),
-            notice.map { .element("p", ["class": "notice"], HTML($0)) } ?? .nothing,
+            .sequence(notices.map { .element("p", ["class": "notice"], HTML($0)) }),
             recorders.isEmpty ? absence : overview(words),
         ] + sections + [
             rest > 0 ? .element("p", ["class": "note"], "and \(rest) more recorders") : .nothing
@@ -137,14 +139,22 @@ struct StatusPage {
             if let blindness = report.blindness {
                 [directory, " cannot be read: \(blindness.reason). Liveness probes are well."]
             } else {
-                ["Nothing has published telemetry in ", directory, " yet. \(livenessWords)"]
+                report.hasSeenRecorder
+                    ? ["The telemetry of every recorder in ", directory, " is gone. \(livenessWords)"]
+                    : ["Nothing has published telemetry in ", directory, " yet. \(livenessWords)"]
             }
         return .element("section", ["class": "recorder"], .element("p", ["class": "detail"], words))
     }
 
     private var livenessWords: String {
         let verdict =
-            report.isWithinStartupGrace ? "are well during the startup grace" : "fail by now"
+            if report.hasSeenRecorder {
+                "pass"
+            } else if report.isWithinStartupGrace {
+                "are well during the startup grace"
+            } else {
+                "fail by now"
+            }
         return "Liveness probes \(verdict)."
     }
 

@@ -2,27 +2,72 @@ import Glibc
 import Posix
 import StreamVaultTelemetry
 
-/// A recorder that has a segment in the telemetry directory, and what is known of it.
+/// A recorder that has, or had, a segment in the telemetry directory, and what is known of it.
 struct KnownRecorder {
     let name: String
+    /// Its place in the order in which recorders were first seen.
+    let arrival: UInt64
     var reader: SegmentReader
     /// What was last read; it stays when a later read fails.
     var snapshot: Snapshot?
     /// Why the last read failed; `nil` when it did not.
     var failure: SegmentError?
+    /// Since when its file is gone.
+    fileprivate var missingSince: BootTime?
+    /// Before this it is not read again, because there was no memory for it.
+    fileprivate var retryAt: BootTime?
+    /// Bytes that the snapshot and its part of the pages take, about.
+    fileprivate var cost = 0
+    /// Whether the log says that it cannot be read.
+    fileprivate var isReported = false
+
+    init(name: String, arrival: UInt64, reader: SegmentReader, snapshot: Snapshot? = nil) {
+        (self.name, self.arrival) = (name, arrival)
+        (self.reader, self.snapshot) = (reader, snapshot)
+    }
+
+    /// Whether it was read at least once.
+    var wasRead: Bool { snapshot != nil }
 }
 
 /// The recorders of a telemetry directory, read again at every look.
+///
+/// A recorder that was seen is kept when its file or the directory is gone: that the exporter cannot see it is no evidence
+/// that it has ended. What a stranger can put into the directory is bounded by `Bounds`; recorders that were seen first go on
+/// being served.
 struct RecorderDirectory {
+    /// How much of a directory is read; what lies beyond is counted, logged and shown on the page.
+    struct Bounds {
+        var recorders = 128
+        /// Names in the directory of which recorders are looked for, with those of other files.
+        var entries = 4096
+        /// Bytes for the snapshots of all recorders and for the pages made of them, about.
+        var memory = 32 << 20
+        /// How long a recorder is kept whose file is gone.
+        var memoryOfMissing = Duration.seconds(3600)
+    }
+
+    private static let retryInterval = Duration.seconds(10)
+
+    let bounds: Bounds
     private var directory: KeptDirectory
     private let log: Log?
+    private var warnings = WarningInterval()
     private let bootID = BootID.current()
     private var recorders: [KnownRecorder] = []
+    private var arrivals: UInt64 = 0
     private var listed: Listing?
     /// Why the entries could not be listed at the last look: there may be recorders that are not known.
     private(set) var listingFailure: SystemError?
-    /// Failed reads since the start, by `SegmentError.reason`.
+    /// Segments in the directory that are not read because there are too many.
+    private(set) var excess = 0
+    /// Whether a recorder has ever been read, also one that is forgotten by now.
+    private(set) var hasSeenRecorder = false
+    /// Failed reads since the start, by reason: one of `reasons`.
     private(set) var readErrors: [String: UInt64] = [:]
+
+    static let tooMany = "too_many"
+    static let reasons = SegmentError.reasons + [tooMany]
 
     /// The directory's state when its entries were listed.
     private struct Listing {
@@ -33,71 +78,171 @@ struct RecorderDirectory {
 
     /// - Parameters:
     ///   - path: may be missing as long as nothing has published yet.
-    ///   - log: told once when a segment becomes unreadable, and once when it is readable again.
-    init(path: String, log: Log? = nil) {
+    ///   - log: told when a segment becomes unreadable, again every ten minutes, and when it is readable again.
+    init(path: String, bounds: Bounds = Bounds(), log: Log? = nil) {
         directory = KeptDirectory(path: path)
-        self.log = log
+        (self.bounds, self.log) = (bounds, log)
     }
 
     /// Reads every segment.
-    mutating func look() -> [KnownRecorder] {
-        let isUnchanged = list()
-        for index in recorders.indices { read(index, isSameFile: isUnchanged) }
-        if recorders.contains(where: { $0.failure == .missing }) { listed = nil }
-        recorders.removeAll { $0.failure == .missing }
+    mutating func look(at now: BootTime = .now()) -> [KnownRecorder] {
+        let isUnchanged = list(at: now)
+        if excess > 0 { readErrors[Self.tooMany, default: 0] += UInt64(excess) }
+        for index in recorders.indices { read(index, isSameFile: isUnchanged, at: now) }
+        forgetMissing(at: now)
         return recorders
     }
 
-    private mutating func read(_ index: Int, isSameFile: Bool) {
+    /// The recorder that a file of the directory belongs to; `nil` for any other file.
+    static func recorderName(_ entry: String) -> String? {
+        guard entry.hasSuffix(".telemetry") else { return nil }
+        let name = String(entry.dropLast(".telemetry".count))
+        return Identity.isName(name) ? name : nil
+    }
+}
+
+// MARK: - Reading
+
+extension RecorderDirectory {
+    private mutating func read(_ index: Int, isSameFile: Bool, at now: BootTime) {
+        // It is still missing as long as the directory has not changed.
+        if isSameFile, recorders[index].failure == .missing {
+            return note(.missing, of: index, at: now)
+        }
+        if let retryAt = recorders[index].retryAt, now < retryAt {
+            return note(.noRoom, of: index, at: now)
+        }
         do throws(SegmentError) {
             let snapshot = try recorders[index].reader.snapshot(isSameFile: isSameFile)
             guard snapshot.contents.identity.name == recorders[index].name else {
                 throw .damaged(.header)  // A copy under another name would show every series twice.
             }
+            try admit(snapshot, of: index)
             recorders[index].snapshot = snapshot
-            note(nil, of: index)
+            hasSeenRecorder = true
+            note(nil, of: index, at: now)
         } catch {
-            note(error, of: index)
-            if error != .missing { readErrors[error.reason, default: 0] += 1 }
+            // Keeps no descriptor of a file that is of no use.
+            recorders[index].reader = reader(recorders[index].name)
+            if error == .noRoom { recorders[index].retryAt = now.advanced(by: Self.retryInterval) }
+            note(error, of: index, at: now)
         }
     }
 
-    private mutating func note(_ failure: SegmentError?, of index: Int) {
-        let before = recorders[index].failure
+    /// Takes note of the memory that a snapshot takes, if it is of other records than the one before.
+    private mutating func admit(_ snapshot: Snapshot, of index: Int) throws(SegmentError) {
+        guard snapshot.contents !== recorders[index].snapshot?.contents else { return }
+        let cost = snapshot.cost
+        let others = recorders.reduce(0) { $0 + $1.cost } - recorders[index].cost
+        guard cost <= bounds.memory - others else { throw .noRoom }
+        recorders[index].cost = cost
+    }
+
+    private mutating func note(_ failure: SegmentError?, of index: Int, at now: BootTime) {
+        if failure == .missing, recorders[index].failure != .missing {
+            recorders[index].missingSince = now
+            listed = nil  // The directory has changed since it was listed.
+        }
         recorders[index].failure = failure
-        guard failure != before, failure != .missing else { return }
+        if failure != .noRoom { recorders[index].retryAt = nil }
         let name = recorders[index].name
-        if let failure {
+        guard let failure else {
+            if recorders[index].isReported {
+                log?(.info, "Telemetry readable again", ["recorder": name])
+            }
+            recorders[index].isReported = false
+            return
+        }
+        readErrors[failure.reason, default: 0] += 1
+        if warnings.allows(name, at: now) {
+            recorders[index].isReported = true
             log?(.warn, "Telemetry not readable", ["recorder": name, "error": "\(failure)"])
-        } else {
-            log?(.info, "Telemetry readable again", ["recorder": name])
         }
     }
 
+    private func reader(_ name: String) -> SegmentReader {
+        SegmentReader(path: "\(directory.path)/\(name).telemetry", bootID: bootID)
+    }
+}
+
+// MARK: - Listing
+
+extension RecorderDirectory {
     /// Brings the list of recorders up to date; `true` when every name is known to name what it named at the last look.
-    private mutating func list() -> Bool {
+    private mutating func list(at now: BootTime) -> Bool {
         do throws(SystemError) {
-            let modified = try directory.status(at: .now()).modifiedAt
+            let modified = try directory.status(at: now).modifiedAt
             if let listed, listed.isSettled, listed.modified == modified { return true }
             let path = directory.path
-            let names = try FileSystem.entries(of: path).compactMap(Self.recorderName)
+            let entries = try FileSystem.entries(of: path, atMost: bounds.entries)
             listed = Listing(
                 modified: modified,
                 isSettled: WallTime.now().nanoseconds > modified.nanoseconds + 100_000_000
             )
-            recorders.removeAll { !names.contains($0.name) }
-            for name in names where !recorders.contains(where: { $0.name == name }) {
-                let reader = SegmentReader(path: "\(path)/\(name).telemetry", bootID: bootID)
-                recorders.append(KnownRecorder(name: name, reader: reader))
-            }
-            recorders.sort { $0.name < $1.name }
             listingFailure = nil
+            add(entries.names.compactMap(Self.recorderName))
+            if !entries.isComplete { excess += 1 }
+            warnOfExcess(at: now)
         } catch {
             listed = nil
-            // A directory that is missing has none; one that cannot be listed still has those that are known.
-            if error.code == ENOENT { (recorders, listingFailure) = ([], nil) } else { note(error) }
+            // A directory that is missing has no recorders but those that were there before.
+            if error.code == ENOENT { (listingFailure, excess) = (nil, 0) } else { note(error) }
         }
         return false
+    }
+
+    /// Adds the recorders that are new; those that were seen first keep their places.
+    private mutating func add(_ names: [String]) {
+        let known = Set(recorders.map(\.name))
+        var attempts = bounds.recorders
+        excess = 0
+        for name in names where !known.contains(name) {
+            guard recorders.count < bounds.recorders || makeRoom(for: name, &attempts) else {
+                excess += 1
+                continue
+            }
+            arrivals += 1
+            recorders.append(KnownRecorder(name: name, arrival: arrivals, reader: reader(name)))
+        }
+        recorders.sort { $0.name < $1.name }
+    }
+
+    /// Gives up a recorder whose file is gone or, for one that can be read, a file that could never be read.
+    private mutating func makeRoom(for name: String, _ attempts: inout Int) -> Bool {
+        let missing = recorders.indices.filter { recorders[$0].failure == .missing }
+        if let oldest = missing.min(by: { recorders[$0].arrival < recorders[$1].arrival }) {
+            recorders.remove(at: oldest)
+            return true
+        }
+        let useless = recorders.indices.last {
+            !recorders[$0].wasRead && recorders[$0].failure != nil
+        }
+        guard let useless, attempts > 0 else { return false }
+        attempts -= 1
+        var candidate = reader(name)
+        guard (try? candidate.snapshot()) != nil else { return false }
+        recorders.remove(at: useless)
+        excess += 1
+        return true
+    }
+
+    private mutating func forgetMissing(at now: BootTime) {
+        let count = recorders.count
+        recorders.removeAll {
+            guard $0.failure == .missing, let since = $0.missingSince else { return false }
+            return now.since(since) >= bounds.memoryOfMissing
+        }
+        if recorders.count != count { listed = nil }
+    }
+
+    private mutating func warnOfExcess(at now: BootTime) {
+        // A name that no recorder can have.
+        guard excess > 0, warnings.allows("", at: now) else { return }
+        log?(
+            .warn,
+            "Too many telemetry segments",
+            ["not_read": "\(excess)", "max": "\(bounds.recorders)"]
+        )
     }
 
     private mutating func note(_ failure: SystemError) {
@@ -106,11 +251,20 @@ struct RecorderDirectory {
         guard failure != listingFailure else { return }
         log?(.warn, "Telemetry directory not readable", ["error": "\(failure)"])
     }
+}
 
-    /// The recorder that a file of the directory belongs to; `nil` for any other file.
-    static func recorderName(_ entry: String) -> String? {
-        guard entry.hasSuffix(".telemetry") else { return nil }
-        let name = String(entry.dropLast(".telemetry".count))
-        return Identity.isName(name) ? name : nil
+extension Snapshot {
+    /// Bytes that it and its part of the pages take: an estimate that grows with everything that a segment decides on.
+    fileprivate var cost: Int {
+        let lines = contents.series.reduce(0) { sum, series in
+            let family = contents.families[series.family]
+            let labels = zip(family.labels, series.values).reduce(0) {
+                $0 + $1.0.utf8.count + $1.1.utf8.count
+            }
+            let samples = family.buckets.map { $0.bounds.count + 3 } ?? 1
+            return sum + samples * (64 + family.name.utf8.count + labels)
+        }
+        let records = contents.families.count + contents.recordings.count + contents.history.count
+        return words.count * 8 + records * 1024 + lines * 2
     }
 }

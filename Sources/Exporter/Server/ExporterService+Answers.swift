@@ -8,7 +8,7 @@ extension ExporterService {
         let recorders = look()
         let tag = request.method == .get ? noteScrape(by: head.kind, request.connection) : nil
         let own = [own.source(now: .now())] + (ingest.map { [$0.metrics.source] } ?? [])
-        let sources = recorders.map { MetricSource($0) } + own
+        let sources = own + zip(recorders, visible.hiddenIndexes).map { MetricSource($0, hidden: $1) }
         let body =
             switch head.format {
             case .text: textPage.render(sources)
@@ -77,6 +77,7 @@ extension ExporterService {
         HealthReport(
             recorders,
             blindness: directory.listingFailure,
+            hasSeenRecorder: directory.hasSeenRecorder,
             uptime: BootTime.now().since(startedAt),
             policy
         )

@@ -9,8 +9,17 @@ extension ExporterService {
             recorders: recorders,
             report: healthReport(of: recorders),
             facts: pageFacts,
-            notice: notice
+            hidden: visible.hidden,
+            notices: [notice, excessNotice].compactMap(\.self)
         ).response(isUpdate: request.query("update") != nil)
+    }
+
+    /// What is in the directory beyond the exporter's bounds.
+    private var excessNotice: String? {
+        guard directory.excess > 0 else { return nil }
+        let max = directory.bounds.recorders
+        return "The directory has more telemetry segments than the \(max) that are read: at least"
+            + " \(directory.excess) others are not shown."
     }
 
     /// What the exporter waits for before it leaves.
@@ -18,9 +27,9 @@ extension ExporterService {
         switch leaving.awaited {
         case .nothing: nil
         case .recorders:
-            "This exporter has been told to leave, and stays until its recorder has ended."
+            "This exporter is shutting down, and waits until its recorder has ended."
         case .scrapers:
-            "This exporter has been told to leave, and stays until the last word has been scraped."
+            "This exporter is shutting down, and waits until the final state has been scraped."
         }
     }
 }

@@ -14,12 +14,16 @@ struct ExporterService {
     var protobufPage = ProtobufPage()
     var own: OwnMetrics
     var ingest: IngestServer?
+    private(set) var visible = VisibleFamilies()
+    private var hiddenWarnings = WarningInterval()
+    private let log: Log
     private let routes: [Route]
     private(set) var directory: RecorderDirectory
     private var token: BearerTokenFile?
     private let wrongTokens: WrongTokens
 
     init(_ arguments: Arguments, version: String, _ log: Log) throws(StartError) {
+        self.log = log
         startedAt = .now()
         pageFacts = StatusPage.Facts(
             version: version,
@@ -66,11 +70,30 @@ struct ExporterService {
     /// Reads every segment, and notes what that took.
     mutating func look() -> [KnownRecorder] {
         let start = BootTime.now()
-        let recorders = directory.look()
+        let recorders = directory.look(at: start)
         let duration = BootTime.now().since(start).wholeNanoseconds
         own.note(readNanoseconds: duration, errors: directory.readErrors)
+        if visible.update(recorders) { own.note(hiddenFamilies: visible.hidden.count) }
+        if !visible.hidden.isEmpty { warnOfHiddenFamilies(at: start) }
         leaving.noteLook(recorders.map { RecorderStage($0) }, at: start)
         return recorders
+    }
+
+    /// One line for each recorder, once, and then every ten minutes.
+    private mutating func warnOfHiddenFamilies(at now: BootTime) {
+        for recorder in Set(visible.hidden.map(\.recorder)).sorted()
+        where hiddenWarnings.allows(recorder, at: now) {
+            let hidden = visible.hidden.filter { $0.recorder == recorder }
+            log(
+                .warn,
+                "Metrics not shown",
+                [
+                    "recorder": recorder, "count": "\(hidden.count)",
+                    "names": hidden.prefix(8).map(\.name).joined(separator: ","),
+                    "reason": hidden.first?.reason.rawValue ?? "",
+                ]
+            )
+        }
     }
 
     /// Whether the exporter may leave: after a look, once it has been told to.

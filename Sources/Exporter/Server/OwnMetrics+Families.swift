@@ -20,7 +20,8 @@ extension MetricFamily {
     )
     static let segmentReadErrors = MetricFamily(
         name: "streamvault_exporter_segment_read_errors_total",
-        help: "Telemetry segments that could not be read.",
+        help: "Telemetry segments that could not be read; missing: seen before;"
+            + " too_many, no_room: beyond the exporter's bounds.",
         kind: .counter,
         labels: ["reason"]
     )
@@ -31,6 +32,11 @@ extension MetricFamily {
         scale: 1_000_000_000,
         unit: "seconds"
     )
+    static let hiddenFamilies = MetricFamily(
+        name: "streamvault_exporter_hidden_families",
+        help: "Metrics that recorders declare and that are not shown, because their names mean something else.",
+        kind: .gauge
+    )
     static let scrapers = MetricFamily(
         name: "streamvault_exporter_scrapers",
         help: "Scrapers seen in the last five minutes; each is waited for at the end.",
@@ -38,7 +44,7 @@ extension MetricFamily {
     )
     static let finalScrapePending = MetricFamily(
         name: "streamvault_exporter_final_scrape_pending",
-        help: "1 while the exporter only stays for the last word of a recorder to be scraped.",
+        help: "1 while the exporter only waits for the final state of a recorder to be scraped.",
         kind: .gauge
     )
 

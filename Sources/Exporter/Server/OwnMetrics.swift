@@ -19,6 +19,7 @@ struct OwnMetrics {
     private let requestFamily: Int
     private let readDuration: Int
     private let evictions: Int
+    private let hiddenFamilies: Int
     private let scrapers: Int
     private let finalScrapePending: Int
     private let droppedLogLines: Int
@@ -43,12 +44,13 @@ struct OwnMetrics {
         board.declare(.buildInfo, [version])
         board.words[0] = 1
         readErrors = Dictionary(
-            uniqueKeysWithValues: SegmentError.reasons.filter { $0 != "missing" }.map {
+            uniqueKeysWithValues: RecorderDirectory.reasons.map {
                 ($0, board.declare(.segmentReadErrors, [$0]))
             }
         )
         readDuration = board.declare(.segmentReadDuration)
         evictions = board.declare(.evictions)
+        hiddenFamilies = board.declare(.hiddenFamilies)
         scrapers = board.declare(.scrapers)
         finalScrapePending = board.declare(.finalScrapePending)
         wrongTokens = board.declare(.wrongTokens)
@@ -104,6 +106,8 @@ struct OwnMetrics {
     mutating func note(droppedLogLines count: UInt64) {
         words[droppedLogLines] += count
     }
+
+    mutating func note(hiddenFamilies count: Int) { words[hiddenFamilies] = UInt64(count) }
 
     mutating func note(scrapers count: Int, isFinalScrapePending: Bool) {
         words[scrapers] = UInt64(count)

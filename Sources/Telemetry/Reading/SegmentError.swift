@@ -20,6 +20,8 @@ package enum SegmentError: Error, Equatable, CustomStringConvertible {
     /// Beyond the largest file that is read.
     case tooLarge
     case damaged(Part)
+    /// The reader has no memory left for it.
+    case noRoom
 
     /// Runs a system call on the file.
     static func wrapping<T>(_ call: () throws(SystemError) -> T) throws(SegmentError) -> T {
@@ -40,12 +42,13 @@ package enum SegmentError: Error, Equatable, CustomStringConvertible {
         case .truncated: "truncated"
         case .tooLarge: "too_large"
         case .damaged: "damaged"
+        case .noRoom: "no_room"
         }
     }
 
     package static let reasons = [
         "missing", "unreadable", "not_a_segment", "unsupported_version", "truncated", "too_large",
-        "damaged",
+        "damaged", "no_room",
     ]
 
     package var description: String {
@@ -57,6 +60,7 @@ package enum SegmentError: Error, Equatable, CustomStringConvertible {
         case .truncated: "shorter than its header says"
         case .tooLarge: "larger than any segment"
         case .damaged(let part): "damaged: \(part.rawValue)"
+        case .noRoom: "too large beside the segments that were seen before"
         }
     }
 }

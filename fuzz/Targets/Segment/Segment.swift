@@ -38,10 +38,10 @@ extension ProtobufPage: Page {}
 /// A page that is brought up to date is the one that a new exporter would render.
 private func keep(_ page: some Page, of segment: ParsedSegment, _ changes: [SegmentChange]) {
     var (old, new) = (page, page)
-    _ = old.render([MetricSource(segment.known())])
+    _ = old.render([segment.source()])
     var later = segment
     for change in changes { change.apply(to: &later.words) }
-    let sources = [MetricSource(later.known())]
+    let sources = [later.source()]
     require(old.render(sources) == new.render(sources), "the page of these words")
 }
 
@@ -57,6 +57,14 @@ private struct ParsedSegment {
         words = (0..<contents.fileWords).map { file.word(at: first + $0 * 8) }
     }
 
+    /// What a page shows of it.
+    func source() -> MetricSource {
+        let known = known()
+        var visible = VisibleFamilies()
+        _ = visible.update([known])
+        return MetricSource(known, hidden: visible.hiddenIndexes[0])
+    }
+
     func known() -> KnownRecorder {
         let snapshot = Snapshot(
             contents,
@@ -66,6 +74,11 @@ private struct ParsedSegment {
             bootID: BootID(bytes: [7])
         )
         let reader = SegmentReader(path: "")
-        return KnownRecorder(name: contents.identity.name, reader: reader, snapshot: snapshot)
+        return KnownRecorder(
+            name: contents.identity.name,
+            arrival: 1,
+            reader: reader,
+            snapshot: snapshot
+        )
     }
 }
