@@ -83,7 +83,9 @@ struct MetricsPageTests {
         )
     }
 
-    @Test("one family of several sources stands together, each series with the labels of its source")
+    @Test(
+        "one family of several sources stands together, each series with the labels of its source"
+    )
     func merging() {
         let counter = MetricFamily(name: "a_total", help: "A.", kind: .counter, labels: ["of"])
         let other = MetricFamily(name: "b", help: "B.", kind: .gauge, labels: ["of"])

@@ -30,7 +30,9 @@ struct RecorderDirectoryTests {
         directory.look().filter { $0.failure != .missing }.map(\.name)
     }
 
-    @Test("they come with their files, and stay as missing without them; a missing directory has none")
+    @Test(
+        "they come with their files, and stay as missing without them; a missing directory has none"
+    )
     func comingAndGoing() throws {
         var directory = RecorderDirectory(path: files.path)
         #expect(names(&directory) == [])
@@ -109,7 +111,10 @@ struct RecorderDirectoryTests {
         #expect(known.failure == .truncated)
         #expect(directory.readErrors == ["truncated": 1])
         var page = MetricsPage(.prometheus)
-        let text = String(decoding: page.render([MetricSource(known, hidden: .init())]), as: UTF8.self)
+        let text = String(
+            decoding: page.render([MetricSource(known, hidden: .init())]),
+            as: UTF8.self
+        )
         #expect(text.contains("streamvault_recorder_up{recorder=\"cam\"} 0\n"))
         #expect(text.contains("x_total{recorder=\"cam\"} 5\n"))
     }
@@ -134,7 +139,10 @@ struct RecorderDirectoryTests {
         let known = try #require(directory.look().first)
         #expect(directory.readErrors == ["unreadable": 2], "the directory, and the segment")
         var page = MetricsPage(.prometheus)
-        let text = String(decoding: page.render([MetricSource(known, hidden: .init())]), as: UTF8.self)
+        let text = String(
+            decoding: page.render([MetricSource(known, hidden: .init())]),
+            as: UTF8.self
+        )
         #expect(text.contains("x_total{recorder=\"cam\"} 5\n"))
         try FileManager.default.removeItem(atPath: link)
         #expect(visible(&directory) == [])
@@ -163,7 +171,9 @@ struct RecorderDirectoryTests {
         withExtendedLifetime(publisher) {}
     }
 
-    @Test("a recorder that was seen is kept for as long as it says, and then the exporter still knows of it")
+    @Test(
+        "a recorder that was seen is kept for as long as it says, and then the exporter still knows of it"
+    )
     func forgetting() throws {
         var directory = RecorderDirectory(path: files.path)
         let publisher = try files.publisher()
@@ -239,7 +249,9 @@ struct RecorderDirectoryTests {
         var directory = RecorderDirectory(path: files.path, bounds: bounds)
         let recorder = try files.publisher()
         #expect(names(&directory) == ["cam"])
-        for number in 0..<20 { try Data().write(to: URL(fileURLWithPath: "\(files.path)/x\(number)")) }
+        for number in 0..<20 {
+            try Data().write(to: URL(fileURLWithPath: "\(files.path)/x\(number)"))
+        }
         let known = directory.look()
         #expect(known.contains { $0.name == "cam" && $0.failure == nil })
         #expect(directory.readErrors["too_many"] == 1)

@@ -118,7 +118,10 @@ struct Neighbourhood: CustomStringConvertible, Sendable {
             "an unknown name with other labels, bounds or encodings: both are shown",
             [
                 [family("x", labels: ["a"]), family("h", .histogram, bounds: [1])],
-                [family("x", labels: ["b"], encoding: .double), family("h", .histogram, bounds: [2])],
+                [
+                    family("x", labels: ["b"], encoding: .double),
+                    family("h", .histogram, bounds: [2]),
+                ],
             ]
         ),
         Neighbourhood(
@@ -186,7 +189,9 @@ struct VisibleFamiliesTests {
         }
     }
 
-    @Test("what this version's recorder declares is known in its shape, as docs/metrics.md lists it")
+    @Test(
+        "what this version's recorder declares is known in its shape, as docs/metrics.md lists it"
+    )
     func knownShapes() throws {
         let text = try String(contentsOfFile: testFile("../../docs/metrics.md"), encoding: .utf8)
         let row = /\| `(\w+)` \| (\w+)(?:, (\w+))? \| (.*?) \| .*/
@@ -207,7 +212,9 @@ struct VisibleFamiliesTests {
         #expect(compared >= KnownFamilies.shapes.count - 3)
     }
 
-    @Test("a real segment and the exporter's page: all of the others' series stay, the rest is counted")
+    @Test(
+        "a real segment and the exporter's page: all of the others' series stay, the rest is counted"
+    )
     func page() throws {
         let files = try TelemetryDirectory()
         let honest = try files.publisher("cam")

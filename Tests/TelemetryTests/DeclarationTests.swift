@@ -19,7 +19,9 @@ struct DeclarationTests {
         #expect(try directory.snapshot().value("test_total", "a") == 8)
     }
 
-    @Test("label values are compared byte by byte: two spellings of one accented letter are two series")
+    @Test(
+        "label values are compared byte by byte: two spellings of one accented letter are two series"
+    )
     func spellings() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.start()

@@ -5,11 +5,12 @@ import StreamVaultTelemetry
 struct HiddenFamily: Equatable {
     enum Reason: String {
         case otherShape = "its type, unit or labels differ from those that this name has"
-        case reserved = "only the exporter has such names"
+        case reserved = "such names are reserved for recorders and the exporter"
         case otherRecorder = "a recorder seen earlier gives this name another type or unit"
         case sharedName = "another metric has one of its names"
         /// A gauge `jobs` and a counter `jobs_total` are one family in OpenMetrics, and two in the text format 0.0.4.
-        case sharedInOpenMetrics = "another metric has its name in OpenMetrics; other formats show it"
+        case sharedInOpenMetrics =
+            "another metric has its name in OpenMetrics; other formats show it"
         case malformed = "an info or a stateset with a unit, or a stateset without its label"
     }
 

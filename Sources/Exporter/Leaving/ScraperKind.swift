@@ -5,7 +5,7 @@ import Posix
 struct ScraperKind: Hashable, CustomStringConvertible {
     /// The client's address: behind a proxy, as the proxy reports it.
     let address: String
-    /// The proxy's address. A gateway may have several, so it does not tell one client from another.
+    /// The proxy's address, which does not tell one client from another: a gateway may have several.
     private let proxy: String?
     let agent: String
     /// Differs with the scrape's timeout and with the formats that are asked for.

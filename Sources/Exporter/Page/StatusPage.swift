@@ -140,7 +140,10 @@ struct StatusPage {
                 [directory, " cannot be read: \(blindness.reason). Liveness probes are well."]
             } else {
                 report.hasSeenRecorder
-                    ? ["The telemetry of every recorder in ", directory, " is gone. \(livenessWords)"]
+                    ? [
+                        "The telemetry of every recorder in ", directory,
+                        " is gone. \(livenessWords)",
+                    ]
                     : ["Nothing has published telemetry in ", directory, " yet. \(livenessWords)"]
             }
         return .element("section", ["class": "recorder"], .element("p", ["class": "detail"], words))

@@ -78,6 +78,7 @@ struct RecorderDirectory {
 
     /// - Parameters:
     ///   - path: may be missing as long as nothing has published yet.
+    ///   - bounds: of what is read.
     ///   - log: told when a segment becomes unreadable, again every ten minutes, and when it is readable again.
     init(path: String, bounds: Bounds = Bounds(), log: Log? = nil) {
         directory = KeptDirectory(path: path)

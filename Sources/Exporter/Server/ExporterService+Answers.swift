@@ -8,7 +8,8 @@ extension ExporterService {
         let recorders = look()
         let tag = request.method == .get ? noteScrape(by: head.kind, request.connection) : nil
         let own = [own.source(now: .now())] + (ingest.map { [$0.metrics.source] } ?? [])
-        let sources = own + zip(recorders, visible.hiddenIndexes).map { MetricSource($0, hidden: $1) }
+        let sources =
+            own + zip(recorders, visible.hiddenIndexes).map { MetricSource($0, hidden: $1) }
         let body =
             switch head.format {
             case .text: textPage.render(sources)

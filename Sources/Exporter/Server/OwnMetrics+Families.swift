@@ -34,7 +34,8 @@ extension MetricFamily {
     )
     static let hiddenFamilies = MetricFamily(
         name: "streamvault_exporter_hidden_families",
-        help: "Metrics that recorders declare and that are not shown, because their names mean something else.",
+        help: "Metrics that recorders declare and that are not shown,"
+            + " because their names mean something else.",
         kind: .gauge
     )
     static let scrapers = MetricFamily(

@@ -180,7 +180,9 @@ struct LeavingTests {
         "a recorder that hangs: its scrapers get to know, and its end is awaited while there is time",
         arguments: [
             (
-                Scene("it hangs when it is told, and the exporter with it: until the grace period ends") {
+                Scene(
+                    "it hangs when it is told, and the exporter with it: until the grace period ends"
+                ) {
                     $0.policy.gracePeriod = .seconds(60)
                     $0.recorders = [.init(hangs: 599.5)]
                     $0.scrapers = [.init(every: 15, from: 7)]
