@@ -277,6 +277,47 @@ struct RecorderDirectoryTests {
         withExtendedLifetime((small, large)) {}
     }
 
+    @Test("segments that are slow to read take turns, and hold up no others")
+    func slowReads() throws {
+        var bounds = RecorderDirectory.Bounds()
+        (bounds.slowRead, bounds.slowReads) = (.zero, .nanoseconds(1))
+        var directory = RecorderDirectory(path: files.path, bounds: bounds)
+        var publishers = try ["a", "b", "c"].map { try files.publisher($0) }
+        // Each look has time for one at most: those that were read are known, the others are still to come.
+        var looks = 0
+        while directory.look().contains(where: { !$0.wasRead }) {
+            looks += 1
+            #expect(looks < 1000)
+        }
+        // The next run of one that was passed over is found although the directory has come to rest.
+        publishers.removeAll()
+        publishers = try ["a", "b", "c"].map { try files.publisher($0) }
+        try letRest()
+        let runs = try ["a", "b", "c"].map { name in
+            var reader = SegmentReader(path: files.file(name))
+            return try reader.snapshot().contents.identity.runID
+        }
+        while directory.look().map({ $0.snapshot?.contents.identity.runID }) != runs {
+            looks += 1
+            #expect(looks < 2000)
+        }
+        withExtendedLifetime(publishers) {}
+    }
+
+    @Test("what is known of a recorder whose file is gone gives way to others")
+    func missingGivesWay() throws {
+        var bounds = RecorderDirectory.Bounds()
+        bounds.memory = 150_000
+        var directory = RecorderDirectory(path: files.path, bounds: bounds)
+        var first: Publisher? = try files.publisher("first")
+        #expect(directory.look().map(\.failure) == [nil])
+        try FileManager.default.removeItem(atPath: files.file("first"))
+        first = nil
+        let second = try files.publisher("second")
+        #expect(directory.look().map(\.failure) == [.missing, nil])
+        withExtendedLifetime((first, second)) {}
+    }
+
     @Test("a file that cannot be read keeps no descriptor")
     func descriptors() throws {
         for number in 0..<40 {

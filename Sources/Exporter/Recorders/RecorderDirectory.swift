@@ -18,6 +18,10 @@ struct KnownRecorder {
     fileprivate var retryAt: BootTime?
     /// Bytes that the snapshot and its part of the pages take, about.
     fileprivate var cost = 0
+    /// Whether its last read took long, as that of a large segment does whose records have changed.
+    fileprivate var isSlow = true
+    /// Whether it was passed over when its file may have been replaced.
+    fileprivate var mayHaveNewFile = false
     /// Whether the log says that it cannot be read.
     fileprivate var isReported = false
 
@@ -45,6 +49,9 @@ struct RecorderDirectory {
         var memory = 32 << 20
         /// How long a recorder is kept whose file is gone.
         var memoryOfMissing = Duration.seconds(3600)
+        /// For the segments, in one look, whose last reads took longer than `slowRead`.
+        var slowReads = Duration.milliseconds(50)
+        var slowRead = Duration.milliseconds(5)
     }
 
     private static let retryInterval = Duration.seconds(10)
@@ -57,6 +64,8 @@ struct RecorderDirectory {
     private var recorders: [KnownRecorder] = []
     private var arrivals: UInt64 = 0
     private var listed: Listing?
+    /// Where the slow reads of the next look begin, so that in the end each has its turn.
+    private var nextSlow = 0
     /// Why the entries could not be listed at the last look: there may be recorders that are not known.
     private(set) var listingFailure: SystemError?
     /// Segments in the directory that are not read because there are too many.
@@ -89,7 +98,7 @@ struct RecorderDirectory {
     mutating func look(at now: BootTime = .now()) -> [KnownRecorder] {
         let isUnchanged = list(at: now)
         if excess > 0 { readErrors[Self.tooMany, default: 0] += UInt64(excess) }
-        for index in recorders.indices { read(index, isSameFile: isUnchanged, at: now) }
+        readAll(isSameFile: isUnchanged, since: now)
         forgetMissing(at: now)
         return recorders
     }
@@ -105,6 +114,51 @@ struct RecorderDirectory {
 // MARK: - Reading
 
 extension RecorderDirectory {
+    /// Reads all that are read quickly, and of the others as many as there is time for: they cannot hold up a scrape.
+    ///
+    /// One that is not read keeps what is known of it, until one of the next looks.
+    private mutating func readAll(isSameFile: Bool, since now: BootTime) {
+        var last = now
+        var slow: [Int] = []
+        for index in recorders.indices {
+            if recorders[index].isSlow {
+                slow.append(index)
+            } else {
+                read(index, isSameFile: isSameFile, at: now, &last)
+            }
+        }
+        guard !slow.isEmpty else { return }
+        let end = BootTime.now().advanced(by: bounds.slowReads)
+        let first = slow.firstIndex { $0 >= nextSlow } ?? 0
+        var (isFirst, isOver) = (true, false)  // One at least: a look that reads none never would.
+        for index in slow[first...] + slow[..<first] {
+            last = BootTime.now()
+            if !isOver, !isFirst, last >= end { (isOver, nextSlow) = (true, index) }
+            isFirst = false
+            if isOver {
+                recorders[index].mayHaveNewFile = !isSameFile || recorders[index].mayHaveNewFile
+            } else {
+                read(index, isSameFile: isSameFile, at: now, &last)
+            }
+        }
+    }
+
+    /// `last` is when the read before it ended.
+    private mutating func read(
+        _ index: Int,
+        isSameFile: Bool,
+        at now: BootTime,
+        _ last: inout BootTime
+    ) {
+        read(index, isSameFile: isSameFile && !recorders[index].mayHaveNewFile, at: now)
+        recorders[index].mayHaveNewFile = false
+        // A snapshot knows when it was taken, which saves a look at the clock.
+        let taken = recorders[index].failure == nil ? recorders[index].snapshot?.takenAt : nil
+        let end = taken ?? BootTime.now()
+        recorders[index].isSlow = end.since(last) > bounds.slowRead
+        last = end
+    }
+
     private mutating func read(_ index: Int, isSameFile: Bool, at now: BootTime) {
         // It is still missing as long as the directory has not changed.
         if isSameFile, recorders[index].failure == .missing {
@@ -134,8 +188,14 @@ extension RecorderDirectory {
     private mutating func admit(_ snapshot: Snapshot, of index: Int) throws(SegmentError) {
         guard snapshot.contents !== recorders[index].snapshot?.contents else { return }
         let cost = snapshot.cost
-        let others = recorders.reduce(0) { $0 + $1.cost } - recorders[index].cost
-        guard cost <= bounds.memory - others else { throw .noRoom }
+        var room = bounds.memory - recorders.reduce(0) { $0 + $1.cost } + recorders[index].cost
+        // What is known of recorders whose files are gone gives way.
+        for other in recorders.indices
+        where cost > room && other != index && recorders[other].failure == .missing {
+            room += recorders[other].cost
+            (recorders[other].snapshot, recorders[other].cost) = (nil, 0)
+        }
+        guard cost <= room else { throw .noRoom }
         recorders[index].cost = cost
     }
 
