@@ -31,7 +31,7 @@ struct Recorder: ~Copyable {
         // Signals are caught from here on: one that comes during the start ends what was started.
         let plan = ShutdownPlan(gracePeriod: configuration.gracePeriod)
         let watchdog = try StartError.wrapping { () throws(SystemError) in
-            try Watchdog(Watchdog.Timeouts(plan))
+            try Watchdog(Watchdog.Timeouts(plan), environment: environment)
         }
         // Its threads leave the signals to the watchdog, as all do from here on.
         log.startWriting()
@@ -113,6 +113,7 @@ struct Recorder: ~Copyable {
         self.housekeeping = housekeeping
         self.loop = loop
         logStart(addresses)
+        watchdog.reportReady()
     }
 
     /// Records until a signal ends it, or the drain that one began is over.

@@ -94,6 +94,38 @@ struct WatchdogTests {
         }
     }
 
+    @Test("the service manager hears of the start, of a main loop that turns, and of the stop")
+    func serviceManager() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let path = "/tmp/notify-\(getpid())"
+            let manager = socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue), 0)
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+            let bound = withUnsafePointer(to: address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(manager, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
+            }
+            guard bound == 0 else { exit(3) }
+            let watchdog = try Watchdog(
+                timeouts(loop: .milliseconds(50)),
+                environment: ["NOTIFY_SOCKET": path]
+            )
+            unlink(path)
+            watchdog.reportReady()
+            var heard: [String] = []
+            while !heard.contains("STOPPING=1") {
+                watchdog.loopTurned()
+                var bytes = [UInt8](repeating: 0, count: 64)
+                let count = recv(manager, &bytes, bytes.count, 0)
+                heard.append(String(decoding: bytes.prefix(max(0, count)), as: UTF8.self))
+                if heard.contains("WATCHDOG=1") { kill(getpid(), SIGTERM) }
+            }
+            exit(heard.first == "READY=1" ? 0 : 4)
+        }
+    }
+
     @Test("its thread gets the signals: the main thread blocks them, and may hang in the kernel")
     func mask() async {
         await #expect(processExitsWith: .exitCode(0)) {

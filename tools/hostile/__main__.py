@@ -122,7 +122,7 @@ class World:
         for body in deck.draws(rnd):
             if self.over.is_set():
                 return
-            used = tool(self, rnd, rnd.uniform(1, 3))
+            used = tool(self, rnd, rnd.uniform(0.5, 2.5))
             with diary.entry(deck.kind, body):
                 try:
                     body(used)

@@ -225,7 +225,7 @@ def main():
         left = until - time.monotonic()
         if left <= 0:
             return
-        crowd = Crowd(int(port), rnd, min(left, rnd.uniform(1, 3)))
+        crowd = Crowd(int(port), rnd, min(left, rnd.uniform(1, 2.5)))
         with diary.entry(deck.kind, body):
             try:
                 body(crowd)

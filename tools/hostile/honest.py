@@ -2,11 +2,9 @@
 
 import http.client
 import re
-import socket
-import threading
 import time
-import urllib.error
 
+LOST_SECONDS = 2  # An interval of the heartbeat, and one of the scrape.
 TIMEOUT = 5  # A kubelet's, with the probes of k8s/.
 
 
@@ -62,7 +60,7 @@ class Page:
 
     def __init__(self, name):
         self.name = name
-        self.last = {}
+        self.earlier = []  # [(time, {series: value})] of the last scrapes.
         self.body = ""
 
     def accept(self, status, body):
@@ -76,10 +74,13 @@ class Page:
             if not any(series.startswith(f"streamvault_{wanted}{{") for series in found):
                 return f"no streamvault_{wanted} of {self.name}"
         runs = next(value for series, value in found.items() if series.startswith("streamvault_recorder_runs_total{"))
-        last, self.last = self.last, found
+        now = time.monotonic()
+        self.earlier = [one for one in self.earlier if one[0] > now - 10] + [(now, found)]
+        # A segment that was cut may cost what was counted since the heartbeat before.
+        before = next((page for at, page in reversed(self.earlier) if at < now - LOST_SECONDS), {})
         for series, value in found.items():
-            if series.partition("{")[0].endswith("_total") and value < last.get(series, 0):
-                return f"{series} went back from {last[series]:g} to {value:g}"
+            if series.partition("{")[0].endswith("_total") and value < before.get(series, 0):
+                return f"{series} went back from {before[series]:g} to {value:g}"
         return None if runs == 1 else f"{runs:g} runs of {self.name}"
 
 

@@ -291,7 +291,7 @@ class Stream:
                     self.entry.__exit__(None, None, None)
                 with Ask.lock:
                     self.body, self.loads = next(self.draws), -1
-                self.until = now + self.rnd.uniform(2, 6)
+                self.until = now + self.rnd.uniform(1.5, 4)
                 self.entry = self.diary.entry(deck.kind, self.body)
                 self.entry.__enter__()
             return self.body

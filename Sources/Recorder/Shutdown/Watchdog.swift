@@ -23,6 +23,8 @@ final class Watchdog: Sendable {
     private static let observations: UInt64 = 5
 
     private let timeouts: Timeouts
+    /// Gets a sign of life for as long as the main loop turns, or a shutdown is within its time.
+    private let serviceManager: ServiceManager?
     /// Held by the thread for ever.
     private let signals: Mutex<Signals>
     private let caught: [CInt]
@@ -43,9 +45,11 @@ final class Watchdog: Sendable {
     /// Before other threads are started: they take over the mask.
     init(
         _ timeouts: Timeouts,
-        catching signals: [CInt] = Signals.stopping + [SIGUSR1]
+        catching signals: [CInt] = Signals.stopping + [SIGUSR1],
+        environment: [String: String] = [:]
     ) throws(SystemError) {
         self.timeouts = timeouts
+        serviceManager = ServiceManager(environment)
         self.signals = Mutex(try Signals(signals))
         caught = signals
         relay = try Pipe()
@@ -83,6 +87,9 @@ final class Watchdog: Sendable {
 
     /// Called by the main loop, at least once a second.
     func loopTurned() { turns.wrappingAdd(1, ordering: .relaxed) }
+
+    /// Tells the service manager that the start is over.
+    func reportReady() { serviceManager?.report(.ready) }
 
     /// Limits a shutdown that no signal has begun.
     func limitShutdown() {
@@ -129,6 +136,7 @@ extension Watchdog {
             if now >= deadline { _exit(1) }
             guard now >= seen.at.advanced(by: pause) else { continue }
             seen.note(turns.load(ordering: .relaxed), at: now)
+            if seen.unchanged == 0 || isStopping { serviceManager?.report(.alive) }
             if seen.unchanged == Self.observations { stopWithoutLoop() }
         }
     }
@@ -142,9 +150,10 @@ extension Watchdog {
 
     /// Between two observations of the main loop.
     private var pause: Duration {
-        let isStopping = requestedAt.load(ordering: .relaxed) != .max
-        return (isStopping ? timeouts.signal : timeouts.loop) / Int(Self.observations)
+        (isStopping ? timeouts.signal : timeouts.loop) / Int(Self.observations)
     }
+
+    private var isStopping: Bool { requestedAt.load(ordering: .relaxed) != .max }
 
     private func pass(_ request: Signals.Request) {
         switch request {
@@ -164,7 +173,8 @@ extension Watchdog {
 
     private func noteRequest() {
         let now = BootTime.now().nanoseconds
-        _ = requestedAt.compareExchange(expected: .max, desired: now, ordering: .relaxed)
+        let change = requestedAt.compareExchange(expected: .max, desired: now, ordering: .relaxed)
+        if change.exchanged { serviceManager?.report(.stopping) }
     }
 
     private func stopWithoutLoop() {
