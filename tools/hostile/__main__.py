@@ -31,7 +31,7 @@ from .table import Figures, print_table
 
 INSIDE = "STREAMVAULT_HOSTILE_NETWORK"
 PUBLIC = "11.0.0.1"  # A public address for whoever is not in this network.
-EXPORTER, RECORDER, ORIGIN = 9847, 8000, 9100
+EXPORTER, RECORDER, ORIGIN, CANARY = 9847, 8000, 9100, 9999
 USER = 10001  # Not root, so that permissions mean something.
 HOSTILE_STREAMS = 8
 TOKEN = "the-token-of-the-holder"
@@ -59,6 +59,7 @@ class World:
         self.diaries = [folder / f"diary-{kind}" for kind in ("origin", "clients", "here")]
         for diary in self.diaries:
             diary.touch()
+        self.canary = honest.Canary(CANARY)
         self.ends = []  # (time, program, status): programs that ended before they were told to.
         self.figures = {}
 
@@ -89,7 +90,7 @@ class World:
         self.configure("honest", self.recordings, RECORDER, streams, bearer_token_file=str(self.folder / "token"))
         self.configure("cramped", self.cramped, RECORDER + 1, [{"name": "steady", "source": {"type": "command", "argv": steady}}])
         if "origin" in self.kinds:
-            self.start_attacker("hostile.origin", PUBLIC, ORIGIN, self.seed, self.diaries[0], EXPORTER, RECORDER)
+            self.start_attacker("hostile.origin", PUBLIC, ORIGIN, self.seed, self.diaries[0], EXPORTER, CANARY)
         self.start("exporter")
         for name in self.recorder_names:
             self.start(name)
@@ -208,6 +209,7 @@ def judge(world, clients, statuses):
     count, problem = honest.compare_stream(files, world.origin, "honest")
     report.expect(problem is None, f"honest stream: {problem} ({len(files)} files)")
     report.expect(len(files) == 1 or world.ends, f"honest stream: {len(files)} files")
+    report.expect(not world.canary.requests, f"{len(world.canary.requests)} requests to loopback, where a public origin had named it")
     for name, (status, seconds) in statuses.items():
         report.expect(status == 0, f"{name}: exit status {status} after {seconds:.1f} s: {world.log_end(name)}")
         peak = world.figures[name].peak

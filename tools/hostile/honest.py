@@ -2,6 +2,8 @@
 
 import http.client
 import re
+import socket
+import threading
 import time
 
 LOST_SECONDS = 2  # An interval of the heartbeat, and one of the scrape.
@@ -47,6 +49,21 @@ class Client:
         if self.connection:
             self.connection.close()
         self.connection = None
+
+
+class Canary:
+    """A server on loopback that only a recorder could be made to ask, by an origin that is public."""
+
+    def __init__(self, port):
+        self.requests = []
+        self.listener = socket.create_server(("127.0.0.1", port), backlog=128)
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        while True:
+            client, peer = self.listener.accept()
+            self.requests.append((time.time(), peer))
+            client.close()
 
 
 def ok(status, body):

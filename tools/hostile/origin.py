@@ -1,6 +1,6 @@
 """A hostile origin: /STREAM/... is answered as the attack says that the stream is under just now.
 
-usage: python3 -m hostile.origin ADDRESS PORT SEED DIARY EXPORTER_PORT RECORDER_PORT
+usage: python3 -m hostile.origin ADDRESS PORT SEED DIARY EXPORTER_PORT CANARY_PORT
 """
 
 import gzip
@@ -166,7 +166,7 @@ def redirects_to_neighbours(ask):
 def names_neighbours(ask):
     """playlists that name loopback, the exporter and a cloud's metadata"""
     spellings = ["http://0x7f.1", "http://2130706433", "http://127.1", "http://[::ffff:127.0.0.1]", "http://localhost"]
-    names = ask.neighbours() + [f"{spelling}:{ask.exporter}/-/terminating" for spelling in spellings]
+    names = ask.neighbours() + [f"{spelling}:{ask.canary}/secret" for spelling in spellings]
     ask.playlist(ask.loads, [f"#EXTINF:1,\n{name}\n" for name in names])
 
 
@@ -175,7 +175,7 @@ def odd_redirects(ask):
     """redirects in circles, and to other protocols"""
     ask.redirect(ask.rnd.choice([
         ask.path, "file:///etc/passwd", "gopher://127.0.0.1/x", "dict://127.0.0.1/stat", "ftp://127.0.0.1/x", "data:text/plain,#EXTM3U",
-        "", "//", "http://[", "http:\\\\127.0.0.1\\x", "http://127.0.0.1:99999/x", "http://good.example@127.0.0.1/x", "x" * 60_000]))
+        "", "//", "http://[", "http:\\\\127.0.0.1\\x", "http://127.0.0.1:99999/x", f"http://good.example@127.0.0.1:{ask.canary}/x", "x" * 60_000]))
 
 
 @attack()
@@ -331,7 +331,7 @@ class Ask(http.server.BaseHTTPRequestHandler):
 
     def neighbours(self):
         return [f"http://127.0.0.1:{self.exporter}{path}" for path in NEIGHBOURS] + [
-            f"http://127.0.0.1:{self.recorder}/api/drain"]
+            f"http://127.0.0.1:{self.canary}/secret"]
 
     def head(self, status, **fields):
         self.send_response(status)
@@ -386,8 +386,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 def main():
-    address, port, seed, diary, exporter, recorder = sys.argv[1:]
-    Ask.diary, Ask.exporter, Ask.recorder = Diary(diary), exporter, recorder
+    address, port, seed, diary, exporter, canary = sys.argv[1:]
+    Ask.diary, Ask.exporter, Ask.canary = Diary(diary), exporter, canary
     Ask.random = random.Random(f"{seed}/{deck.kind}")
     Ask.draws = deck.draws(Ask.random)
     server = Server((address, int(port)), Ask)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Figures:
         self.name = name
         self.peak = self.descriptors = self.threads = 0
         self.ended_cpu = self.cpu = 0.0
+        self.largest, self.largest_at = 0, 0.0  # Resident memory when it was looked at.
 
     def watch(self, process):
         self.directory = Path(f"/proc/{process}")
@@ -33,6 +35,9 @@ class Figures:
             return
         if found := re.search(r"VmHWM:\s+(\d+)", status):
             self.peak = max(self.peak, int(found[1]) / 1024)
+        resident = int((found := re.search(r"VmRSS:\s+(\d+)", status)) and found[1] or 0)
+        if resident > self.largest:
+            self.largest, self.largest_at = resident, time.time()
         self.threads = max(self.threads, int(re.search(r"Threads:\s+(\d+)", status)[1]))
         self.cpu = (int(times[11]) + int(times[12])) / TICKS
 
@@ -63,9 +68,11 @@ def print_table(world, clients, statuses, segments):
     for series, value in re.findall(r"^(streamvault_\w+(?:\{[^\n]*\})?) (\S+)$", world.page.body, re.M):
         if COST.search(series) and "evil" not in series and float(value):
             print(f"| `{series}` | {value} |")
-    for moment, name, status in world.ends[:20]:
+    moments = [(figures.largest_at, f"{name} took most memory") for name, figures in world.figures.items()]
+    moments += [(moment, f"{name} ended with {status}") for moment, name, status in world.ends[:20]]
+    for moment, what in moments:
         during = sorted({f"{kind}: {body}" for began, ended, kind, body, _, _ in entries if began - 0.5 <= moment <= ended + 3})
-        print(f"\n{name} ended with {status} after {moment - world.began:.1f} s, during or shortly after {', '.join(during)}")
+        print(f"\n{what} after {moment - world.began:.1f} s, during or shortly after {', '.join(during)}")
     for problem, count in Counter((body, problem) for _, _, _, body, _, problem in entries if problem).most_common(10):
         print(f"\nnot done as meant: {problem[0]}: {problem[1]} ({count} times)")
     print()
