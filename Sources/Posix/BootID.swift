@@ -9,6 +9,9 @@ package struct BootID: Hashable, Sendable {
         self.bytes = bytes
     }
 
+    /// Whether `/proc` told it.
+    package var isKnown: Bool { bytes.contains { $0 != 0 } }
+
     /// The running kernel's; all zeros where `/proc` does not tell, which compares unequal to every real one.
     package static func current() -> BootID {
         do throws(SystemError) {

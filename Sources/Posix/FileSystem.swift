@@ -16,6 +16,11 @@ package enum FileSystem {
         return status
     }
 
+    /// Removes an empty directory, with `rmdir(2)`.
+    package static func removeDirectory(_ path: String) throws(SystemError) {
+        try retrying("rmdir \(path)") { unsafe rmdir(path) }
+    }
+
     /// Moves `old` over `new` in one step, with `rename(2)`.
     package static func rename(_ old: String, to new: String) throws(SystemError) {
         try retrying("rename \(old)") { unsafe Glibc.rename(old, new) }

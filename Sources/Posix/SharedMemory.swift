@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Synchronization
 
@@ -6,38 +7,73 @@ import Synchronization
 /// It is not unmapped by itself: handles into it are plain addresses, which makes publishing free of reference counting,
 /// and they may outlive whoever made it. A process maps one, and gives it back by ending; see `release` for one that
 /// maps many.
+///
+/// Memory that is mapped survives what other processes do to its file. One that is cut is replaced by private memory with
+/// the last copy (`keepCopy`), by a handler for SIGBUS; `move` puts another file in its place while threads store to it.
 @safe package struct SharedMemory: Sendable {
     package let address: UInt
     package let wordCount: Int
-    private let isMapped: Bool
+    /// The slot in the table of the signal handlers; `nil` for memory that is allocated.
+    private let range: CInt?
+
+    private var byteCount: Int { wordCount * 8 }
 
     /// Maps `wordCount` words of `file` for writing, with `mmap(2)`.
     ///
     /// The file must already be allocated that far: a store into a hole of a full disk is a SIGBUS.
     package init(mapping file: borrowing FileDescriptor, wordCount: Int) throws(SystemError) {
-        let access = PROT_READ | PROT_WRITE
-        let mapped = unsafe mmap(nil, wordCount * 8, access, MAP_SHARED, file.rawValue, 0)
+        try self.init(wordCount: wordCount, MAP_SHARED, file.rawValue)
+    }
+
+    /// Memory of this process alone that can be moved to a file later.
+    package init(movableWords wordCount: Int) throws(SystemError) {
+        try self.init(wordCount: wordCount, MAP_PRIVATE | MAP_ANONYMOUS, -1)
+    }
+
+    private init(
+        wordCount: Int,
+        _ flags: CInt,
+        _ descriptor: CInt
+    ) throws(SystemError) {
+        let size = wordCount * 8
+        let mapped = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, flags, descriptor, 0)
         guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
             throw SystemError(call: "mmap", code: errno)
         }
-        (address, self.wordCount, isMapped) = (UInt(bitPattern: mapped), wordCount, true)
+        let range = clinux_add_range(UInt(bitPattern: mapped), UInt(size))
+        guard range >= 0 else {
+            unsafe munmap(mapped, size)
+            throw SystemError(call: "sigaction SIGBUS", code: EAGAIN)
+        }
+        (address, self.wordCount, self.range) = (UInt(bitPattern: mapped), wordCount, range)
     }
 
-    /// Memory of this process alone, for when there is no file to map.
+    /// Memory of this process alone, for good.
     package init(privateWords wordCount: Int) {
         let memory = UnsafeMutableRawPointer.allocate(byteCount: wordCount * 8, alignment: 64)
         unsafe memory.initializeMemory(as: UInt8.self, repeating: 0, count: wordCount * 8)
-        (address, self.wordCount, isMapped) = (UInt(bitPattern: memory), wordCount, false)
+        (address, self.wordCount, range) = (UInt(bitPattern: memory), wordCount, nil)
     }
 
     /// Gives the memory back: neither it nor a handle into it may be used afterwards.
     @unsafe package func release() {
         guard let memory = unsafe UnsafeMutableRawPointer(bitPattern: address) else { return }
-        if isMapped {
-            unsafe munmap(memory, wordCount * 8)
+        if let range {
+            clinux_remove_range(range)
+            unsafe munmap(memory, byteCount)
         } else {
             unsafe memory.deallocate()
         }
+    }
+
+    /// Lets go of the file, and with it of a lock; handles stay good, and nobody sees any more what they publish.
+    package func detach() {
+        guard let range, let memory = unsafe UnsafeMutableRawPointer(bitPattern: address) else {
+            return
+        }
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+        _ = unsafe mmap(memory, byteCount, PROT_READ | PROT_WRITE, flags, -1, 0)
+        clinux_remove_range(range)
     }
 
     /// Address of a word, for a handle; an index out of range is a bug and traps.
@@ -54,14 +90,93 @@ import Synchronization
         unsafe atomic(index).pointee.store(value, ordering: .relaxed)
     }
 
-    /// Adds one as a full barrier: nothing stored after it is seen before it, or the other way round.
+    /// Adds to a word, up to the largest number.
+    package func addSaturating(_ amount: UInt64, at index: Int) {
+        var old = load(index)
+        while true {
+            let (sum, overflow) = old.addingReportingOverflow(amount)
+            let (exchanged, original) = unsafe atomic(index).pointee.compareExchange(
+                expected: old,
+                desired: overflow ? .max : sum,
+                ordering: .relaxed
+            )
+            if exchanged { return }
+            old = original
+        }
+    }
+
+    /// Adds one between two full barriers: nothing stored after it is seen before it, or the other way round.
+    ///
+    /// An addition alone is none on arm64, whatever its ordering: a plain store that follows may be seen before its own.
     package func increment(_ index: Int) {
-        unsafe atomic(index).pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        _ = unsafe atomic(index).pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
     }
 
     private func atomic(_ index: Int) -> UnsafePointer<Atomic<UInt64>> {
         guard let pointer = unsafe UnsafePointer<Atomic<UInt64>>(bitPattern: address(ofWord: index))
         else { preconditionFailure("no mapping starts at address zero") }
         return unsafe pointer
+    }
+}
+
+/// For memory that is mapped.
+extension SharedMemory {
+    /// Copies the words in `words` of `other`, which is as long, each in one piece; writes no page that is equal already.
+    package func copy(_ words: Range<Int>, of other: SharedMemory) {
+        guard !words.isEmpty else { return }
+        precondition(words.upperBound <= min(wordCount, other.wordCount))
+        let first = words.lowerBound
+        let (target, source) = (address(ofWord: first), other.address(ofWord: first))
+        clinux_copy_words(target, source, UInt(words.count))
+    }
+
+    /// Whether the file was cut, and the memory is private since then.
+    package var isLost: Bool { range.map { clinux_range_is_lost($0) != 0 } ?? false }
+
+    /// Sets what the memory continues from when its file is cut: zeros without a copy.
+    ///
+    /// It is as long as this memory, and mapped.
+    package func keepCopy(_ copy: SharedMemory?) {
+        precondition(copy.map { $0.wordCount == wordCount && $0.range != nil } ?? true)
+        if let range { clinux_set_copy(range, copy?.address ?? 0) }
+    }
+
+    /// Continues from the copy, in private memory: the file was cut, although no access has failed.
+    package func discardFile() {
+        if let range { _ = clinux_discard_file(range) }
+    }
+
+    /// Counts the loss of the file as known: the memory is private, and can be moved to another file.
+    package func acknowledgeLoss() {
+        if let range { clinux_acknowledge_loss(range) }
+    }
+
+    /// Moves to the file of `target`, whose own mapping ends: threads that store meanwhile wait, well below a millisecond.
+    ///
+    /// Nothing in it waits for a file system. The caller must keep others from changing what takes more than one store.
+    /// - Returns: `false` when either file was cut meanwhile: then nothing has changed.
+    package func move(to target: SharedMemory) -> Bool {
+        guard let range, let targetRange = target.range, target.wordCount == wordCount else {
+            return false
+        }
+        clinux_populate(target.address, UInt(byteCount))
+        // The second copy finds all pages, and most words equal.
+        target.copy(0..<wordCount, of: self)
+        let isFrozen = clinux_freeze(range) == 0
+        target.copy(0..<wordCount, of: self)
+        guard !target.isLost else {
+            if isFrozen { clinux_thaw(range) }
+            unsafe target.release()
+            return false
+        }
+        clinux_remove_range(targetRange)
+        if clinux_move_mapping(range, target.address) == 0 { return true }
+        if isFrozen { clinux_thaw(range) }
+        if let memory = unsafe UnsafeMutableRawPointer(bitPattern: target.address) {
+            unsafe munmap(memory, byteCount)
+        }
+        return false
     }
 }

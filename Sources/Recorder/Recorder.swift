@@ -39,6 +39,7 @@ struct Recorder: ~Copyable {
         let server = try Self.listen(configuration)
         let publisher = try Self.publish(configuration, plan, version: version)
         let metrics = RecorderMetrics(publisher)
+        publisher.onEvent { log.note($0, metrics) }
         let broadcaster = try Self.makeBroadcaster(publisher)
         let disk = DiskGuard(
             configuration.recordingsDirectory,
@@ -268,6 +269,19 @@ extension Recorder {
             if let task = try twitch?.startSubscriptions(context.wakeup) {
                 twitchTasks.append(task)
             }
+        }
+    }
+}
+
+extension Log {
+    /// Logs what became of the telemetry's file.
+    fileprivate func note(_ event: PublisherEvent, _ metrics: RecorderMetrics) {
+        if case .published(let cause) = event.kind { metrics.telemetryRepublished[cause]?.add() }
+        guard !event.isRepeated else { return }
+        switch event.kind {
+        case .published(let cause):
+            self(.warn, "Telemetry published again", ["cause": cause.rawValue])
+        case .unpublished(let error): self(.error, "Telemetry not published", ["error": error])
         }
     }
 }

@@ -18,6 +18,8 @@ enum Main {
             var life = RandomLife(directory, name, seed: UInt64(argument) ?? 0)
             life.run()
         case "confined": confined(directory, name, bytes: UInt(argument) ?? 0)
+        case "republish": republish(directory, name)
+        case "fault": fault(directory, name, argument)
         case "stage": stage(name, directory)
         case "measure": Measurement(directory, name).run()
         default: exit(64)
@@ -51,6 +53,54 @@ enum Main {
         posix_spawnp(&child, "sleep", nil, nil, &arguments, nil)
         say("child \(child)")
         while true { pause() }
+        withExtendedLifetime(publisher) {}
+    }
+
+    /// Loses its file while the disk is full.
+    private static func republish(_ directory: String, _ name: String) {
+        signal(SIGXFSZ, SIG_IGN)
+        guard
+            let publisher = try? Publisher(
+                Identity(starting: name, "1.0", heartbeatInterval: .seconds(1)),
+                directory: directory,
+                phases: [],
+                capacity: RandomLife.capacity
+            )
+        else { exit(1) }
+        say(publisher.trouble ?? "running")
+        let counter = publisher.counter("test_total", "Test.")
+        counter.add(7)
+        unlink("\(directory)/\(name).telemetry")
+        var limit = rlimit(rlim_cur: 4096, rlim_max: .max)
+        setrlimit(__rlimit_resource_t(1), &limit)
+        if case .unpublished(let problem) = publisher.check()?.kind {
+            say(String(problem.prefix { $0 != ":" }))
+        }
+        counter.add(8)
+        limit.rlim_cur = .max
+        setrlimit(__rlimit_resource_t(1), &limit)
+        if case .published(let cause) = publisher.check()?.kind { say(cause.rawValue) }
+        var reader = SegmentReader(path: "\(directory)/\(name).telemetry")
+        guard let snapshot = try? reader.snapshot(),
+            let series = snapshot.contents.series.first(where: {
+                snapshot.contents.families[$0.family].name == "test_total"
+            })
+        else { exit(1) }
+        say("\(snapshot.words[series.word])")
+    }
+
+    /// Ends by a signal that is none of the publisher's business.
+    private static func fault(_ directory: String, _ name: String, _ kind: String) {
+        let publisher = start(directory, name)
+        switch kind {
+        case "bus":
+            let file = open("\(directory)/mapped", O_RDWR | O_CREAT, 0o600)
+            ftruncate(file, 4096)
+            let memory = mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
+            ftruncate(file, 0)
+            memory?.storeBytes(of: 1, as: UInt8.self)
+        default: UnsafeMutableRawPointer(bitPattern: 8)?.storeBytes(of: 1, as: UInt8.self)
+        }
         withExtendedLifetime(publisher) {}
     }
 

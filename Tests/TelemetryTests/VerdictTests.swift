@@ -10,6 +10,7 @@ struct VerdictTests {
         var open = 0
         let isOwned: Bool
         var silence: Duration? = .zero
+        var overdue: Duration?
         var interval: Duration = .seconds(1)
         let expected: Verdict
 
@@ -61,9 +62,40 @@ struct VerdictTests {
             state: .stopping,
             phases: [.running],
             isOwned: true,
-            silence: .seconds(3600),
+            silence: .seconds(600),
             expected: .alive
         ),
+        Case(state: .stopping, isOwned: true, silence: .seconds(601), expected: .hung),
+        Case(
+            state: .stopping,
+            isOwned: true,
+            silence: .seconds(3600),
+            overdue: .seconds(10),
+            expected: .alive
+        ),
+        Case(
+            state: .stopping,
+            isOwned: true,
+            silence: .seconds(11),
+            overdue: .seconds(11),
+            expected: .hung
+        ),
+        Case(
+            state: .stopping,
+            isOwned: true,
+            silence: .seconds(10),
+            overdue: .seconds(3600),
+            expected: .alive
+        ),
+        Case(
+            state: .stopping,
+            isOwned: true,
+            silence: .seconds(3600),
+            overdue: .seconds(3600),
+            interval: .nanoseconds(UInt64.max),
+            expected: .alive
+        ),
+        Case(state: .stopping, isOwned: true, silence: nil, overdue: nil, expected: .alive),
         Case(state: .stopping, phases: [.running], isOwned: false, expected: .ended(.killed)),
         Case(state: .stopping, phases: [.ended(.ok)], isOwned: false, expected: .ended(.killed)),
         Case(state: .stopping, isOwned: false, silence: nil, expected: .ended(.killed)),
@@ -118,6 +150,7 @@ struct VerdictTests {
             openRecordings: one.open,
             isOwned: one.isOwned,
             silence: one.silence,
+            overdue: one.overdue,
             heartbeatInterval: one.interval
         )
         #expect(verdict == one.expected)

@@ -27,6 +27,8 @@ struct RecorderMetrics: Sendable {
     let lostParts: Counter
     let deletedFiles: [RetentionReason: Counter]
     let remuxJobs: [RemuxResult: Counter]
+    /// By what had happened to the telemetry's file.
+    let telemetryRepublished: [PublisherEvent.Cause: Counter]
     let wrongTokens: Counter
     let droppedLogLines: [LogOutputLabel: Counter]
 
@@ -145,6 +147,12 @@ struct RecorderMetrics: Sendable {
             "deleted_files_total",
             "Files of recordings that retention removed.",
             "reason"
+        )
+        telemetryRepublished = counters(
+            publisher,
+            "telemetry_republished_total",
+            "Times that the telemetry was published in a new file, by what had happened to the file.",
+            "cause"
         )
         remuxJobs = counters(
             publisher,

@@ -49,7 +49,9 @@ struct SegmentHeader: Equatable {
         (identity, historyCount) = Self.identity(&record)
         let sections = SegmentLayout.Part.allCases.map { _ in SegmentLayout.Section(&record) }
         identity.isRelayed = record.integer(UInt64.self) & 1 != 0
-        guard size <= SegmentLayout.largestFile else { throw .tooLarge }
+        guard size <= SegmentLayout.largestFile,
+            !zip(SegmentLayout.Part.allCases, sections).contains(where: { $1.isTooLarge(for: $0) })
+        else { throw .tooLarge }
         guard let layout = SegmentLayout(sections: sections, fileSize: size),
             (0...layout[.history].count).contains(historyCount), Identity.isName(identity.name)
         else { throw .damaged(.header) }

@@ -7,6 +7,8 @@ struct SegmentLayout: Equatable, Sendable {
     static let minor: UInt16 = 0
     static let headerSize = 512
     static let largestFile = 16 << 20
+    /// In the last word of a file, the magic backwards: whoever cuts a file, wherever, destroys it.
+    static let endMark = magic.word(at: 0).byteSwapped
 
     /// The parts of a segment, in the order of the header's table.
     enum Part: Int, CaseIterable, Sendable {
@@ -42,6 +44,13 @@ struct SegmentLayout: Equatable, Sendable {
             sections.append(section)
             fileSize = (section.offset + section.byteCount + 63) & ~63
         }
+        fileSize += 64  // For the mark at the end.
+    }
+
+    /// Index of the file's word that has the mark; `nil` where the file has no room for it.
+    var endMarkWord: Int? {
+        let end = sections.map { $0.offset + $0.byteCount }.max() ?? fileSize
+        return fileSize % 8 == 0 && fileSize - 8 >= end ? fileSize / 8 - 1 : nil
     }
 
     /// A layout as a header gives it; `nil` when it does not hold together or does not fit the file.
@@ -103,6 +112,20 @@ extension SegmentLayout.Part {
     }
 }
 
+extension SegmentLayout.Section {
+    /// Whether it has more slots than any publisher makes: a reader's memory is bounded by that.
+    func isTooLarge(for part: SegmentLayout.Part) -> Bool {
+        switch part {
+        case .words: count > SegmentCapacity.maxAllWords
+        case .lifecycle: false
+        case .families: count > SegmentCapacity.maxFamilies
+        case .series: count > SegmentCapacity.maxSeries
+        case .recordings: count > SegmentCapacity.maxRecordings
+        case .history: count > SegmentCapacity.maxHistory
+        }
+    }
+}
+
 /// Words with a meaning of their own, before those of the metrics.
 enum SegmentWord {
     /// Counts changes of records; odd while one is being written.
@@ -116,7 +139,8 @@ enum SegmentWord {
 
 /// How much a segment can hold; the defaults make a file of half a MiB.
 ///
-/// A number below 1 counts as 1; one beyond its most (1024 families, 16384 series, 524288 words, 1024 recordings) as that.
+/// A number below 1 counts as 1; one beyond its maximum (1024 families, 16384 series, 1024 recordings, and 524288 words
+/// less eight and two for each recording) as that.
 public struct SegmentCapacity: Sendable {
     public var families = 128
     public var series = 512
@@ -125,6 +149,13 @@ public struct SegmentCapacity: Sendable {
     /// Recordings that can be open at a time.
     public var recordings = 64
 
+    static let maxFamilies = 1024
+    static let maxSeries = 16_384
+    static let maxAllWords = 524_288
+    static let maxRecordings = 1024
+    /// Slots of the history; publishers have 32.
+    static let maxHistory = 256
+
     public init() {}
 
     var allWords: Int { SegmentWord.firstFree + recordings * 2 + words }
@@ -132,10 +163,11 @@ public struct SegmentCapacity: Sendable {
     /// What a reader accepts, whatever was asked for: the largest is below `SegmentLayout.largestFile`.
     fileprivate var clamped: SegmentCapacity {
         var capacity = self
-        capacity.families = min(max(1, families), 1024)
-        capacity.series = min(max(1, series), 16_384)
-        capacity.words = min(max(1, words), 524_288)
-        capacity.recordings = min(max(1, recordings), 1024)
+        capacity.families = min(max(1, families), Self.maxFamilies)
+        capacity.series = min(max(1, series), Self.maxSeries)
+        capacity.recordings = min(max(1, recordings), Self.maxRecordings)
+        let reserved = SegmentWord.firstFree + capacity.recordings * 2
+        capacity.words = min(max(1, words), Self.maxAllWords - reserved)
         return capacity
     }
 }

@@ -3,6 +3,7 @@ import Posix
 /// A publisher's state, under its lock: what the records of the segment say.
 struct Board {
     let writer: SegmentWriter
+    private(set) var header: SegmentHeader
     var declarations: Declarations
     private(set) var lifecycle = Lifecycle()
     private var places: [RecordingRecord]
@@ -17,11 +18,7 @@ struct Board {
         let placeCount = plan.layout[.recordings].count
         places = (0..<placeCount).map { RecordingRecord(word: SegmentWord.firstFree + $0 * 2) }
         declarations = Declarations(writer, firstWord: SegmentWord.firstFree + placeCount * 2)
-        let header = SegmentHeader(
-            identity: plan.identity,
-            layout: plan.layout,
-            historyCount: inheritance.history.count
-        )
+        header = SegmentHeader(identity: plan.identity, layout: plan.layout, historyCount: 0)
         writer.write(header)
         lifecycle.phases = plan.phases.map {
             PhaseRecord(name: $0.name, budget: $0.budget.wholeNanoseconds)
@@ -36,9 +33,11 @@ struct Board {
     /// - Throws: when its parts do not stand where a publisher puts them.
     init(
         resuming parts: SegmentParts,
-        _ layout: SegmentLayout,
+        _ header: SegmentHeader,
         _ memory: SharedMemory
     ) throws(SegmentError) {
+        let layout = header.layout
+        self.header = header
         writer = SegmentWriter(layout: layout, memory: memory)
         let placeCount = layout[.recordings].count
         places = (0..<placeCount).map { RecordingRecord(word: SegmentWord.firstFree + $0 * 2) }
@@ -77,7 +76,8 @@ struct Board {
         }
     }
 
-    private mutating func take(over inheritance: Inheritance) {
+    /// Adds what earlier runs have counted to what this one has, and takes over their history; once in a run.
+    mutating func take(over inheritance: Inheritance) {
         for one in inheritance.series where declarations.agree(with: one.family) {
             let word = declarations.word(
                 of: one.family,
@@ -87,12 +87,28 @@ struct Board {
             )
             guard let first = word else { continue }
             for (offset, cell) in one.cells.enumerated() {
-                writer.store(cell, word: first + offset)
+                writer.addSaturating(cell, word: first + offset)
             }
         }
+        guard !inheritance.history.isEmpty else { return }
         for (slot, run) in inheritance.history.enumerated() {
             writer.write(.history, slot: slot, run.fields)
         }
+        header.historyCount = inheritance.history.count
+        writer.write(header)
+    }
+
+    /// Writes all that is known here, over whatever another process has made of it; the history and the cells stay.
+    func rewrite() {
+        writer.write(header)
+        writer.settle()
+        declarations.rewrite()
+        for slot in places.indices where places[slot] != RecordingRecord(word: places[slot].word) {
+            write(slot)
+        }
+        var fields = RecordWriter()
+        lifecycle.write(to: &fields)
+        writer.write(.lifecycle, slot: 0, fields.bytes)
     }
 }
 
@@ -124,7 +140,8 @@ extension Board {
     /// Closes a recording and counts it, in one write; one that has no place is counted in the first.
     mutating func close(_ slot: Int?, _ result: RecordingResult) {
         let index = RecordingResult.allCases.firstIndex(of: result) ?? 0
-        places[slot ?? 0].ended[index] += 1
+        let count = places[slot ?? 0].ended[index]
+        places[slot ?? 0].ended[index] = count.addingWithSaturation(1)
         if let slot { places[slot].open = nil }
         write(slot ?? 0)
     }

@@ -107,7 +107,16 @@ struct Declarations {
 
     /// Counts something that found no room.
     mutating func refuse() {
-        refused += 1
+        refused = refused.addingWithSaturation(1)
+        writer.store(refused, word: SegmentWord.refused)
+    }
+
+    /// Writes all records again.
+    func rewrite() {
+        for (slot, one) in families.enumerated() {
+            writer.write(.families, slot: slot, FamilyRecord.fields(one.family))
+        }
+        for (slot, one) in series.enumerated() { writer.write(.series, slot: slot, one.fields) }
         writer.store(refused, word: SegmentWord.refused)
     }
 

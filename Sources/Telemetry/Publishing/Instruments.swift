@@ -29,7 +29,7 @@ public struct Gauge: Sendable {
     /// Counts a value in the cells' unit: nanoseconds for a histogram of durations.
     @inlinable public func observe(_ value: UInt64) {
         sum.following(cell(of: value) + 1).add(1)
-        sum.add(value)
+        sum.addSaturating(value)
     }
 
     @inlinable public func observe(_ duration: Duration) {
@@ -77,7 +77,7 @@ public struct SoleHistogram: ~Copyable, Sendable {
     /// Counts a value in the cells' unit: nanoseconds for a histogram of durations.
     @inlinable public mutating func observe(_ value: UInt64) {
         shared.sum.following(shared.cell(of: value) + 1).addAlone(1)
-        shared.sum.addAlone(value)
+        shared.sum.addAloneSaturating(value)
     }
 }
 
@@ -96,6 +96,19 @@ public struct SoleHistogram: ~Copyable, Sendable {
     @inlinable func addAlone(_ amount: UInt64) {
         let value = unsafe word.pointee.load(ordering: .relaxed)
         unsafe word.pointee.store(value &+ amount, ordering: .relaxed)
+    }
+
+    /// Stays at the largest number, once it has come to it; near that, an addition of another thread may be lost.
+    @inlinable func addSaturating(_ amount: UInt64) {
+        let value = unsafe word.pointee.load(ordering: .relaxed)
+        guard value <= .max - amount else { return store(.max) }
+        add(amount)
+    }
+
+    @inlinable func addAloneSaturating(_ amount: UInt64) {
+        let value = unsafe word.pointee.load(ordering: .relaxed)
+        let (sum, overflow) = value.addingReportingOverflow(amount)
+        store(overflow ? .max : sum)
     }
 
     func load() -> UInt64 { unsafe word.pointee.load(ordering: .relaxed) }

@@ -10,13 +10,13 @@ package enum Instrument: Sendable {
 /// What an exporter needs that publishes for others: answers where a recorder is not to be bothered, and its memory back.
 extension Publisher {
     /// Whether there is a file that others can read.
-    package var isPublished: Bool { file != nil }
+    package var isPublished: Bool { segment.isPublished }
 
-    package var lifecycle: Lifecycle { board.withLock { $0.lifecycle } }
+    package var lifecycle: Lifecycle { segment.board.withLock { $0.lifecycle } }
 
     /// Declares a family without a series; `false` when there is no room for it, or its name has another shape.
     package func declare(_ family: MetricFamily) -> Bool {
-        board.withLock { board in
+        segment.board.withLock { board in
             if board.declarations.declare(family) != nil { return true }
             board.declarations.refuse()
             return false
@@ -25,7 +25,7 @@ extension Publisher {
 
     /// Declares a series, or finds it; `nil` when there is no room for it, or the family's name has another shape.
     package func instrument(_ family: MetricFamily, _ values: [String]) -> Instrument? {
-        board.withLock { board in
+        segment.board.withLock { board in
             guard board.declarations.word(of: family, values) != nil else { return nil }
             switch family.kind {
             case .histogram: return .histogram(board.histogram(family, values))
@@ -38,7 +38,7 @@ extension Publisher {
 
     /// The recordings that are open, by their number; of two with the same, one.
     package var openRecordings: [UInt64: RecordingPublisher] {
-        board.withLock { board in
+        segment.board.withLock { board in
             let open = board.openRecordings.map { slot, recording in
                 let bytes = board.bytesCell(slot)
                 return (recording.id, RecordingPublisher(self, slot: slot, bytes: bytes))
@@ -49,7 +49,7 @@ extension Publisher {
 
     /// Gives the memory back: neither the publisher nor a handle of it may be used afterwards.
     @unsafe package func releaseMemory() {
-        board.withLock { unsafe $0.releaseMemory() }
+        unsafe segment.release()
     }
 }
 

@@ -10,7 +10,7 @@ extension Publisher {
     ///   - phases: declared at the start, with the budgets that they now have; names that were not declared are left out.
     public func beginShutdown(signal: Int32, gracePeriod: Duration?, phases: [ShutdownPhase] = []) {
         let (boot, wall) = (BootTime.now(), WallTime.now())
-        board.withLock { board in
+        segment.board.withLock { board in
             board.change { lifecycle in
                 guard !lifecycle.state.isEnding else { return }
                 lifecycle.state = .stopping
@@ -29,7 +29,7 @@ extension Publisher {
     /// A name that was not declared, or whose phase has run, only ends the one that runs.
     public func beginPhase(_ name: String, after outcome: PhaseOutcome = .ok) {
         let now = BootTime.now()
-        board.withLock { board in
+        segment.board.withLock { board in
             board.change { lifecycle in
                 guard lifecycle.state == .stopping else { return }
                 lifecycle.endPhase(outcome, at: now)
@@ -41,7 +41,7 @@ extension Publisher {
     /// Says that the phase that runs ends, and none follows yet.
     public func endPhase(_ outcome: PhaseOutcome = .ok) {
         let now = BootTime.now()
-        board.withLock { board in
+        segment.board.withLock { board in
             board.change { lifecycle in
                 guard lifecycle.state == .stopping else { return }
                 lifecycle.endPhase(outcome, at: now)
@@ -54,7 +54,7 @@ extension Publisher {
     /// Only the first one counts; recordings that are still open then are abandoned.
     public func goodbye(_ outcome: PhaseOutcome = .ok, exitStatus: Int32) {
         let (boot, wall) = (BootTime.now(), WallTime.now())
-        board.withLock { board in
+        segment.board.withLock { board in
             board.change { lifecycle in
                 guard lifecycle.state != .stopped else { return }
                 lifecycle.endPhase(outcome, at: boot)
@@ -68,7 +68,7 @@ extension Publisher {
 
     /// Durations of the phases that have ended, by name, in their order: what the log says, to the nanosecond.
     public var endedPhases: [(name: String, outcome: PhaseOutcome, duration: Duration)] {
-        board.withLock { board in
+        segment.board.withLock { board in
             board.lifecycle.phases.compactMap { phase in
                 guard case .ended(let outcome) = phase.state else { return nil }
                 return (phase.name, outcome, phase.ended.since(phase.started))
@@ -80,13 +80,20 @@ extension Publisher {
 extension Lifecycle {
     fileprivate mutating func setBudgets(_ given: [ShutdownPhase]) {
         for phase in given {
-            guard let index = phases.firstIndex(where: { $0.name == phase.name }) else { continue }
+            guard
+                let index = phases.firstIndex(where: {
+                    ExactText($0.name) == ExactText(phase.name)
+                })
+            else { continue }
             phases[index].budget = phase.budget.wholeNanoseconds
         }
     }
 
     fileprivate mutating func begin(phase name: String?, at now: BootTime) {
-        guard let index = phases.firstIndex(where: { $0.name == name && $0.state == .pending })
+        guard let name = name.map(ExactText.init),
+            let index = phases.firstIndex(where: {
+                ExactText($0.name) == name && $0.state == .pending
+            })
         else { return }
         phases[index].state = .running
         phases[index].started = now

@@ -8,19 +8,28 @@ import Synchronization
 ///
 /// Keep it for the life of the process, and make one only: the memory that handles point to is never given back, and
 /// with the publisher goes the lock that says that the recorder lives.
+///
+/// A thread of its own checks the file every second, and publishes in a new one when it was removed, replaced or cut, or
+/// could not be made at the start: see `onEvent`. It handles SIGBUS and SIGSEGV in its own memory, and passes all others on
+/// to the handlers that were there before.
 public final class Publisher: Sendable {
     /// What is wrong, in one line, for the log; `nil` when all is well.
     ///
     /// A directory that is missing, full or read-only must not cost a recording: the publisher then works on private
-    /// memory, and nobody sees what it publishes. Or the segment of the run before could not be read, and its counts are lost.
+    /// memory, and nobody sees what it publishes until a later attempt succeeds. Or the segment of the run before could not
+    /// be read, and its counts are lost.
     public let trouble: String?
 
-    let board: Mutex<Board>
+    let segment: PublishedSegment
     private let heartbeatCell: Cell
     /// The same for this process, which the file's surroundings cannot change.
     private let lastHeartbeat = Atomic<UInt64>(0)
-    /// Held for the lock on it.
-    let file: FileDescriptor?
+    private let observer: Observer
+
+    /// Who is told of events; the thread has it, too.
+    private final class Observer: Sendable {
+        let report = Mutex<(@Sendable (PublisherEvent) -> Void)?>(nil)
+    }
 
     /// Starts a run: finds how the one before it ended, takes over its counts, and gives the segment its name.
     ///
@@ -44,16 +53,21 @@ public final class Publisher: Sendable {
             Identity(starting: name, version, heartbeatInterval: heartbeatInterval),
             directory: directory,
             phases: phases,
-            capacity: capacity
+            capacity: capacity,
+            patience: .seconds(2)
         )
+        startChecks()
     }
 
-    /// Starts the run that `identity` describes.
+    /// Starts the run that `identity` describes; the caller calls `check` every second or so.
+    ///
+    /// `patience` is for another start of the name that is under way.
     package convenience init(
         _ identity: Identity,
         directory: String,
         phases: [ShutdownPhase],
-        capacity: SegmentCapacity = SegmentCapacity()
+        capacity: SegmentCapacity = SegmentCapacity(),
+        patience: Duration = .zero
     ) throws(PublisherError) {
         guard Identity.isName(identity.name) else { throw .invalidName(identity.name) }
         guard ShutdownPhase.areValid(phases) else { throw .invalidPhases }
@@ -62,21 +76,44 @@ public final class Publisher: Sendable {
             layout: SegmentLayout(capacity),
             phases: phases
         )
-        guard let start = plan.start(in: directory) else { throw .nameTaken(identity.name) }
+        guard let start = plan.start(in: directory, patience: patience) else {
+            throw .nameTaken(identity.name)
+        }
         self.init(start)
     }
 
     init(_ start: consuming RunPlan.Start) {
         trouble = start.trouble
         heartbeatCell = start.board.writer.cell(SegmentWord.heartbeat)
-        board = Mutex(start.board)
-        file = start.file
+        heartbeatCell.store(BootTime.now().nanoseconds)
+        segment = PublishedSegment(start)
+        observer = Observer()
         heartbeat()
     }
 
-    deinit {
-        // The memory stays mapped, and with it the lock would.
-        file?.unlock()
+    deinit { segment.end() }
+
+    /// Sets who is told when the file had to be published anew, or cannot be; on a thread of the publisher.
+    public func onEvent(_ report: @escaping @Sendable (PublisherEvent) -> Void) {
+        observer.report.withLock { $0 = report }
+    }
+
+    /// Looks whether readers find the file, and publishes in a new one where they do not; `nil` when nothing is new.
+    package func check() -> PublisherEvent? { segment.check() }
+
+    /// Checks every second, on a thread that a file system which hangs can hold up; without a thread, nobody does.
+    private func startChecks() {
+        let observer = observer
+        try? DetachedThread.start(named: "telemetry") { [weak segment] in
+            var nothing = PollSet()
+            while true {
+                let next = BootTime.now().advanced(by: .seconds(1))
+                while BootTime.now() < next { _ = try? nothing.wait(until: next) }
+                guard let segment else { return }
+                guard let event = segment.check() else { continue }
+                observer.report.withLock { $0 }?(event)
+            }
+        }
     }
 
     /// Says that the loop that does the work still turns; not for a timer of its own, or a hang would look healthy.
@@ -94,7 +131,7 @@ public final class Publisher: Sendable {
     /// Says what the recorder is doing now; the shutdown has calls of its own, and once it began, this one says nothing.
     public func enter(_ state: RunState) {
         guard !state.isEnding else { return }
-        board.withLock { board in
+        segment.board.withLock { board in
             guard !board.lifecycle.state.isEnding else { return }
             board.change { $0.state = state }
         }
@@ -157,7 +194,7 @@ extension Publisher {
             bounds: bounds.isEmpty ? RunMetrics.durationBounds : bounds.map(\.wholeNanoseconds),
             labels: labels.map(\.key)
         )
-        return board.withLock { $0.histogram(family, labels.map(\.value)) }
+        return segment.board.withLock { $0.histogram(family, labels.map(\.value)) }
     }
 
     /// A histogram that only the caller observes into; see `histogram`.
@@ -172,10 +209,10 @@ extension Publisher {
 
     /// Takes the series with these label values out of what is shown; declaring it again brings it back.
     public func retire(_ name: String, _ values: [String] = []) {
-        board.withLock { $0.declarations.retire(name, values) }
+        segment.board.withLock { $0.declarations.retire(name, values) }
     }
 
     private func cell(_ family: MetricFamily, _ labels: KeyValuePairs<String, String>) -> Cell {
-        board.withLock { $0.cell(family, labels.map(\.value)) }
+        segment.board.withLock { $0.cell(family, labels.map(\.value)) }
     }
 }

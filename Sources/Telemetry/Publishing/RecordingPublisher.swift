@@ -29,7 +29,7 @@ public final class RecordingPublisher: Sendable {
     /// Says that the recording goes on in another file.
     public func continues(in path: String, container: String) {
         guard let slot else { return }
-        publisher.board.withLock { board in
+        publisher.segment.board.withLock { board in
             guard !hasEnded.load(ordering: .relaxed) else { return }
             board.move(slot, to: path, container: container)
         }
@@ -38,7 +38,7 @@ public final class RecordingPublisher: Sendable {
     /// Says that nothing more will be written, and the file is being finalized.
     public func finalizing() {
         guard let slot else { return }
-        publisher.board.withLock { board in
+        publisher.segment.board.withLock { board in
             guard !hasEnded.load(ordering: .relaxed) else { return }
             board.finalize(slot)
         }
@@ -47,7 +47,7 @@ public final class RecordingPublisher: Sendable {
     /// Says how it ended; a second end changes nothing.
     public func end(_ result: RecordingResult) {
         guard !hasEnded.exchange(true, ordering: .relaxed) else { return }
-        publisher.board.withLock { $0.close(slot, result) }
+        publisher.segment.board.withLock { $0.close(slot, result) }
     }
 }
 
@@ -75,7 +75,7 @@ extension Publisher {
             startedBoot: .now(),
             startedWall: .now()
         )
-        let (slot, bytes) = board.withLock { board in
+        let (slot, bytes) = segment.board.withLock { board in
             let slot = board.open(recording)
             return (slot, board.bytesCell(slot))
         }

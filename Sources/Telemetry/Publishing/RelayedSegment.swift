@@ -7,6 +7,7 @@ package import Posix
 /// goes: then the run is judged as any other whose owner is gone.
 package final class RelayedSegment {
     package let identity: Identity
+    private let directory: String
     private var file: FileDescriptor?
 
     /// Takes the lock of a relayed run that is not over; `nil` for any other file, and for a run that somebody keeps.
@@ -22,6 +23,7 @@ package final class RelayedSegment {
             parts.lifecycle.state != .stopped
         else { return nil }
         identity = parts.identity
+        directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         self.file = consume file
     }
 
@@ -44,8 +46,8 @@ package final class RelayedSegment {
             return try SharedMemory(mapping: file, wordCount: size / 8)
         }
         do throws(SegmentError) {
-            let board = try Board(resuming: parts, header.layout, memory)
-            return RunPlan.Start(board: board, file: file, trouble: nil)
+            let board = try Board(resuming: parts, header, memory)
+            return RunPlan.Start(board: board, file: file, trouble: nil, directory: directory)
         } catch {
             unsafe memory.release()
             throw error

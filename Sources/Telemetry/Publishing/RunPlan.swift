@@ -9,32 +9,64 @@ struct RunPlan {
     /// A run that has its segment, or works on private memory.
     struct Start: ~Copyable {
         let board: Board
-        let file: FileDescriptor?
+        var file: FileDescriptor?
         let trouble: String?
+        let directory: String
     }
 
     /// Starts on a file, or without one where that fails; `nil` when a recorder of this name is running.
-    func start(in directory: String) -> Start? {
+    ///
+    /// `patience` is for another start of the name that is under way.
+    func start(in directory: String, patience: Duration = .zero) -> Start? {
         do throws(SystemError) {
-            guard var birth = try SegmentBirth.begin(directory: directory, name: identity.name)
-            else { return nil }
-            return try start(&birth)
+            try FileSystem.makeDirectory(directory)
+            let beginning = try SegmentBirth.begin(
+                directory: directory,
+                name: identity.name,
+                patience: patience
+            )
+            switch consume beginning {
+            case .begun(var birth): return try start(&birth, directory)
+            case .running: return nil
+            case .blocked(let reason): return startPrivately(directory, reason)
+            }
         } catch {
-            let memory = SharedMemory(privateWords: layout.fileSize / 8)
-            let board = Board(self, memory, Inheritance())
-            return Start(board: board, file: nil, trouble: "telemetry is not published: \(error)")
+            return startPrivately(directory, "\(error)")
         }
     }
 
-    private func start(_ birth: inout SegmentBirth) throws(SystemError) -> Start {
+    private func start(
+        _ birth: inout SegmentBirth,
+        _ directory: String
+    ) throws(SystemError) -> Start {
         var (inheritance, trouble): (_, String?) = (Inheritance(), nil)
         do throws(SegmentError) {
             inheritance = try birth.inheritance()
         } catch {
             trouble = "counts of earlier runs are lost: their segment is \(error)"
         }
-        let board = Board(self, try birth.memory(layout), inheritance)
-        return Start(board: board, file: try birth.finish(), trouble: trouble)
+        let memory = try birth.memory(layout)
+        let board = Board(self, memory, inheritance)
+        do throws(SystemError) {
+            let file = try birth.finish()
+            return Start(board: board, file: file, trouble: trouble, directory: directory)
+        } catch {
+            memory.detach()
+            throw error
+        }
+    }
+
+    private func startPrivately(_ directory: String, _ reason: String) -> Start {
+        // Without a mapping it stays private for good, but no start fails for that.
+        let memory =
+            (try? SharedMemory(movableWords: layout.fileSize / 8))
+            ?? SharedMemory(privateWords: layout.fileSize / 8)
+        return Start(
+            board: Board(self, memory, Inheritance()),
+            file: nil,
+            trouble: "telemetry is not published: \(reason)",
+            directory: directory
+        )
     }
 }
 
@@ -56,7 +88,8 @@ extension Identity {
 
 extension ShutdownPhase {
     static func areValid(_ phases: [ShutdownPhase]) -> Bool {
-        phases.count <= Lifecycle.mostPhases && Set(phases.map(\.name)).count == phases.count
+        phases.count <= Lifecycle.mostPhases
+            && Set(phases.map { ExactText($0.name) }).count == phases.count
             && phases.allSatisfy { (1..<Lifecycle.phaseNameBytes).contains($0.name.utf8.count) }
     }
 }

@@ -1,7 +1,7 @@
 import Glibc
 import Posix
 
-/// Gives a segment's file its name only when it is whole.
+/// Gives a segment's file its name only when it is complete.
 ///
 /// Starting recorders of one name meet at the file with the provisional name: its lock lets one of them on, which then
 /// finds whether an owner of the final name lives. The lock stays with the file when it gets its final name.
@@ -14,25 +14,67 @@ struct SegmentBirth: ~Copyable {
     private var file: FileDescriptor?
 
     private var provisionalPath: String { Self.provisionalPath(directory, name) }
-    private var path: String { "\(directory)/\(name).telemetry" }
+    private var path: String { Self.path(directory, name) }
+
+    static func path(_ directory: String, _ name: String) -> String {
+        "\(directory)/\(name).telemetry"
+    }
 
     private static func provisionalPath(_ directory: String, _ name: String) -> String {
         "\(directory)/.\(name).telemetry.new"
     }
 
-    /// Opens and locks the file under its provisional name; a leftover of a start that was killed is taken over.
+    /// What came of an attempt.
+    enum Beginning: ~Copyable {
+        case begun(SegmentBirth)
+        /// A recorder of this name is starting or running.
+        case running
+        /// Another process holds a lock that says so, but shows no sign of life; or the like.
+        case blocked(String)
+    }
+
+    /// Opens and locks the file under its provisional name; a leftover of a start that was killed is used again.
     ///
-    /// - Returns: `nil` when a recorder of this name is starting or running.
-    static func begin(directory: String, name: String) throws(SystemError) -> SegmentBirth? {
+    /// What has the provisional name and is not a file of this user alone is removed, and so is one on which somebody
+    /// holds a read lock, as whoever may read it can. It is never written to.
+    ///
+    /// `own` are files that this run has locked itself, whatever name they have; `patience` is for another start that holds
+    /// the provisional file.
+    static func begin(
+        directory: String,
+        name: String,
+        own: [FileIdentity] = [],
+        patience: Duration = .zero
+    ) throws(SystemError) -> Beginning {
+        let provisional = provisionalPath(directory, name)
+        let deadline = BootTime.now().advanced(by: patience)
         while true {
-            let provisional = provisionalPath(directory, name)
-            let file = try FileDescriptor(opening: provisional, O_RDWR | O_CREAT | O_NOFOLLOW)
-            guard try file.tryLock() else { return nil }
+            switch try occupant(of: path(directory, name), own: own) {
+            case .nobody: break
+            case .running: return .running
+            case .unresponsive(let reason): return .blocked(reason)
+            }
+            guard let file = try openProvisional(provisional) else { continue }
+            guard try file.tryLock() else {
+                if try !file.isLockedElsewhere() {
+                    try remove(provisional)  // A read lock.
+                    continue
+                }
+                guard BootTime.now() < deadline else {
+                    return .blocked("another process holds a lock on \(provisional)")
+                }
+                var nothing = PollSet()
+                _ = try nothing.wait(until: BootTime.now().advanced(by: .milliseconds(5)))
+                continue
+            }
             // Its owner may have given it the final name, and ended, between these two steps.
-            guard try file.isStillNamed(provisional) else { continue }
+            guard try FileIdentity(of: file) == FileIdentity(named: provisional) else { continue }
             let birth = SegmentBirth(directory: directory, name: name, file: file)
-            guard try birth.predecessorIsGone() else { return nil }
-            return birth
+            switch try occupant(of: path(directory, name), own: own) {
+            case .nobody: return .begun(birth)
+            case .running: return .running
+            case .unresponsive(let reason): return .blocked(reason)
+            }
         }
     }
 
@@ -47,10 +89,13 @@ struct SegmentBirth: ~Copyable {
     }
 
     /// What the run before left, judged; an error when its segment cannot be read, which is then lost.
-    borrowing func inheritance() throws(SegmentError) -> Inheritance {
+    ///
+    /// Nothing where the segment is of the run `except` itself.
+    borrowing func inheritance(except runID: [UInt8] = []) throws(SegmentError) -> Inheritance {
         var reader = SegmentReader(path: path)
         do throws(SegmentError) {
-            return Inheritance(try reader.snapshot())
+            let snapshot = try reader.snapshot()
+            return snapshot.contents.identity.runID == runID ? Inheritance() : Inheritance(snapshot)
         } catch {
             guard error == .missing else { throw error }
             return Inheritance()
@@ -60,7 +105,7 @@ struct SegmentBirth: ~Copyable {
     /// Memory of the file, allocated to its last byte: a later store can then not fail.
     borrowing func memory(_ layout: SegmentLayout) throws(SystemError) -> SharedMemory {
         switch file {
-        case .none: preconditionFailure("it has been born")
+        case .none: preconditionFailure("it has its final name")
         case .some(let file):
             try file.truncate(to: 0)
             try file.allocate(layout.fileSize)
@@ -69,31 +114,119 @@ struct SegmentBirth: ~Copyable {
     }
 
     /// Gives the file its name; the lock lives as long as the descriptor.
-    mutating func finish() throws(SystemError) -> FileDescriptor? {
-        try FileSystem.rename(provisionalPath, to: path)
-        return file.take()
-    }
-
-    private borrowing func predecessorIsGone() throws(SystemError) -> Bool {
+    mutating func finish() throws(SystemError) -> FileDescriptor {
+        guard let file = file.take() else { preconditionFailure("it has its final name") }
         do throws(SystemError) {
-            // Not blocking: a pipe of this name would wait for its writer.
-            return try !FileDescriptor(opening: path, O_RDONLY | O_NONBLOCK).isLockedElsewhere()
+            try FileSystem.rename(provisionalPath, to: path)
+            // The provisional name may have been given to another file meanwhile.
+            guard try FileIdentity(of: file) == FileIdentity(named: path) else {
+                throw SystemError(call: "rename \(provisionalPath)", code: EEXIST)
+            }
+            return file
         } catch {
-            guard error.code == ENOENT else { throw error }
-            return true
+            try? FileSystem.unlink(provisionalPath)
+            throw error
         }
     }
 }
 
-extension FileDescriptor {
-    fileprivate borrowing func isStillNamed(_ path: String) throws(SystemError) -> Bool {
-        let own = try status()
+/// What happens before the file is created.
+extension SegmentBirth {
+    private enum Occupant {
+        case nobody, running
+        case unresponsive(String)
+    }
+
+    /// Who holds the final name.
+    ///
+    /// A lock alone proves nothing: anybody who may write to the file can hold one. Whoever publishes also shows signs of life.
+    private static func occupant(
+        of path: String,
+        own: [FileIdentity]
+    ) throws(SystemError) -> Occupant {
         do throws(SystemError) {
-            let named = try FileSystem.status(of: path)
-            return named.st_dev == own.st_dev && named.st_ino == own.st_ino
+            // Not blocking: a pipe of this name would wait for its writer.
+            let file = try FileDescriptor(opening: path, O_RDONLY | O_NONBLOCK)
+            let status = try file.status()
+            guard status.st_mode & S_IFMT != S_IFDIR else {
+                throw SystemError(call: "rename to \(path)", code: EISDIR)
+            }
+            guard !own.contains(FileIdentity(status)), try file.isLockedElsewhere() else {
+                return .nobody
+            }
+            var reader = SegmentReader(path: path)
+            if let snapshot = try? reader.snapshot(), snapshot.showsLife { return .running }
+            return .unresponsive(
+                "another process holds a lock on \(path), but publishes nothing there"
+            )
         } catch {
-            guard error.code == ENOENT else { throw error }
-            return false
+            guard error.code == ENOENT || error.code == ELOOP || error.code == ENXIO else {
+                throw error
+            }
+            return .nobody
+        }
+    }
+
+    /// `nil` where something else had the name: it is removed now.
+    private static func openProvisional(_ path: String) throws(SystemError) -> FileDescriptor? {
+        do throws(SystemError) {
+            let flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK
+            let file = try FileDescriptor(opening: path, flags)
+            let status = try file.status()
+            if status.st_mode & S_IFMT == S_IFREG, status.st_nlink <= 1, status.st_uid == geteuid()
+            {
+                return file
+            }
+        } catch {
+            // A link, a directory, a socket, somebody else's file: whatever it is, it is no leftover of a start.
+            guard [ELOOP, EISDIR, ENXIO, EACCES].contains(error.code),
+                (try? FileSystem.linkStatus(of: path)) != nil
+            else { throw error }
+        }
+        try remove(path)
+        return nil
+    }
+
+    private static func remove(_ path: String) throws(SystemError) {
+        do throws(SystemError) {
+            try FileSystem.unlink(path)
+        } catch {
+            guard error.code == EISDIR else { throw error }
+            try FileSystem.removeDirectory(path)
+        }
+    }
+}
+
+extension Snapshot {
+    /// Whether its owner is one that publishes, as far as one look can tell.
+    fileprivate var showsLife: Bool {
+        switch verdict {
+        case .alive: !isOfAnotherBoot
+        case .hung, .ended: false
+        }
+    }
+}
+
+/// What a file is, whatever its name: its device and inode.
+struct FileIdentity: Hashable, Sendable {
+    private let device: dev_t
+    private let inode: ino_t
+
+    init(_ status: stat) {
+        (device, inode) = (status.st_dev, status.st_ino)
+    }
+
+    init(of file: borrowing FileDescriptor) throws(SystemError) {
+        self.init(try file.status())
+    }
+
+    /// Of the file that a path leads to; `nil` where there is none.
+    init?(named path: String) throws(SystemError) {
+        do throws(SystemError) {
+            self.init(try FileSystem.status(of: path))
+        } catch {
+            guard error.code == ENOENT || error.code == ENOTDIR else { throw error }
+            return nil
         }
     }
 }

@@ -7,10 +7,26 @@ struct SegmentWriter: Sendable {
 
     private var firstWord: Int { layout[.words].offset / 8 }
 
-    /// Writes the header; readers do not see the file yet.
+    /// Writes the header, and the mark at the end; readers do not see the file yet.
     func write(_ header: SegmentHeader) {
         store(header.bytes, at: 0)
+        if let word = layout.endMarkWord { memory.store(SegmentLayout.endMark, at: word) }
     }
+
+    /// Whether the header and the mark at the end are still what `write` has stored: whoever cuts the file destroys one.
+    func isIntact(_ header: SegmentHeader) -> Bool {
+        let bytes = header.bytes
+        guard (0..<bytes.count / 8).allSatisfy({ memory.load($0) == bytes.word(at: $0 * 8) }) else {
+            return false
+        }
+        return layout.endMarkWord.map { memory.load($0) == SegmentLayout.endMark } ?? true
+    }
+
+    /// The count of changes of records.
+    var changes: UInt64 { load(word: SegmentWord.change) }
+
+    /// The file's words that have no records.
+    var words: Range<Int> { firstWord..<firstWord + layout[.words].count }
 
     /// Writes the next copy of a record, over the older one.
     func write(_ part: SegmentLayout.Part, slot: Int, _ fields: [UInt8]) {
@@ -18,7 +34,8 @@ struct SegmentWriter: Sendable {
         let generations = (0..<section.copies).map {
             memory.load(section.offset(ofSlot: slot, copy: $0) / 8)
         }
-        let next = (generations.max() ?? 0) + 1
+        // Other processes may write to the file, anything: it must not end this one.
+        let next = max(1, (generations.max() ?? 0) &+ 1)
         let copy = Int(next % UInt64(section.copies))
         let record = RecordFrame.seal(generation: next, fields: fields, stride: section.stride)
         memory.increment(firstWord + SegmentWord.change)
@@ -34,6 +51,10 @@ struct SegmentWriter: Sendable {
 
     func cell(_ word: Int) -> Cell {
         Cell(address: memory.address(ofWord: firstWord + word))
+    }
+
+    func addSaturating(_ amount: UInt64, word: Int) {
+        memory.addSaturating(amount, at: firstWord + word)
     }
 
     func load(word: Int) -> UInt64 { memory.load(firstWord + word) }

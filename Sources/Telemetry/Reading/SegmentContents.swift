@@ -16,7 +16,7 @@ package final class SegmentContents: Sendable {
     package let history: [PastRun]
 
     /// A live series: its family's index, its label values, the index of its first word, and when it began to count.
-    package struct Series: Hashable, Sendable {
+    package struct Series: Sendable {
         package let family: Int
         package let values: [String]
         package let word: Int

@@ -68,6 +68,7 @@ struct SegmentParts {
         _ file: [UInt8],
         _ layout: SegmentLayout
     ) throws(SegmentError) {
+        var claimedWords = 0
         let familyBySlot = Dictionary(uniqueKeysWithValues: families.map { ($0.slot, $0.family) })
         for slot in 0..<layout[.series].count {
             switch RecordFrame.open(file, layout[.series], slot: slot) {
@@ -83,9 +84,14 @@ struct SegmentParts {
                         || record.values.count == family.labels.count
                             && use(record.word, family.wordsPerSeries, of: layout)
                 else { throw .damaged(.series) }
+                if !record.isRetired { claimedWords += family.wordsPerSeries }
                 series.append((slot, record))
             }
         }
+        // Series that share words would make a page of any length from a small file. A repetition of a series is not shown.
+        guard claimedWords > layout[.words].count else { return }
+        let shownWords = liveSeries().reduce(0) { $0 + families[$1.family].family.wordsPerSeries }
+        guard shownWords <= layout[.words].count else { throw .damaged(.series) }
     }
 
     private mutating func readPlaces(

@@ -8,6 +8,8 @@ package struct SegmentReader {
     package let path: String
     private let bootID: BootID
     private var segment: OpenSegment?
+    /// The last heartbeat that was read, and when it was read first.
+    private var heartbeat: (stamp: UInt64, since: BootTime)?
 
     package init(path: String, bootID: BootID = .current()) {
         (self.path, self.bootID) = (path, bootID)
@@ -24,13 +26,17 @@ package struct SegmentReader {
             try segment.file.isLockedElsewhere()
         }
         let (contents, words) = try segment.read()
+        let now = BootTime.now()
+        let stamp = words[SegmentWord.heartbeat]
+        if heartbeat?.stamp != stamp { heartbeat = (stamp, now) }
         return Snapshot(
             contents,
             words: words,
             isOwned: isOwned,
-            now: .now(),
+            now: now,
             wall: .now(),
-            bootID: bootID
+            bootID: bootID,
+            unchangedFor: heartbeat.map { now.since($0.since) }
         )
     }
 

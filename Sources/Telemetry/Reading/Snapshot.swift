@@ -7,20 +7,23 @@ package struct Snapshot: Sendable {
     /// The last sign of life.
     package let heartbeat: BootTime
     package let isOwned: Bool
+    /// Whether the run was started in another boot than the reader's.
+    let isOfAnotherBoot: Bool
     package let takenAt: BootTime
     /// The run as history will have it, once it is over.
     package let past: PastRun?
     /// Cells of all series, by index; a histogram's are its sum and its buckets.
     package let words: [UInt64]
 
-    /// Needs the words of the file that `contents` refers to, and room for those that it adds; see `ObservedRun` for `wall`.
+    /// Needs the words of the file that `contents` refers to, and room for those that it adds; see `ObservedRun` for the rest.
     init(
         _ contents: SegmentContents,
         words fileWords: consuming [UInt64],
         isOwned: Bool,
         now: BootTime,
         wall: WallTime? = nil,
-        bootID: BootID
+        bootID: BootID,
+        unchangedFor: Duration? = nil
     ) {
         let run = ObservedRun(
             contents,
@@ -29,8 +32,11 @@ package struct Snapshot: Sendable {
             isOwned: isOwned,
             now: now,
             wall: wall,
-            bootID: bootID
+            bootID: bootID,
+            unchangedFor: unchangedFor
         )
+        let runBootID = contents.identity.bootID
+        isOfAnotherBoot = runBootID != bootID && runBootID.isKnown && bootID.isKnown
         var filled = RunWords(words: fileWords)
         for shown in contents.shown {
             let stamp = BootTime(nanoseconds: filled.words[shown.word + 1])

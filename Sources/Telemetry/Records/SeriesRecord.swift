@@ -74,3 +74,21 @@ package struct SeriesKey: Hashable {
         }
     }
 }
+
+/// Text that is equal byte by byte only, such as a phase's name, which becomes a label value.
+package struct ExactText: Hashable, Sendable {
+    private let text: String
+
+    package init(_ text: String) {
+        self.text = text
+    }
+
+    package static func == (left: ExactText, right: ExactText) -> Bool {
+        left.text.utf8.elementsEqual(right.text.utf8)
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        for byte in text.utf8 { hasher.combine(byte) }
+        hasher.combine(UInt8.max)
+    }
+}

@@ -13,6 +13,9 @@ struct ObservedRun {
     private let clockStep: UInt64
 
     /// `wall` is the wall clock's time at `now`; without it the run's own start dates all stamps.
+    ///
+    /// `unchangedFor` is for how long the reader has seen this same heartbeat: the only measure where the stamps are of
+    /// another boot.
     init(
         _ contents: SegmentContents,
         heartbeat: BootTime,
@@ -20,7 +23,8 @@ struct ObservedRun {
         isOwned: Bool,
         now: BootTime,
         wall: WallTime?,
-        bootID: BootID
+        bootID: BootID,
+        unchangedFor: Duration?
     ) {
         let identity = contents.identity
         let sameBoot = identity.bootID == bootID
@@ -32,7 +36,8 @@ struct ObservedRun {
             contents.lifecycle,
             openRecordings: contents.recordings.count,
             isOwned: isOwned,
-            silence: sameBoot ? now.since(self.heartbeat) : nil,
+            silence: sameBoot ? now.since(self.heartbeat) : unchangedFor,
+            overdue: sameBoot ? contents.lifecycle.overdue(at: now) : nil,
             heartbeatInterval: .nanoseconds(identity.heartbeatInterval)
         )
         guard case .ended(let end) = verdict else {
@@ -92,6 +97,11 @@ enum ShownState: Int, CaseIterable {
 }
 
 extension Lifecycle {
+    /// Time since the deadline of the shutdown; `nil` without one.
+    fileprivate func overdue(at now: BootTime) -> Duration? {
+        deadline.nanoseconds > 0 ? now.since(deadline) : nil
+    }
+
     /// The latest stamp in it.
     fileprivate var lastChange: BootTime {
         phases.reduce(max(requestedBoot, endedBoot)) { max($0, $1.started, $1.ended) }

@@ -20,7 +20,7 @@ struct RunWords {
     /// Counts a duration in nanoseconds into a histogram with the buckets of all shutdowns.
     mutating func observe(_ histogram: Int?, _ value: UInt64) {
         guard let histogram, let buckets = RunMetrics.shutdownDuration.buckets else { return }
-        add(histogram, value)
+        words[histogram] = words[histogram].addingWithSaturation(value)
         add(histogram + 1 + buckets.cell(of: value), 1)
     }
 }
@@ -107,7 +107,7 @@ extension RunCells {
         words.set(lastAbandoned, UInt64(past.abandoned))
         words.choose(RunEnd.allCases.firstIndex(of: past.end), of: lastOutcomes)
         for (name, cell) in lastPhases {
-            let phase = past.lifecycle.phases.first { $0.name == name }
+            let phase = past.lifecycle.phases.first { ExactText($0.name) == ExactText(name) }
             words.set(cell, phase.map { past.duration(of: $0) } ?? 0)
         }
     }

@@ -21,26 +21,33 @@ package enum Verdict: Hashable, Sendable {
 
     /// The one rule, used by an exporter on a living run and by the next run on a dead one.
     ///
-    /// `isOwned` says whether a process holds the segment's lock; `silence` is the time since the last sign of life,
-    /// `nil` when its stamp is from another boot.
+    /// A shutdown that is silent is not judged before its deadline, or for ten minutes where it has none: a restart would
+    /// cost what is being finalized. Later it counts as hung, since a lock proves no life: anybody who may write to the file
+    /// can hold one.
+    ///
+    /// `isOwned` says whether a process holds the segment's lock. `silence` is the time since the last sign of life, and
+    /// `overdue` the time since the deadline of the shutdown; `nil` when it is not known.
     package static func judge(
         _ lifecycle: Lifecycle,
         openRecordings: Int,
         isOwned: Bool,
         silence: Duration?,
+        overdue: Duration? = nil,
         heartbeatInterval: Duration
     ) -> Verdict {
+        let patience = Self.patience(heartbeatInterval: heartbeatInterval)
+        let isSilent = silence ?? .zero > patience
         switch lifecycle.state {
         case .stopped:
             let isClean = lifecycle.phases.allSatisfy { $0.state.isFine } && openRecordings == 0
             return .ended(isClean ? .clean : .degraded)
         case .stopping:
-            // A silent shutdown is not judged: a restart now would cost what is being finalized.
-            return isOwned ? .alive : .ended(.killed)
+            guard isOwned else { return .ended(.killed) }
+            let isOver = overdue.map { $0 > patience } ?? (silence ?? .zero > .seconds(600))
+            return isSilent && isOver ? .hung : .alive
         case .starting, .recording, .draining:
             guard isOwned else { return .ended(.crashed) }
-            let patience = patience(heartbeatInterval: heartbeatInterval)
-            return silence ?? .zero > patience ? .hung : .alive
+            return isSilent ? .hung : .alive
         }
     }
 

@@ -1,4 +1,6 @@
 import Foundation
+import Glibc
+import Posix
 import Testing
 
 @testable import Exporter
@@ -294,6 +296,7 @@ struct IngestRefusalTests {
         let bench = try IngestBench()
         let directory = bench.files.path
         try TelemetryDirectory.remove(directory)
+        _ = try FileDescriptor(opening: directory, O_WRONLY | O_CREAT)
         let refusal = try #require(bench.say(IngestBench.hello))
         #expect(refusal.hasPrefix("segment: telemetry is not published: open \(directory)"))
     }

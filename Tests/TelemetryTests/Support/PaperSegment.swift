@@ -71,7 +71,8 @@ extension Snapshot {
         isOwned: Bool = false,
         now: BootTime = .now(),
         wall: WallTime? = nil,
-        bootID: BootID = PaperSegment.bootID
+        bootID: BootID = PaperSegment.bootID,
+        unchangedFor: Duration? = nil
     ) throws(SegmentError) {
         let header = try SegmentHeader(bytes)
         let contents = SegmentContents(try SegmentParts(bytes, header))
@@ -84,7 +85,8 @@ extension Snapshot {
             isOwned: isOwned,
             now: now,
             wall: wall,
-            bootID: bootID
+            bootID: bootID,
+            unchangedFor: unchangedFor
         )
     }
 }

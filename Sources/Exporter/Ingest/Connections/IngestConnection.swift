@@ -1,4 +1,5 @@
 import Posix
+import StreamVaultTelemetry
 
 /// One client of the ingest socket: its bytes, its session, and what it is answered.
 final class IngestConnection {
@@ -42,6 +43,13 @@ final class IngestConnection {
         } while !hasWork && !hasEnded && receive(by: &scratch)
         lines.compact()
         sendReplies()
+    }
+
+    /// Checks the segment of its run, if it has one.
+    func checkSegment() {
+        guard let run = session.run, let event = run.check() else { return }
+        if case .published(let cause) = event.kind { metrics.countRepublished(cause) }
+        log?.note(event, of: run.name)
     }
 
     /// Says in the log how it went.
@@ -127,4 +135,17 @@ final class IngestConnection {
     }
 
     private static let replyBatch = 4096
+}
+
+extension Log {
+    fileprivate func note(_ event: PublisherEvent, of recorder: String) {
+        guard !event.isRepeated else { return }
+        switch event.kind {
+        case .published(let cause):
+            let fields: KeyValuePairs = ["recorder": recorder, "cause": cause.rawValue]
+            self(.warn, "Telemetry published again", fields)
+        case .unpublished(let error):
+            self(.error, "Telemetry not published", ["recorder": recorder, "error": error])
+        }
+    }
 }

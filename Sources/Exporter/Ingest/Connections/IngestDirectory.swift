@@ -21,6 +21,7 @@ final class IngestDirectory {
     ///
     /// - Throws: when nothing can be made in the directory.
     init(path: String, resumeGrace: Duration, now: BootTime) throws(SystemError) {
+        try FileSystem.makeDirectory(path)
         try FileSystem.checkWritable(path)
         self.path = path
         heldUntil = now.advanced(by: resumeGrace)

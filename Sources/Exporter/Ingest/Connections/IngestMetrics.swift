@@ -11,6 +11,7 @@ final class IngestMetrics {
     private let lines: Int
     private let replies: Int
     private let refused: [IngestRefusal.Reason: Int]
+    private let republished: [PublisherEvent.Cause: Int]
 
     private final class Declaration {}
 
@@ -25,6 +26,11 @@ final class IngestMetrics {
         }
         self.refused = refused
         replies = board.declare(.ingestDroppedReplies)
+        var republished: [PublisherEvent.Cause: Int] = [:]
+        for cause in PublisherEvent.Cause.allCases {
+            republished[cause] = board.declare(.ingestRepublished, [cause.rawValue])
+        }
+        self.republished = republished
     }
 
     func countConnection(isTurnedAway: Bool = false) {
@@ -42,6 +48,10 @@ final class IngestMetrics {
     }
 
     func countDroppedReplies() { board.words[replies] += 1 }
+
+    func countRepublished(_ cause: PublisherEvent.Cause) {
+        if let word = republished[cause] { board.words[word] += 1 }
+    }
 
     /// What to render.
     var source: MetricSource {
@@ -81,5 +91,11 @@ extension MetricFamily {
         name: "streamvault_exporter_ingest_dropped_replies_total",
         help: "Times that replies were thrown away, because their client did not read.",
         kind: .counter
+    )
+    fileprivate static let ingestRepublished = MetricFamily(
+        name: "streamvault_exporter_ingest_segments_republished_total",
+        help: "Segments of ingest runs published in a new file, by what had happened to the file.",
+        kind: .counter,
+        labels: ["cause"]
     )
 }

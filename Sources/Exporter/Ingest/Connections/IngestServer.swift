@@ -6,11 +6,11 @@ final class IngestServer {
     private static let shortagePause = Duration.milliseconds(200)
 
     let metrics = IngestMetrics()
-    private static let pathCheckInterval = Duration.seconds(1)
+    private static let checkInterval = Duration.seconds(1)
 
     private var listener: ListeningSocket
     private let path: String
-    private var pathCheckedAt = BootTime.now()
+    private var checkedAt = BootTime.now()
     /// Whether the log says that the socket's path could not be taken again.
     private var isUnreachable = false
     private let directory: IngestDirectory
@@ -50,10 +50,11 @@ final class IngestServer {
     /// When there is something to do even if nothing arrives.
     var deadline: BootTime? {
         if connections.contains(where: \.hasWork) { return BootTime(nanoseconds: 0) }
-        guard let pausedUntil, let other = directory.deadline else {
-            return pausedUntil ?? directory.deadline
-        }
-        return min(pausedUntil, other)
+        // Without a run there is nothing that has to be checked before somebody comes.
+        let nextCheck =
+            connections.contains { $0.session.run != nil }
+            ? checkedAt.advanced(by: Self.checkInterval) : nil
+        return [pausedUntil, directory.deadline, nextCheck].compactMap(\.self).min()
     }
 
     /// Serves what is ready, without waiting, and for no longer than a few milliseconds.
@@ -62,7 +63,7 @@ final class IngestServer {
     /// - Throws: when the socket cannot go on; never for what a client does.
     func turn(ready: [CInt]) throws(SystemError) {
         let now = BootTime.now()
-        checkPath(at: now)
+        check(at: now)
         guard !ready.isEmpty || deadline.map({ $0 <= now }) == true else { return }
         polled.removeAll()
         for connection in connections { polled.append(connection.socket.rawValue, for: .reading) }
@@ -78,13 +79,14 @@ final class IngestServer {
         metrics.note(openConnections: connections.count)
     }
 
-    /// Listens anew when the path is gone, at most a second after the turn that could notice it.
+    /// Publishes anew, and listens anew, where the path is gone, at most a second after the turn that could notice it.
     ///
     /// A cleaner, a tmpfs that is mounted over it, or a unit that makes its directory anew takes a socket's path away while
     /// everything else goes on. There is no wake-up for this: an exporter that is scraped has turns enough.
-    private func checkPath(at now: BootTime) {
-        guard now.since(pathCheckedAt) >= Self.pathCheckInterval else { return }
-        pathCheckedAt = now
+    private func check(at now: BootTime) {
+        guard now.since(checkedAt) >= Self.checkInterval else { return }
+        checkedAt = now
+        for connection in connections { connection.checkSegment() }
         if listener.isReachable {
             isUnreachable = false
             return

@@ -113,7 +113,8 @@ extension MessageFields {
             let name = try phase.text("name", most: 31)
             let budget = try phase.seconds("budget")
             try phase.finish()
-            guard !name.isEmpty, !phases.contains(where: { $0.name == name }) else {
+            guard !name.isEmpty, !phases.contains(where: { ExactText($0.name) == ExactText(name) })
+            else {
                 throw wrong("phases", "must have different names, and none that is empty")
             }
             phases.append(ShutdownPhase(name, budget: budget ?? .zero))

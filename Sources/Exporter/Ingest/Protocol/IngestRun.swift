@@ -25,6 +25,9 @@ final class IngestRun {
     /// What is wrong although it is published, in one line.
     var trouble: String? { publisher.trouble }
 
+    /// Looks whether readers find the segment, and publishes it anew where they do not; `nil` when nothing is new.
+    func check() -> PublisherEvent? { publisher.check() }
+
     /// Says that the process lives.
     func heartbeat() { publisher.heartbeat() }
 
@@ -73,10 +76,12 @@ extension IngestRun {
 
     private func note(_ bytes: UInt64, of id: UInt64) throws(IngestRefusal) {
         let recording = try recording(id)
-        guard bytes >= recording.bytesWritten else {
+        // Read once: another process may change the file meanwhile.
+        let (more, isLess) = bytes.subtractingReportingOverflow(recording.bytesWritten)
+        guard !isLess else {
             throw IngestRefusal(.message, "\"bytes\" are fewer than before")
         }
-        recording.wrote(Int(clamping: bytes - recording.bytesWritten))
+        recording.wrote(Int(clamping: more))
     }
 
     private func recording(_ id: UInt64) throws(IngestRefusal) -> RecordingPublisher {
@@ -126,7 +131,8 @@ extension IngestRun {
     }
 
     private func phase(_ name: String) throws(IngestRefusal) -> PhaseRecord {
-        if let phase = publisher.lifecycle.phases.first(where: { $0.name == name }) {
+        let wanted = ExactText(name)
+        if let phase = publisher.lifecycle.phases.first(where: { ExactText($0.name) == wanted }) {
             return phase
         }
         throw IngestRefusal(.message, "phase \"\(name)\" was not declared in hello")

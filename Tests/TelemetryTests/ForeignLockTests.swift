@@ -1,0 +1,169 @@
+import Foundation
+import Glibc
+import Posix
+import Testing
+
+@testable import StreamVaultTelemetry
+
+/// Locks, links and other things in the way that are not the publisher's.
+@Suite("What strangers put in the way", .timeLimit(.minutes(5)))
+struct ForeignLockTests {
+    /// Holds a lock of `fcntl(2)` on a file as long as it lives.
+    private final class ForeignLock {
+        private let file: FileDescriptor
+
+        init(_ type: CInt, on path: String) throws {
+            let access = type == F_RDLCK ? O_RDONLY : O_RDWR
+            file = try FileDescriptor(opening: path, access | O_CREAT)
+            var request = flock()
+            request.l_type = Int16(type)
+            #expect(fcntl(file.rawValue, 37, &request) == 0)  // F_OFD_SETLK
+        }
+
+        func release() { file.unlock() }
+    }
+
+    @Test("a read lock on the provisional file does not refuse a start")
+    func readLock() throws {
+        let directory = try TemporaryDirectory()
+        let lock = try ForeignLock(F_RDLCK, on: "\(directory.path)/.test.telemetry.new")
+        let publisher = try directory.startUnwatched()
+        #expect(publisher.trouble == nil)
+        #expect(try directory.snapshot().verdict == .alive)
+        #expect(directory.entries == ["test.telemetry"])
+        withExtendedLifetime((lock, publisher)) {}
+    }
+
+    @Test("a write lock on the provisional file delays the publication, not the start")
+    func writeLock() throws {
+        let directory = try TemporaryDirectory()
+        let lock = try ForeignLock(F_WRLCK, on: "\(directory.path)/.test.telemetry.new")
+        let publisher = try directory.startUnwatched()
+        #expect(publisher.trouble?.contains("holds a lock on") == true)
+        let counter = publisher.counter("test_total", "Test.")
+        counter.add(3)
+        #expect(publisher.check()?.problem?.contains("holds a lock on") == true)
+        lock.release()
+        #expect(publisher.check()?.published == .late)
+        #expect(try directory.snapshot().value("test_total") == 3)
+    }
+
+    @Test("a dead run whose file is locked is hung, and the next publishes without the lock")
+    func deadRun() throws {
+        let directory = try TemporaryDirectory()
+        do {
+            let first = try directory.startUnwatched()
+            first.counter("test_total", "Test.").add(40)
+            try silence(directory)
+        }
+        let lock = try ForeignLock(F_WRLCK, on: directory.segmentPath())
+        #expect(try directory.snapshot().verdict == .hung)
+        let next = try directory.startUnwatched()
+        #expect(next.trouble?.contains("publishes nothing there") == true)
+        next.counter("test_total", "Test.").add(2)
+        #expect(next.check()?.problem?.contains("publishes nothing there") == true)
+        lock.release()
+        #expect(next.check()?.published == .late)
+        let snapshot = try directory.snapshot()
+        #expect(snapshot.value("test_total") == 42)
+        #expect(snapshot.value("recorder_runs_total") == 2)
+        #expect(snapshot.verdict == .alive)
+    }
+
+    @Test("bytes that are no segment, with a write lock, do not refuse a start")
+    func garbage() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write([1, 2, 3], to: "test.telemetry")
+        let lock = try ForeignLock(F_WRLCK, on: directory.segmentPath())
+        let publisher = try directory.startUnwatched()
+        #expect(publisher.trouble?.contains("publishes nothing there") == true)
+        lock.release()
+        #expect(publisher.check()?.published == .late)
+    }
+
+    @Test("a recorder that lives refuses a second one, also with a file made anew")
+    func alive() throws {
+        let directory = try TemporaryDirectory()
+        let first = try directory.startUnwatched()
+        unlink(directory.segmentPath())
+        #expect(first.check()?.published == .removed)
+        #expect(throws: PublisherError.nameTaken("test")) { try directory.startUnwatched() }
+        withExtendedLifetime(first) {}
+    }
+
+    /// What may have the provisional name, and what it must not be taken for.
+    private static let leftovers = [
+        "hard link", "link", "link to nowhere", "pipe", "directory", "socket",
+    ]
+
+    @Test("what has the provisional name is removed, never written to", arguments: leftovers)
+    func provisional(kind: String) throws {
+        let directory = try TemporaryDirectory()
+        let provisional = "\(directory.path)/.test.telemetry.new"
+        try directory.write([1, 2, 3], to: "precious")
+        switch kind {
+        case "hard link": #expect(link("\(directory.path)/precious", provisional) == 0)
+        case "link": #expect(symlink("precious", provisional) == 0)
+        case "link to nowhere": #expect(symlink("nowhere", provisional) == 0)
+        case "pipe": #expect(mkfifo(provisional, 0o600) == 0)
+        case "directory": #expect(mkdir(provisional, 0o700) == 0)
+        default: #expect(mknod(provisional, S_IFSOCK | 0o600, 0) == 0)
+        }
+        let publisher = try directory.startUnwatched()
+        #expect(publisher.trouble == nil)
+        #expect(try directory.bytes(of: "precious") == [1, 2, 3])
+        #expect(directory.entries == ["precious", "test.telemetry"])
+        #expect(try directory.snapshot().verdict == .alive)
+    }
+
+    @Test("a shutdown that is silent beyond its deadline is hung, although somebody holds the lock")
+    func silentShutdown() throws {
+        let segment = PaperSegment()
+        segment.board.change { lifecycle in
+            lifecycle.state = .stopping
+            lifecycle.requestedBoot = PaperSegment.stamp(10)
+            lifecycle.deadline = PaperSegment.stamp(40)
+        }
+        segment.beat(at: 20)
+        #expect(try segment.snapshot(isOwned: true, at: 45).verdict == .alive)
+        #expect(try segment.snapshot(isOwned: true, at: 50).verdict == .alive)
+        #expect(try segment.snapshot(isOwned: true, at: 50.1).verdict == .hung)
+        segment.beat(at: 50)
+        #expect(try segment.snapshot(isOwned: true, at: 55).verdict == .alive, "it shows life")
+        segment.board.change { $0.deadline = BootTime(nanoseconds: 0) }
+        #expect(try segment.snapshot(isOwned: true, at: 650).verdict == .alive)
+        #expect(try segment.snapshot(isOwned: true, at: 651).verdict == .hung)
+    }
+
+    @Test("a run of another boot whose file somebody locks is not alive for ever")
+    func otherBoot() throws {
+        let segment = PaperSegment()
+        segment.board.change { $0.state = .recording }
+        segment.beat(at: 20)
+        let other = BootID(bytes: [UInt8](repeating: 9, count: 16))
+        for (unchanged, verdict) in [(Duration.seconds(10), Verdict.alive), (.seconds(11), .hung)] {
+            let snapshot = try Snapshot(
+                of: segment.bytes,
+                isOwned: true,
+                now: PaperSegment.stamp(5),
+                bootID: other,
+                unchangedFor: unchanged
+            )
+            #expect(snapshot.verdict == verdict)
+        }
+    }
+
+    /// Lets the last heartbeat be long ago.
+    private func silence(_ directory: TemporaryDirectory) throws {
+        let file = try FileDescriptor(opening: directory.segmentPath(), O_RDWR)
+        let old: UInt64 = 1  // Just after the machine's start.
+        for (offset, value) in [(512 + 8, old), (56, old)] {
+            var word = value.littleEndian
+            #expect(pwrite(file.rawValue, &word, 8, off_t(offset)) == 8)
+        }
+        let header = try file.bytes(at: 0, count: SegmentLayout.headerSize)
+        let checksum = UInt64(Checksum.crc32(header[..<504]))
+        var word = checksum.littleEndian
+        #expect(pwrite(file.rawValue, &word, 8, 504) == 8)
+    }
+}

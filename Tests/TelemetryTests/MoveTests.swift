@@ -1,0 +1,141 @@
+import Foundation
+import Glibc
+import Posix
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import StreamVaultTelemetry
+
+@Suite("Files that come and go under writers at full speed", .timeLimit(.minutes(5)))
+struct MoveTests {
+    /// Threads that count in every way, each knowing its own total.
+    private final class Writers: Sendable {
+        static let count = 3
+        let isDone = Atomic(false)
+        let group = DispatchGroup()
+
+        final class Totals: Sendable {
+            let shared = Atomic<UInt64>(0)
+            let alone = Atomic<UInt64>(0)
+        }
+
+        let totals = (0..<count).map { _ in Totals() }
+
+        init(_ publisher: Publisher) {
+            let shared = publisher.counter("test_shared_total", "Test.")
+            for (number, totals) in totals.enumerated() {
+                group.enter()
+                Thread.detachNewThread { [self] in
+                    write(publisher, shared, number, totals)
+                    group.leave()
+                }
+            }
+        }
+
+        private func write(
+            _ publisher: Publisher,
+            _ shared: Counter,
+            _ number: Int,
+            _ totals: Totals
+        ) {
+            let labels: KeyValuePairs = ["n": "\(number)"]
+            var alone = publisher.soleCounter("test_alone_total", "Test.", labels: labels)
+            let gauge = publisher.gauge("test", "Test.", labels: labels)
+            var count: UInt64 = 0
+            while !isDone.load(ordering: .relaxed) {
+                for _ in 0..<50 {
+                    shared.add()
+                    alone.add()
+                    count += 1
+                    gauge.set(Double(count))
+                }
+                if count % 1000 == 0 { publisher.enter(count % 2000 == 0 ? .recording : .draining) }
+            }
+            totals.shared.store(count, ordering: .relaxed)
+            totals.alone.store(count, ordering: .relaxed)
+        }
+
+        func stop() {
+            isDone.store(true, ordering: .relaxed)
+            group.wait()
+        }
+    }
+
+    @Test("no count is lost or counted twice, and no reader ever sees one fall")
+    func moves() throws {
+        let directory = try TemporaryDirectory()
+        let publisher = try directory.startUnwatched()
+        let writers = Writers(publisher)
+        let isDone = Atomic(false)
+        let observed = DispatchGroup()
+        observed.enter()
+        Thread.detachNewThread {
+            var reader = SegmentReader(path: directory.segmentPath())
+            var last: UInt64 = 0
+            while !isDone.load(ordering: .relaxed) {
+                guard let snapshot = try? reader.snapshot() else { continue }
+                let value = snapshot.value("test_shared_total") ?? 0
+                #expect(value >= last)
+                #expect(snapshot.verdict == .alive)
+                last = value
+            }
+            observed.leave()
+        }
+        let rounds = Effort.isExhaustive ? 1000 : 100
+        for _ in 0..<rounds {
+            publisher.heartbeat()
+            unlink(directory.segmentPath())
+            #expect(publisher.check()?.published == .removed)
+        }
+        writers.stop()
+        isDone.store(true, ordering: .relaxed)
+        observed.wait()
+        let snapshot = try directory.snapshot()
+        let total = writers.totals.reduce(0) { $0 + $1.shared.load(ordering: .relaxed) }
+        #expect(snapshot.value("test_shared_total") == total)
+        for (number, totals) in writers.totals.enumerated() {
+            let count = totals.alone.load(ordering: .relaxed)
+            #expect(snapshot.value("test_alone_total", "\(number)") == count)
+            #expect(snapshot.value("test", "\(number)") == Double(count).bitPattern)
+        }
+    }
+
+    @Test("no cut ends the process, and it publishes again after each")
+    func cuts() throws {
+        let directory = try TemporaryDirectory()
+        let publisher = try directory.startUnwatched()
+        let writers = Writers(publisher)
+        let size = try directory.bytes().count
+        var random = SeededGenerator(state: 1)
+        let rounds = Effort.isExhaustive ? 1000 : 100
+        for round in 0..<rounds {
+            let length = round % 3 == 0 ? 0 : Int.random(in: 0..<size, using: &random)
+            publisher.heartbeat()
+            #expect(truncate(directory.segmentPath(), length) == 0)
+            // A second cut may hit the new file on its way: then the next check is the one.
+            var published: PublisherEvent.Cause?
+            while published == nil { published = publisher.check()?.published }
+            #expect(published == .truncated)
+            publisher.heartbeat()
+            #expect(try directory.snapshot().verdict == .alive)
+        }
+        writers.stop()
+        #expect(publisher.check() == nil)
+        let counter = publisher.counter("test_shared_total", "Test.")
+        let before = try #require(try directory.snapshot().value("test_shared_total"))
+        counter.add(5)
+        #expect(try directory.snapshot().value("test_shared_total") == before + 5)
+    }
+
+    @Test(
+        "faults elsewhere end the process as before",
+        arguments: [("bus", SIGBUS), ("null", SIGSEGV)]
+    )
+    func elsewhere(fault: String, signal: CInt) throws {
+        let directory = try TemporaryDirectory()
+        let fixture = try Fixture("fault", directory.path, fault)
+        #expect(try fixture.lines() == ["running"])
+        #expect(fixture.wait() == .signal(signal))
+    }
+}
