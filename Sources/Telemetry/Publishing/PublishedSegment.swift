@@ -129,6 +129,8 @@ extension PublishedSegment {
                 return upkeep.reports.published(after: cause, at: now)
             } catch {
                 if upkeep.cause == nil { upkeep.cause = .unreachable }
+                // The file without a name can still be cut by whoever has it open.
+                keepCopy(&upkeep)
                 return upkeep.reports.failed(error.description, at: now)
             }
         }

@@ -117,6 +117,57 @@ struct IngestServerTests {
         #expect(ingest.server.deadline == nil, "nothing to wake up for")
     }
 
+    @Test(
+        "a run's file, and the socket, are made again",
+        arguments: ["cut", "removed", "directory"]
+    )
+    func surroundings(change: String) throws {
+        let ingest = try ServedIngest()
+        let client = try ingest.connect()
+        client.send(hello("a"))
+        client.send(#"{"type":"declare","metric":"counter","name":"t_total","help":"T."}"# + "\n")
+        client.send(#"{"type":"add","name":"t_total","value":3}"# + "\n")
+        try ingest.turn()
+        try ingest.turn()
+        let cause: String
+        switch change {
+        case "cut":
+            cause = "truncated"
+            #expect(truncate(ingest.files.file("a"), 0) == 0)
+        case "removed":
+            cause = "removed"
+            unlink(ingest.files.file("a"))
+        default:
+            cause = "removed"
+            try FileManager.default.removeItem(atPath: ingest.files.path)
+        }
+        client.send(#"{"type":"add","name":"t_total","value":4}"# + "\n")
+        try ingest.turn()
+        var nothing = PollSet()
+        while ingest.metric("segments_republished_total", cause) == 0 {
+            _ = try nothing.wait(until: ingest.server.deadline)
+            try ingest.turn()
+        }
+        #expect(try ingest.verdict("a") == .alive)
+        client.send(#"{"type":"add","name":"t_total","value":5}"# + "\n")
+        try ingest.turn()
+        var reader = SegmentReader(path: ingest.files.file("a"))
+        let snapshot = try reader.snapshot()
+        let series = try #require(
+            snapshot.contents.series.first {
+                snapshot.contents.families[$0.family].name == "t_total"
+            }
+        )
+        // What the last check before the cut had not seen is lost: at most one interval.
+        let possible: [UInt64] = change == "cut" ? [5, 8, 9, 12] : [12]
+        #expect(possible.contains(snapshot.words[series.word]))
+        let other = try ingest.connect()
+        other.send(hello("b"))
+        try ingest.turn()
+        try ingest.turn()
+        #expect(try ingest.verdict("b") == .alive)
+    }
+
     @Test("a name that is connected is refused, and the connection may try again")
     func nameTaken() throws {
         let ingest = try ServedIngest()
