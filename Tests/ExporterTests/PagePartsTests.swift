@@ -22,6 +22,17 @@ struct PagePartsTests {
         #expect(HTML.element("b", [:], "\(text)").source == "<b>\(escaped)</b>")
     }
 
+    @Test("JSON and help texts show what a terminal would obey as an escape")
+    func invisibleCommands() {
+        let text = "\u{1B}[31m\u{9B}\u{202E}\u{2028}x"
+        let escaped = #"\u001b[31m\u009b\u202e\u2028x"#
+        let document = String(decoding: JSONText.text(text).bytes(), as: UTF8.self)
+        #expect(document == "\"\(escaped)\"\n")
+        let family = MetricFamily(name: "a", help: text, kind: .gauge)
+        let header = String(decoding: TextDialect.prometheus.header(of: family), as: UTF8.self)
+        #expect(header.contains("# HELP a \(escaped.replacing("\\", with: "\\\\"))\n"))
+    }
+
     @Test("an attribute without a value is left out")
     func attributes() {
         #expect(HTML.void("meta", ["a": nil, "b": ""]).source == "<meta b=\"\">")

@@ -21,13 +21,20 @@ final class APIServer: Sendable {
 
     func start(_ api: RecorderAPI, _ log: Log) throws(SystemError) {
         let pause = try StopSignal()
+        let limiter = LogLimiter()
         try DetachedThread.start(named: "api") { [self] in
             while true {
                 do throws(SystemError) {
                     try serve(api, log)
                 } catch {
                     // Without an API the liveness probe would have all recordings stopped.
-                    log(.error, "API failed, and is tried again", ["error": "\(error)"])
+                    log(
+                        .error,
+                        "API failed, and is tried again",
+                        ["error": "\(error)"],
+                        limitedBy: limiter,
+                        condition: "\(error)"
+                    )
                     _ = pause.wait(until: BootTime.now().advanced(by: .seconds(1)))
                 }
             }

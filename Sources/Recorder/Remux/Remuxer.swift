@@ -6,6 +6,7 @@ import StreamVaultTelemetry
 struct Remuxer: Sendable {
     let context: RecordingContext
     let deletesSource: Bool
+    private let limiter = LogLimiter()
 
     /// Works until `stop` is requested; the job under way is then cut off, and waits for the next start.
     func run(until stop: StopSignal) {
@@ -30,7 +31,13 @@ struct Remuxer: Sendable {
             let status = try context.catalogue.end(job, outcome)
             report(job, outcome, status)
         } catch {
-            context.log(.error, "Remux job not entered", ["error": "\(error)"])
+            context.log(
+                .error,
+                "Remux job not entered",
+                ["error": "\(error)"],
+                limitedBy: limiter,
+                condition: "\(error)"
+            )
             _ = stop.wait(until: BootTime.now().advanced(by: .seconds(2)))
         }
     }

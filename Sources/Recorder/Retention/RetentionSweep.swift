@@ -6,6 +6,7 @@ struct RetentionSweep: Sendable {
     let context: RecordingContext
     let plan: RetentionPlan
     var pause = Duration.seconds(60)
+    private let limiter = LogLimiter()
 
     /// Sweeps until `stop` is requested, which is heeded before each file.
     func run(until stop: StopSignal) {
@@ -14,7 +15,13 @@ struct RetentionSweep: Sendable {
             do throws(CatalogueError) {
                 try sweep(until: stop, &memory)
             } catch {
-                context.log(.warn, "Retention has to wait", ["error": "\(error)"])
+                context.log(
+                    .warn,
+                    "Retention has to wait",
+                    ["error": "\(error)"],
+                    limitedBy: limiter,
+                    condition: "\(error)"
+                )
             }
         } while !stop.wait(until: BootTime.now().advanced(by: pause))
     }

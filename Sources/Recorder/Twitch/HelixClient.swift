@@ -27,6 +27,7 @@ struct HelixClient {
     private let application: TwitchConfiguration.Application
     private let clientSecret: Secret
     private let log: Log
+    private let limiter = LogLimiter()
     private var token: Secret?
 
     init(_ application: TwitchConfiguration.Application, clientSecret: Secret, _ log: Log) {
@@ -84,6 +85,6 @@ struct HelixClient {
 
     private func report(_ name: String, _ error: String, _ pause: Duration) {
         let fields: KeyValuePairs = ["request": name, "error": error, "retry_in": pause.text]
-        log(.warn, "Twitch not reached", fields)
+        log(.warn, "Twitch not reached", fields, limitedBy: limiter, condition: "\(name): \(error)")
     }
 }

@@ -24,7 +24,13 @@ struct SubscriptionPass {
             return isComplete
         } catch {
             if error != .cancelled {
-                subscriber.log(.error, "Twitch refused", ["error": "\(error)"])
+                subscriber.log(
+                    .error,
+                    "Twitch refused",
+                    ["error": "\(error)"],
+                    limitedBy: subscriber.limiter,
+                    condition: "\(error)"
+                )
             }
             return false
         }
@@ -48,7 +54,13 @@ struct SubscriptionPass {
             }
         }
         for login in byLogin.keys.sorted() {
-            subscriber.log(.error, "Twitch knows no such login", ["login": login])
+            subscriber.log(
+                .error,
+                "Twitch knows no such login",
+                ["login": login],
+                limitedBy: subscriber.limiter,
+                condition: login
+            )
         }
         return workers
     }
@@ -95,7 +107,9 @@ struct SubscriptionPass {
             subscriber.log(
                 .error,
                 "Subscription refused",
-                ["type": type, "broadcaster_id": id, "error": "\(error)"]
+                ["type": type, "broadcaster_id": id, "error": "\(error)"],
+                limitedBy: subscriber.limiter,
+                condition: "\(type) \(id) \(error)"
             )
             return false
         }

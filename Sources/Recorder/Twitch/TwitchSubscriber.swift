@@ -11,6 +11,7 @@ struct TwitchSubscriber: Sendable {
     let secret: Secret
     let roster: Roster
     let log: Log
+    let limiter = LogLimiter()
 
     func run(until stop: StopSignal) {
         var pass = SubscriptionPass(helix: helix, subscriber: self, stop: stop)

@@ -339,6 +339,10 @@ struct HLSPlaylistTests {
             ("https://u:p@h.test:8443/a/b/live.m3u8?token=x#f", "https://h.test:8443/…/live.m3u8"),
             ("http://h.test", "http://h.test/…/"),
             ("http://h/\(String(repeating: "s", count: 50))", "http://h/…/ssssssssssss…"),
+            (
+                "http://\(String(repeating: "h", count: 60_000))/x",
+                "http://\(String(repeating: "h", count: 189))…\(String(repeating: "h", count: 63))/…/x"
+            ),
         ]
     )
     func addressForLog(_ address: String, _ expected: String) throws {
