@@ -227,13 +227,10 @@ struct LogDestination: ~Copyable {
     private var file: FileDescriptor?
     private var kind: Kind
     private let path: String?
-    /// When the name was last looked up.
-    private var checkedAt = BootTime.now()
     /// Whether a line was written in part: what follows begins on a new one.
     private var isMidLine = false
     var batch: LineQueue.Batch?
 
-    private static let checkInterval = Duration.seconds(1)
     private static let openFlags = O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY
 
     init(_ file: consuming FileDescriptor, path: String?) {
@@ -301,7 +298,6 @@ struct LogDestination: ~Copyable {
     /// - Returns: why that failed.
     mutating func reopen() -> String? {
         guard let path else { return nil }
-        checkedAt = .now()
         do throws(SystemError) {
             file = try Self.open(path)
             isMidLine = false
@@ -311,12 +307,11 @@ struct LogDestination: ~Copyable {
         }
     }
 
-    /// Opens the file anew when its name has gone to another file or to none; looked up once a second at most.
+    /// Opens the file anew when its name has gone to another file or to none.
+    ///
+    /// Looked up for each batch, however many lines that has.
     mutating func followName() -> String? {
         guard let path else { return nil }
-        let now = BootTime.now()
-        guard file == nil || now.since(checkedAt) >= Self.checkInterval else { return nil }
-        checkedAt = now
         var (named, opened) = (stat(), stat())
         let isNamed = unsafe stat(path, &named) == 0
         let isSame =
