@@ -251,7 +251,7 @@ struct WrittenJSONTests {
         let text = ["a\u{1B}[31m\u{9B}\u{202E}\u{2028}\u{E0041}é🛑"]
         let bytes = try #require(encodedJSON(text))
         let written = String(decoding: bytes, as: UTF8.self)
-        #expect(!written.unicodeScalars.contains(where: \.isInvisibleCommand))
+        #expect(visible(written) == written)
         #expect(written.contains("é🛑"))
         #expect(decodedJSON([String].self, bytes) == text)
     }
