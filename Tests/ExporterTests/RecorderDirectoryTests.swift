@@ -213,7 +213,7 @@ struct RecorderDirectoryTests {
     @Test("more recorders than are read: those seen first stay, the others are counted")
     func tooMany() throws {
         var bounds = RecorderDirectory.Bounds()
-        bounds.recorders = 2
+        (bounds.recorders, bounds.patience) = (2, .zero)
         var directory = RecorderDirectory(path: files.path, bounds: bounds)
         let first = [try files.publisher("m"), try files.publisher("n")]
         #expect(names(&directory) == ["m", "n"])
@@ -307,15 +307,37 @@ struct RecorderDirectoryTests {
     @Test("what is known of a recorder whose file is gone gives way to others")
     func missingGivesWay() throws {
         var bounds = RecorderDirectory.Bounds()
-        bounds.memory = 150_000
-        var directory = RecorderDirectory(path: files.path, bounds: bounds)
         var first: Publisher? = try files.publisher("first")
-        #expect(directory.look().map(\.failure) == [nil])
+        var reader = SegmentReader(path: files.file("first"))
+        bounds.memory = try reader.snapshot().cost * 3 / 2
+        var directory = RecorderDirectory(path: files.path, bounds: bounds)
+        let start = BootTime.now()
+        #expect(directory.look(at: start).map(\.failure) == [nil])
         try FileManager.default.removeItem(atPath: files.file("first"))
         first = nil
         let second = try files.publisher("second")
-        #expect(directory.look().map(\.failure) == [.missing, nil])
+        // For a minute it may publish again, and nobody takes its place.
+        #expect(directory.look(at: start).map(\.failure) == [.missing, .noRoom])
+        let early = directory.look(at: start.advanced(by: .seconds(59)))
+        #expect(early.map(\.failure) == [.missing, .noRoom])
+        #expect(early[0].wasRead)
+        let late = directory.look(at: start.advanced(by: .seconds(80)))
+        #expect(late.map(\.failure) == [.missing, nil])
         withExtendedLifetime((first, second)) {}
+    }
+
+    @Test("files of strangers do not take the place of a recorder whose directory was emptied")
+    func emptied() throws {
+        var bounds = RecorderDirectory.Bounds()
+        bounds.recorders = 2
+        var directory = RecorderDirectory(path: files.path, bounds: bounds)
+        let recorder = try files.publisher()
+        #expect(names(&directory) == ["cam"])
+        try FileManager.default.removeItem(atPath: files.file("cam"))
+        let strangers = try ["a", "b", "c"].map { try files.publisher($0) }
+        while names(&directory).isEmpty { usleep(1000) }
+        #expect(directory.look().contains { $0.name == "cam" && $0.wasRead })
+        withExtendedLifetime((recorder, strangers)) {}
     }
 
     @Test("a file that cannot be read keeps no descriptor")

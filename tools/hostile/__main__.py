@@ -1,6 +1,6 @@
 """Runs both programs under a hostile origin, hostile clients and neighbours, a changing file system and signals, all at once.
 
-usage: python3 -m hostile [--minutes 5] [--seed N] [--only origin clients neighbours files signals]
+usage: python3 -m hostile [--minutes 5] [--seed N] [--only origin clients neighbours files signals] [--attacks NAME...]
 
 One honest stream must be complete, each scrape and each probe answered, and no program may end. The same seed draws the same
 attacks in the same order. Needs root (a network of its own, where addresses that are public elsewhere are on loopback, and a
@@ -26,7 +26,7 @@ from storm.processes import Processes, await_exit
 from storm.sources import Origin, Sample
 
 from . import honest, neighbours, surroundings
-from .attacks import Diary
+from .attacks import NAMED, Diary
 from .table import Figures, print_table
 
 INSIDE = "STREAMVAULT_HOSTILE_NETWORK"
@@ -253,6 +253,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--minutes", type=float, default=float(os.environ.get("HOSTILE_MINUTES") or 5))
     parser.add_argument("--seed", type=int, default=int(os.environ.get("HOSTILE_SEED") or random.randrange(1 << 32)))
+    parser.add_argument("--attacks", nargs="+", help="only these, by the names of their functions")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     return parser.parse_args()
 
@@ -261,6 +262,8 @@ def main():
     options = arguments()
     if not os.environ.get(INSIDE):
         os.environ["HOSTILE_SEED"] = str(options.seed)
+    if options.attacks:
+        os.environ[NAMED] = " ".join(options.attacks)
     enter_network()
     print(f"hostile: {options.minutes:g} min, seed {options.seed}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

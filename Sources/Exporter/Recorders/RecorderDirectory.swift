@@ -47,6 +47,8 @@ struct RecorderDirectory {
         var entries = 4096
         /// Bytes for the snapshots of all recorders and for the pages made of them, about.
         var memory = 32 << 20
+        /// For how long a recorder whose file is gone gives way to no other: its publisher may publish again.
+        var patience = Duration.seconds(60)
         /// How long a recorder is kept whose file is gone.
         var memoryOfMissing = Duration.seconds(3600)
         /// For the segments, in one look, whose last reads took longer than `slowRead`.
@@ -172,7 +174,7 @@ extension RecorderDirectory {
             guard snapshot.contents.identity.name == recorders[index].name else {
                 throw .damaged(.header)  // A copy under another name would show every series twice.
             }
-            try admit(snapshot, of: index)
+            try admit(snapshot, of: index, at: now)
             recorders[index].snapshot = snapshot
             hasSeenRecorder = true
             note(nil, of: index, at: now)
@@ -185,18 +187,29 @@ extension RecorderDirectory {
     }
 
     /// Takes note of the memory that a snapshot takes, if it is of other records than the one before.
-    private mutating func admit(_ snapshot: Snapshot, of index: Int) throws(SegmentError) {
+    private mutating func admit(
+        _ snapshot: Snapshot,
+        of index: Int,
+        at now: BootTime
+    ) throws(SegmentError) {
         guard snapshot.contents !== recorders[index].snapshot?.contents else { return }
         let cost = snapshot.cost
         var room = bounds.memory - recorders.reduce(0) { $0 + $1.cost } + recorders[index].cost
-        // What is known of recorders whose files are gone gives way.
+        // What is known of recorders whose files have been gone for a while gives way.
         for other in recorders.indices
-        where cost > room && other != index && recorders[other].failure == .missing {
+        where cost > room && other != index && givesWay(other, at: now) {
             room += recorders[other].cost
             (recorders[other].snapshot, recorders[other].cost) = (nil, 0)
         }
         guard cost <= room else { throw .noRoom }
         recorders[index].cost = cost
+    }
+
+    private func givesWay(_ index: Int, at now: BootTime) -> Bool {
+        guard recorders[index].failure == .missing, let since = recorders[index].missingSince else {
+            return false
+        }
+        return now.since(since) >= bounds.patience
     }
 
     private mutating func note(_ failure: SegmentError?, of index: Int, at now: BootTime) {
@@ -241,7 +254,7 @@ extension RecorderDirectory {
                 isSettled: WallTime.now().nanoseconds > modified.nanoseconds + 100_000_000
             )
             listingFailure = nil
-            add(entries.names.compactMap(Self.recorderName))
+            add(entries.names.compactMap(Self.recorderName), at: now)
             if !entries.isComplete { excess += 1 }
             warnOfExcess(at: now)
         } catch {
@@ -253,12 +266,13 @@ extension RecorderDirectory {
     }
 
     /// Adds the recorders that are new; those that were seen first keep their places.
-    private mutating func add(_ names: [String]) {
+    private mutating func add(_ names: [String], at now: BootTime) {
         let known = Set(recorders.map(\.name))
         var attempts = bounds.recorders
         excess = 0
         for name in names where !known.contains(name) {
-            guard recorders.count < bounds.recorders || makeRoom(for: name, &attempts) else {
+            guard recorders.count < bounds.recorders || makeRoom(for: name, at: now, &attempts)
+            else {
                 excess += 1
                 continue
             }
@@ -268,9 +282,13 @@ extension RecorderDirectory {
         recorders.sort { $0.name < $1.name }
     }
 
-    /// Gives up a recorder whose file is gone or, for one that can be read, a file that could never be read.
-    private mutating func makeRoom(for name: String, _ attempts: inout Int) -> Bool {
-        let missing = recorders.indices.filter { recorders[$0].failure == .missing }
+    /// Gives up a recorder whose file has been gone for a while or, for one that can be read, a file that could never be read.
+    private mutating func makeRoom(
+        for name: String,
+        at now: BootTime,
+        _ attempts: inout Int
+    ) -> Bool {
+        let missing = recorders.indices.filter { givesWay($0, at: now) }
         if let oldest = missing.min(by: { recorders[$0].arrival < recorders[$1].arrival }) {
             recorders.remove(at: oldest)
             return true
@@ -316,7 +334,7 @@ extension RecorderDirectory {
 
 extension Snapshot {
     /// Bytes that it and its part of the pages take: an estimate that grows with everything that a segment decides on.
-    fileprivate var cost: Int {
+    var cost: Int {
         let lines = contents.series.reduce(0) { sum, series in
             let family = contents.families[series.family]
             let labels = zip(family.labels, series.values).reduce(0) {
