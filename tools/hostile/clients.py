@@ -30,6 +30,7 @@ class Crowd:
         self.is_scattered = rnd.random() < 0.3  # From many addresses, or from one.
 
     def connect(self, first=b"", receive_bytes=None):
+        time.sleep(0.002)  # 500 a second from each process: more is a matter for the kernel's queues.
         client = socket.socket()
         if receive_bytes:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
