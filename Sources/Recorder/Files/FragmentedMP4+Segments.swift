@@ -1,26 +1,33 @@
 extension FragmentedMP4 {
     /// Whether `bytes` are the header of a file: whole boxes, `ftyp` first, and a `moov`.
     static func isHeader(_ bytes: [UInt8]) -> Bool {
-        guard let types = types(of: bytes) else { return false }
-        return types.first == "ftyp" && types.contains("moov")
+        var (first, hasMovie) = (String?.none, false)
+        let areWhole = forEachType(of: bytes) { type in
+            first = first ?? type
+            hasMovie = hasMovie || type == "moov"
+        }
+        return areWhole && first == "ftyp" && hasMovie
     }
 
     /// Whether `bytes` are whole boxes, and among them fragments: each `moof` with its `mdat`.
     static func isFragments(_ bytes: [UInt8]) -> Bool {
-        guard let types = types(of: bytes), !types.contains("moov") else { return false }
-        let fragments = types.filter { $0 == "moof" || $0 == "mdat" }
-        return fragments.first == "moof" && fragments.last == "mdat"
+        var (first, last, hasMovie) = (String?.none, String?.none, false)
+        let areWhole = forEachType(of: bytes) { type in
+            hasMovie = hasMovie || type == "moov"
+            guard type == "moof" || type == "mdat" else { return }
+            (first, last) = (first ?? type, type)
+        }
+        return areWhole && !hasMovie && first == "moof" && last == "mdat"
     }
 
-    /// The types of the boxes that follow each other from the first byte to the last; `nil` where they do not.
-    private static func types(of bytes: [UInt8]) -> [String]? {
-        var types: [String] = []
+    /// Hands over the types of boxes, one by one, for there may be millions; whether they follow each other to the last byte.
+    private static func forEachType(of bytes: [UInt8], _ body: (String) -> Void) -> Bool {
         var rest = bytes[...]
         while !rest.isEmpty {
-            guard let box = BoxHeader(rest), box.size <= rest.count else { return nil }
-            types.append(box.type)
+            guard let box = BoxHeader(rest), box.size <= rest.count else { return false }
+            body(box.type)
             rest = rest.dropFirst(box.size)
         }
-        return types
+        return true
     }
 }

@@ -11,7 +11,8 @@ enum FragmentedMP4 {
         var wholeLength = 0
         var hasHeader = false
         var isInFragment = false
-        while let box = try readBox(of: file, at: position), box.end <= length {
+        var window = Window()
+        while let box = try window.box(of: file, at: position), box.end <= length {
             guard position > 0 || box.type == "ftyp" else { return 0 }
             switch box.type {
             case "moov": hasHeader = true
@@ -25,12 +26,26 @@ enum FragmentedMP4 {
         return wholeLength
     }
 
-    /// The box that begins at `position`; `nil` where none can.
-    private static func readBox(
-        of file: borrowing FileDescriptor,
-        at position: Int
-    ) throws(SystemError) -> (type: String, end: Int)? {
-        let bytes = try file.bytes(at: position, count: BoxHeader.mostBytes)
-        return BoxHeader(bytes[...]).map { ($0.type, position + $0.size) }
+    /// A piece of the file that holds the headers of many boxes, where they are small: not a system call for each.
+    private struct Window {
+        private static let maxBytes = 64 << 10
+        private var start = 0
+        private var bytes: [UInt8] = []
+        private var count = BoxHeader.mostBytes
+
+        /// The box that begins at `position`; `nil` where none can.
+        mutating func box(
+            of file: borrowing FileDescriptor,
+            at position: Int
+        ) throws(SystemError) -> (type: String, end: Int)? {
+            if position - start + BoxHeader.mostBytes > bytes.count {
+                // Grows from small box to small box: media is larger than any window.
+                let isNear = position - start <= Self.maxBytes
+                count = isNear ? min(Self.maxBytes, count * 4) : BoxHeader.mostBytes
+                (start, bytes) = (position, try file.bytes(at: position, count: count))
+            }
+            let header = bytes.dropFirst(position - start)
+            return BoxHeader(header).map { ($0.type, position.addingWithSaturation($0.size)) }
+        }
     }
 }

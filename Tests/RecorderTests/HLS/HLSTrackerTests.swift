@@ -142,6 +142,14 @@ struct HLSTrackerTests {
         #expect(!after.isReset && after.missed == 0 && after.segments.count == 3)
     }
 
+    @Test("long durations of a window do not explain a leap of short segments")
+    func longDurations() {
+        var tracker = PlaylistTracker()
+        _ = tracker.take(live(first: 0, names: "abcdefgh", target: 1_000_000), loadedAt: time(0))
+        let leap = tracker.take(live(first: 100_000, names: "xy", target: 0), loadedAt: time(1))
+        #expect(leap.isReset && leap.missed == 0)
+    }
+
     @Test("EXT-X-ENDLIST ends the stream with the load that shows it")
     func endList() {
         var tracker = PlaylistTracker()
