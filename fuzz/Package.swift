@@ -57,7 +57,7 @@ let package = Package(
         ),
         .target(
             name: "FuzzSupport",
-            dependencies: ["HTTP"],
+            dependencies: ["HTTP", "Posix"],
             path: "Targets/Support",
             swiftSettings: settings
         ),

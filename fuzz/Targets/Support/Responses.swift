@@ -1,16 +1,17 @@
 @testable package import HTTP
+import Posix
 
 extension Response {
     /// The head as it is sent, in lines; ends the process where a field has become two.
     package var headLines: [String] {
         var bytes: [UInt8] = []
-        ResponseHead.append(self, .unsaid, to: &bytes)
+        ResponseHead.append(self, DateField(.now()), .unsaid, to: &bytes)
         let lines = String(decoding: bytes, as: UTF8.self).split(
             separator: "\r\n",
             omittingEmptySubsequences: false
         )
-        // The status, both fields of the content, and the empty end with nothing behind it.
-        let known = 3 + (contentType == nil ? 0 : 1) + (status.forbidsContent ? 0 : 1)
+        // The status, the date, both fields of the content, and the empty end with nothing behind it.
+        let known = 4 + (contentType == nil ? 0 : 1) + (status.forbidsContent ? 0 : 1)
         require(lines.count == known + headers.count, "a line for each field: \(lines)")
         return lines.map(String.init)
     }
