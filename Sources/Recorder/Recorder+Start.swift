@@ -33,8 +33,7 @@ extension Recorder {
 
     /// Makes the directory when it is not there, and asks whether files may be made in it.
     ///
-    /// Makes none for that: a start that is killed would leave it, and on a full disk there is no room for it. Those that
-    /// former versions left are removed.
+    /// Makes none for that: a start that is killed would leave it, and on a full disk there is no room for it.
     static func checkDirectory(_ path: String) throws(StartError) {
         try StartError.wrapping("recordings_dir: ") { () throws(SystemError) in
             try FileSystem.makeDirectory(path)
@@ -42,9 +41,6 @@ extension Recorder {
                 throw SystemError(call: "open \(path)", code: ENOTDIR)
             }
             try FileSystem.checkWritable(path)
-            for name in try FileSystem.entries(of: path) where name.hasPrefix(".writable-") {
-                try? FileSystem.unlink("\(path)/\(name)")
-            }
         }
     }
 

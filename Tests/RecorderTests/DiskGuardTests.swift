@@ -141,6 +141,7 @@ struct DiskGuardTests {
         try directory.write("", to: ".writable-\(getpid())")
         try directory.write("", to: ".writable-1")
         try Recorder.checkDirectory(directory.path)
+        _ = try Recovery(directory: directory.path)
         #expect(try directory.entries.isEmpty)
         let file = try directory.write("", to: "file")
         #expect(throws: StartError.self) { try Recorder.checkDirectory(file) }

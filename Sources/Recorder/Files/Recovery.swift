@@ -19,6 +19,10 @@ struct Recovery {
         let entries = try FileSystem.entries(of: directory)
         names = entries.compactMap { RecordingName(partName: $0, in: directory) }
         finished = entries.compactMap { RecordingName(finalName: $0, in: directory) }
+        // Former versions tried the directory with a file, which a kill could leave.
+        for name in entries where name.hasPrefix(".writable-") {
+            try? FileSystem.unlink("\(directory)/\(name)")
+        }
     }
 
     /// Works through the files that no living recorder holds; one that fails does not stop the others.
