@@ -1,5 +1,6 @@
-@testable package import HTTP
 import Posix
+
+@testable package import HTTP
 
 extension Response {
     /// The head as it is sent, in lines; ends the process where a field has become two.
