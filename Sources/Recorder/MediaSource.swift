@@ -49,6 +49,8 @@ enum SourceEvent: Equatable, Sendable {
     case segmentsWaited(Int)
     /// A split is due, and for some time there has been no place for it.
     case splitOverdue
+    /// A playlist or a redirect named an address that its origin may not name.
+    case addressRefused
 }
 
 /// Why one load of a playlist failed; the raw value is the label of the metric.

@@ -95,12 +95,15 @@ struct AddressTests {
 
     @Test("a public origin names no private address, in whichever form; a private one does")
     func refused() throws {
+        let exporter = try bench.startExporter()
         let program = try start()
         try eventually("both streams, recorded to their ends", within: 60) {
             size(ofTheFileOf: "pub") != nil && size(ofTheFileOf: "pri") != nil ? () : nil
         }
         _ = try program.line(containing: "msg=\"Source says\" stream=mas")
         _ = try program.line(containing: "msg=\"Source says\" stream=mov")
+        let refused = #"streamvault_refused_addresses_total{recorder="cam"}"#
+        #expect(try exporter.metrics()[refused] ?? 0 >= 12)
         #expect(try program.stop() == 0)
         let log = program.log
         #expect(asked("127.0.0.1", in: log) == ["/private.m3u8", "/own.ts"])

@@ -30,6 +30,7 @@ struct RecorderMetrics: Sendable {
     /// By what had happened to the telemetry's file.
     let telemetryRepublished: [PublisherEvent.Cause: Counter]
     let wrongTokens: Counter
+    let refusedAddresses: Counter
     let droppedLogLines: [LogOutputLabel: Counter]
 
     /// Where the log goes.
@@ -160,6 +161,10 @@ struct RecorderMetrics: Sendable {
             "Attempts to convert a recording to MP4.",
             "result"
         )
+        refusedAddresses = publisher.counter(
+            "streamvault_refused_addresses_total",
+            "Requests that were not sent, since a playlist or redirect of a public origin named a private address."
+        )
         wrongTokens = publisher.counter(
             "streamvault_wrong_tokens_total",
             "Requests to the API with a wrong bearer token."
@@ -197,6 +202,7 @@ struct RecorderMetrics: Sendable {
         case .playlistFailed(let failure): playlistErrors[failure]?.add()
         case .partJoined: joinedParts.add()
         case .segmentsWaited(let count): segmentWaits.add(UInt64(clamping: count))
+        case .addressRefused: refusedAddresses.add()
         case .sequenceReset, .variantChosen, .splitOverdue: break
         }
     }

@@ -6,7 +6,7 @@ extension RecordingContext {
         metrics.count(event)
         switch event {
         case .segmentWritten: break
-        case .playlistFailed: break  // The source has logged why.
+        case .playlistFailed, .addressRefused: break  // The source has logged why.
         case .segmentsMissed(let count):
             log(.warn, "Segments missed", ["stream": stream, "count": "\(count)"])
         case .sequenceReset:

@@ -94,6 +94,7 @@ struct HLSRun {
     }
 
     private mutating func take(_ ended: Transfers.Ended) {
+        if case .failure(.refusedAddress) = ended.result { sink.note(.addressRefused) }
         guard case .underWay(ended.id, let start) = load else {
             return queue.take(ended, at: .now())
         }
