@@ -63,7 +63,7 @@ extension Server {
             return false
         }
         let connection = connections.remove(at: index)
-        counters.evicted += 1
+        if connection.use(at: now) != .finished { counters.evicted += 1 }
         if connection.phase == .receiving {
             connection.discard(by: &scratch, at: now)  // Unread bytes would reset the answer away.
             if !connection.hasLeft { refuse(connection, .crowded, at: now) }

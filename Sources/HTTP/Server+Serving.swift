@@ -100,7 +100,7 @@ extension Server {
             }
             let response = handle(request)
             counters.responses.add(response.status)
-            let closes = closing || !request.keepsAlive
+            let closes = closing || !request.keepsAlive || isCrowded(for: connection)
             let now = BootTime.now()
             connection.answer(request, with: response, date: date, closing: closes, at: now)
             return true
@@ -108,6 +108,11 @@ extension Server {
             refuse(connection, rejection, at: .now())
             return true
         }
+    }
+
+    /// Whether a client that is new had better come by another connection: this one might be closed at any time.
+    private func isCrowded(for connection: Connection) -> Bool {
+        connection.habit == .once && connections.count >= limits.connections
     }
 
     mutating func refuse(

@@ -47,6 +47,7 @@ final class Broadcaster: Sendable {
 
     /// Takes over a connection that has been answered with 101.
     func adopt(_ arrival: WebSocketArrival) {
+        clientCount.add(1, ordering: .relaxed)  // Before the thread counts them: many may come at once.
         leave { $0.arrivals.append(arrival) }
     }
 
