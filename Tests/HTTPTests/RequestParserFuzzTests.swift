@@ -10,6 +10,7 @@ struct RequestParserFuzzTests {
         "GET /metrics?a=b%20c HTTP/1.1\r\nHost: [::1]:80\r\nAccept: a;q=0.5, b\r\n\r\nGET",
         "\r\nPOST / HTTP/1.1\r\nHost:\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nabcdeGET",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;a=\"b\"\r\nab\r\n0\r\nX: y\r\n\r\nGET",
         "OPTIONS * HTTP/1.0\r\nConnection: Keep-Alive, close\r\n\r\n",
         "GET http://a.example?b HTTP/1.1\r\nhost: a.example\r\nX: a\r\r\n\r\n",
         "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nX : a\n\r\n",
