@@ -47,7 +47,8 @@ final class Broadcaster: Sendable {
 
     /// Takes over a connection that has been answered with 101.
     func adopt(_ arrival: WebSocketArrival) {
-        clientCount.add(1, ordering: .relaxed)  // Before the thread counts them: many may come at once.
+        // Before the thread counts them: many may come at once.
+        clientCount.add(1, ordering: .relaxed)
         leave { $0.arrivals.append(arrival) }
     }
 
