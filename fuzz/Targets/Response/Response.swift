@@ -41,7 +41,7 @@ private final class Origin: Sendable {
     let url: URL
 
     init() throws {
-        listener = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+        let listener = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
@@ -59,7 +59,7 @@ private final class Origin: Sendable {
         else {
             fatalError("no address")
         }
-        self.url = url
+        (self.listener, self.url) = (listener, url)
         Thread.detachNewThread { [self] in serve() }
     }
 
