@@ -13,7 +13,7 @@ struct AddressTests {
     ///
     /// Prints each request: the address at which it came, and its path.
     private static let stage = """
-        import fcntl, http.server, signal, socket, struct, subprocess, sys, threading
+        import fcntl, http.server, os, signal, socket, struct, subprocess, sys, threading
 
         control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for name, address in ((b"lo", "127.0.0.1"), (b"lo:1", "93.184.215.14")):
@@ -42,7 +42,9 @@ struct AddressTests {
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                print("asked", self.connection.getsockname()[0], self.path, flush=True)
+                # One write for each line: print() of several threads mixes their words.
+                line = "asked %s %s\\n" % (self.connection.getsockname()[0], self.path)
+                os.write(1, line.encode())
                 if self.path in ("/redirected.ts", "/moved.m3u8"):
                     self.send_response(302)
                     self.send_header("Location", private + "/-/terminating")
@@ -57,10 +59,15 @@ struct AddressTests {
                 pass
 
         server = http.server.ThreadingHTTPServer(("0.0.0.0", 80), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
         recorder = subprocess.Popen(sys.argv[1:])
-        signal.signal(signal.SIGTERM, lambda *_: recorder.terminate())
-        sys.exit(recorder.wait())
+        # Waited for, not handled: a handler runs in the main thread only, which may sleep in wait().
+        awaited = {signal.SIGTERM, signal.SIGCHLD}
+        signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        while recorder.poll() is None:
+            if signal.sigwait(awaited) == signal.SIGTERM:
+                recorder.terminate()
+        sys.exit(recorder.returncode)
         """
 
     private func start(fields: String = "") throws -> Program {
@@ -106,12 +113,14 @@ struct AddressTests {
         #expect(try exporter.metrics()[refused] ?? 0 >= 12)
         #expect(try program.stop() == 0)
         let log = program.log
-        #expect(asked("127.0.0.1", in: log) == ["/private.m3u8", "/own.ts"])
+        #expect(asked("127.0.0.1", in: log) == ["/private.m3u8", "/own.ts"], "\(log)")
+        // A segment whose key is refused may be given up before it is asked for itself.
         #expect(
-            asked("93.184.215.14", in: log) == [
-                "/public.m3u8", "/good.ts", "/redirected.ts", "/locked.ts", "/last.ts",
-                "/master.m3u8", "/moved.m3u8",
-            ]
+            asked("93.184.215.14", in: log).subtracting(["/locked.ts"]) == [
+                "/public.m3u8", "/good.ts", "/redirected.ts", "/last.ts", "/master.m3u8",
+                "/moved.m3u8",
+            ],
+            "\(log)"
         )
         #expect(log.contains("127.0.0.1 is private, and not for a public origin to name"))
     }

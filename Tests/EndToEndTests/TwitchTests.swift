@@ -10,11 +10,16 @@ struct TwitchTests {
     init() throws {
         bench = try Workbench()
         exporter = try bench.startExporter()
-        try "a-webhook-secret\n".write(
-            toFile: bench.path("secret"),
-            atomically: true,
-            encoding: .utf8
-        )
+        _ = try writeSecret("a-webhook-secret\n", to: "secret")
+    }
+
+    /// Writes a file that only its owner may read, unless `mode` says more; its path.
+    private func writeSecret(_ text: String, to name: String, mode: mode_t = 0o600) throws -> String
+    {
+        let path = bench.path(name)
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        try #require(chmod(path, mode) == 0)
+        return path
     }
 
     private func start() throws -> Recorder {
@@ -132,19 +137,26 @@ struct TwitchTests {
         ] as [(String, String)]
     )
     func secrets(_ field: String, _ words: String) throws {
-        try "tooshort".write(toFile: bench.path("short"), atomically: true, encoding: .utf8)
-        try "a secret of words".write(
-            toFile: bench.path("blank"),
-            atomically: true,
-            encoding: .utf8
-        )
-        let filled = field.replacing("SHORT", with: bench.path("short"))
-            .replacing("BLANK", with: bench.path("blank"))
+        let short = try writeSecret("tooshort", to: "short")
+        let blank = try writeSecret("a secret of words", to: "blank")
+        let filled = field.replacing("SHORT", with: short).replacing("BLANK", with: blank)
         let config = try bench.configure([], fields: "twitch: {\(filled)}")
         let ended = try bench.run("streamvault-recorder", ["--config", config])
         #expect(ended.status == 1)
         #expect(ended.output.contains(words), "\(ended.output)")
         #expect(ended.output.split(separator: "\n").count == 1, "\(ended.output)")
         #expect(!ended.output.contains("tooshort") && !ended.output.contains("of words"))
+    }
+
+    @Test("a secret that all users can read is a line more, a warning, without the secret")
+    func shared() throws {
+        let path = try writeSecret("tooshort", to: "shared", mode: 0o644)
+        let config = try bench.configure([], fields: #"twitch: {eventsub_secret_file: "\#(path)"}"#)
+        let ended = try bench.run("streamvault-recorder", ["--config", config])
+        let lines = ended.output.split(separator: "\n")
+        #expect(lines.count == 2, "\(ended.output)")
+        let warning = try #require(lines.first { $0.contains("readable by all users") })
+        #expect(warning.contains("level=warn") && warning.contains("file=\(path)"))
+        #expect(!ended.output.contains("tooshort"))
     }
 }
