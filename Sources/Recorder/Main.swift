@@ -44,9 +44,10 @@ enum Main {
             )
             .run()
         }
-        Orphans.endAll()
         // Lines wait in the log while an output hangs. The shutdown's own margin is longer than this.
         log.flush(within: min(.milliseconds(500), configuration.gracePeriod / 50))
+        // Last: recordings that were left behind would go on to end with their programs.
+        Orphans.endAll()
         // Not `exit`: a thread that was left behind must not hold up the end.
         _exit(try result.get())
     }

@@ -94,6 +94,34 @@ struct WatchdogTests {
         }
     }
 
+    @Test(
+        "each phase of a shutdown is a sign that the main thread gets on, also one with nothing to wait for"
+    )
+    func phases() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let plan = ShutdownPlan(gracePeriod: .seconds(3600))
+            let bench = try APIBench([], phases: plan.declared)
+            let watchdog = try Watchdog(timeouts(loop: .milliseconds(100)))
+            let (begun, next) = (try StopSignal(), try StopSignal())
+            try watchdog.stopInPlace { _, standsStill in
+                begun.request()
+                _ = next.wait(until: never)
+                exit(standsStill() ? 3 : 0)
+            }
+            let none = RunningService(tasks: []) { _ in }
+            let services = Shutdown.Services(broadcaster: none, cleanup: none, eventSub: nil) {
+                phase,
+                _ in
+                if phase == .broadcaster { _ = begun.wait(until: never) }
+                if phase == .cleanup { next.request() }
+                while phase == .cleanup { pause() }
+            }
+            let loop = MainLoop(bench.context.wakeup, watchdog)
+            var shutdown = Shutdown(plan, bench.roster, bench.context, services, loop)
+            _ = try shutdown.run(signal: SIGTERM)
+        }
+    }
+
     @Test("the service manager hears of the start, of a main loop that turns, and of the stop")
     func serviceManager() async {
         await #expect(processExitsWith: .exitCode(0)) {

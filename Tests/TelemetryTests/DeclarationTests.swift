@@ -253,4 +253,19 @@ struct DeclarationTests {
         #expect(try directory.snapshot().contents.lifecycle == ended)
         #expect(publisher.endedPhases.map(\.name) == ["recordings"])
     }
+
+    @Test("a recording that ends after the goodbye stays abandoned, and is counted once")
+    func lateEnd() throws {
+        let directory = try TemporaryDirectory()
+        let publisher = try directory.start()
+        let late = publisher.startRecording(id: 1, stream: "a", path: "/a", container: "ts")
+        publisher.beginShutdown(signal: 15, gracePeriod: .seconds(60))
+        publisher.goodbye(.timeout, exitStatus: 1)
+        let said = try directory.snapshot().contents
+        late.finalizing()
+        late.end(.interrupted)
+        let contents = try directory.snapshot().contents
+        #expect(contents.recordings.map(\.id) == [1])
+        #expect(contents.ended == said.ended)
+    }
 }

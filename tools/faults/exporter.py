@@ -37,6 +37,7 @@ class Exporter:
             self.directory.mkdir(parents=True)
             os.link(segment, self.directory / segment.name)  # The same file: whether it is locked says who lives.
             self.token.write_text(TOKEN)
+            self.token.chmod(0o600)  # Or the exporter warns.
         command = [*wrapper, program("exporter"), "--telemetry-dir", self.directory, "--linger.max", "2s",
                    "--web.listen-address", f"127.0.0.1:{self.port}", "--web.bearer-token-file", self.token,
                    "--ingest.socket", self.ingest]

@@ -205,7 +205,7 @@ def leave(exporter):
     end = time.monotonic() + LEAVING
     exporter.process.send_signal(signal.SIGTERM)
     with contextlib.suppress(AssertionError):  # A fault may cost that line.
-        until("its wait", lambda: "Waiting for the last word" in exporter.log or exporter.process.poll() is not None, 2)
+        until("its wait", lambda: "Waiting for the final state" in exporter.log or exporter.process.poll() is not None, 2)
     while exporter.process.poll() is None and time.monotonic() < end:
         exporter.ask(exporter.connect, lambda client: scrape(client, "/metrics"), may_hang=True)
         with contextlib.suppress(subprocess.TimeoutExpired):

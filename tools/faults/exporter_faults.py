@@ -7,7 +7,7 @@ from strace import Call
 
 DEFAULT = ["ENOMEM"]
 ERRORS = {
-    "accept": ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EPERM"],
+    "accept4": ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EPERM"],
     "recvfrom": ["ECONNRESET", "ENOMEM"], "sendmsg": ["EPIPE", "ECONNRESET", "ENOBUFS", "ENOMEM", "EAGAIN"],
     "socket": ["EMFILE", "ENFILE", "ENOMEM"], "bind": ["EADDRINUSE", "EACCES", "ENOMEM"], "listen": ["EADDRINUSE"],
     "openat": ["EMFILE", "ENFILE", "EACCES", "EIO", "ENOMEM", "ENOSPC"], "pread64": ["EIO", "retval=0", "retval=64"],
@@ -22,7 +22,6 @@ ERRORS = {
 FOUND = {
     "`getdents64` of telemetry, serving: EIO on": "nothing",
     "`openat` of telemetry, serving: EMFILE on": "nothing",
-    "`fcntl F_SETFL` of web connection, serving: ENOMEM once": "scrape lost, probe lost",
     "`ioctl TIOCOUTQ` of web connection, serving: EIO on": "nothing",
     "`poll` of web socket, serving: ENOMEM once": "nothing",
 }

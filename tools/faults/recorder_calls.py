@@ -104,11 +104,14 @@ def enumerate_cells(template):
     recorder = begin(bench, ["strace", "-D", "-f", "-y", "-s", "160", "-o", str(trace)])
     assert end(recorder)[0] == 0, recorder.log
     until("the trace", lambda: "+++ exited" in trace.read_text(errors="replace").splitlines()[-1])
-    first = {}
+    first, in_start = {}, {}
     for call in calls(trace, MARKS, str(bench.base), anew=ATTACHED[0]):
         file = template.file(bench, call.target)
+        if call.stage == "start":
+            in_start[call.name, file] = max(call.place, in_start.get((call.name, file), 0))
         if file and is_sure(call, file):
-            first.setdefault((call.title, file, call.stage), Cell(call, file, "", ""))
+            cell = Cell(call, file, "", "", in_start.get((call.name, file), 0))
+            first.setdefault((call.title, file, call.stage), cell)
     return cells_of(first.values())
 
 
@@ -229,12 +232,13 @@ class Life:
         check_rows(self.bench)
 
 
-EARLIER_KEPT = ("Recovery failed", "left for the next start", "in use by another recorder")
+RECOVERY_DELAYED = 'msg="Task not started, to be tried again" task=recovery'
+EARLIER_KEPT = (RECOVERY_DELAYED, "left for the next start", "in use by another recorder")
 TOLD = {
     "Telemetry is impaired": "telemetry in memory",
     "kept in memory for this run": "catalogue in memory",
     "No room kept in reserve": "no reserve",
-    "Recovery failed": "no recovery",
+    RECOVERY_DELAYED: "recovery delayed",
     "Recovery not in the catalogue": "recovery not entered",
     "Catalogue entries wait": "entries wait",
     "Error disposing database": "database phase failed",

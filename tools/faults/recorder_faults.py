@@ -27,7 +27,8 @@ FOUND = {
     "`pread64` of recordings/catalogue.sqlite-wal, start: EIO on": "database errors: io, catalogue in memory",
     "`openat` of recordings/catalogue.sqlite, start: EACCES once": "database errors: readonly, catalogue in memory",
     "`openat` of recordings/catalogue.sqlite-wal, start: EACCES once": "database errors: readonly, catalogue in memory",
-    "`getdents64` of recordings, recovery: EIO once": "earlier part kept, no recovery",
+    "`getdents64` of recordings, recovery: EIO once": "recovery delayed",
+    "`getdents64` of recordings, recovery: EIO on": "earlier part kept, recovery delayed",
     "`openat` of recordings, recovery: EINTR often": "nothing",
     "`flock` of recordings/EARLIER_part002.ts.part, begin: ENOLCK once": "recordings refused: other",
     "`write` of recorder.log, recovery: short often": "nothing",
@@ -44,6 +45,8 @@ class Cell(NamedTuple):
     file: str
     error: str
     when: str
+    # How many of these calls on the file the start makes.
+    in_start: int = 0
 
     @property
     def subject(self):
@@ -64,7 +67,9 @@ class Cell(NamedTuple):
     def may_refuse(self):
         """Whether the recorder may not start: without its configuration, its log, or a directory that can be written."""
         is_taken = self.call.command == "F_OFD_SETLK" and self.error == "EAGAIN"
-        return self.call.stage == "start" and (self.file in NEEDED or is_taken)
+        # strace counts for each thread: what hits one later may hit the one that starts before.
+        is_in_start = self.call.stage == "start" or not self.is_attached and self.call.place <= self.in_start
+        return is_in_start and (self.file in NEEDED or is_taken)
 
     @property
     def is_unnamed(self):

@@ -34,6 +34,9 @@ struct MainLoop: ~Copyable {
         return nextSignal()
     }
 
+    /// Tells the watchdog that the main thread gets on, where it does not wait: a shutdown, from phase to phase.
+    func noteProgress() { watchdog?.loopTurned() }
+
     /// Whether a SIGHUP has asked to reload since the last call.
     mutating func takeReload() -> Bool {
         defer { isReloadRequested = false }

@@ -66,6 +66,7 @@ struct Shutdown: ~Copyable {
     }
 
     private func show(_ phase: Phase) {
+        loop.noteProgress()
         let deadline = requestedAt.advanced(by: plan.gracePeriod)
         roster.showShutdown(in: phase, deadline: deadline)
         services.announce(phase, deadline)

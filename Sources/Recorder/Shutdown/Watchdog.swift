@@ -9,7 +9,7 @@ import Synchronization
 final class Watchdog: Sendable {
     /// How long it waits for what.
     struct Timeouts: Sendable {
-        /// From a signal to stop until the main loop turns; then the recordings are stopped in its place.
+        /// From a signal to stop until the main loop turns, and from then on between its turns; then the recordings are stopped in its place.
         var signal: Duration
         /// For a main loop that stands still without a signal; then the recorder is stopped as if one had come.
         var loop: Duration
@@ -85,7 +85,7 @@ final class Watchdog: Sendable {
     private static let drainByte: UInt8 = 0x80
     private static let reloadByte: UInt8 = 0x81
 
-    /// Called by the main loop, at least once a second.
+    /// Called by the main loop, at least once a second, and with each phase of a shutdown.
     func loopTurned() { turns.wrappingAdd(1, ordering: .relaxed) }
 
     /// Tells the service manager that the start is over.
@@ -209,6 +209,8 @@ struct StopRequest: Sendable {
 
 extension Watchdog.Timeouts {
     /// The loop turns every second, so less than two would be a false alarm on a busy machine.
+    ///
+    /// Longer than any phase in which it does not turn may take: the closing of the database, where there is no thread for it.
     init(_ plan: ShutdownPlan) {
         signal = max(.seconds(2), min(.seconds(5), plan.gracePeriod / 4))
         loop = .seconds(30)

@@ -138,7 +138,10 @@ extension Board {
     }
 
     /// Closes a recording and counts it, in one write; one that has no place is counted in the first.
+    ///
+    /// After the goodbye nothing is changed: the recording counts as abandoned, as readers have been told.
     mutating func close(_ slot: Int?, _ result: RecordingResult) {
+        guard lifecycle.state != .stopped else { return }
         let index = RecordingResult.allCases.firstIndex(of: result) ?? 0
         let count = places[slot ?? 0].ended[index]
         places[slot ?? 0].ended[index] = count.addingWithSaturation(1)

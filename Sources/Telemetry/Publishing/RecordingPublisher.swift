@@ -44,7 +44,7 @@ public final class RecordingPublisher: Sendable {
         }
     }
 
-    /// Says how it ended; a second end changes nothing.
+    /// Says how it ended; a second end changes nothing, nor does one after the publisher's goodbye.
     public func end(_ result: RecordingResult) {
         guard !hasEnded.exchange(true, ordering: .relaxed) else { return }
         publisher.segment.board.withLock { $0.close(slot, result) }

@@ -76,3 +76,20 @@ def deaf_program(bench):
     expect(bench.metrics(), shutdowns_total__clean=1)
     check_files_and_rows(bench)
     return "killed in stages, file whole, clean, exit 0"
+
+
+@cell("program ignores SIGINT and SIGTERM, and a second signal comes", "shutdown: recordings", in_sample=True)
+def deaf_program_in_a_hurry(bench):
+    """The process takes long to go, so that threads that it leaves behind could do more."""
+    wrapper = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=exit_group",
+               "-e", "inject=exit_group:delay_enter=500000"]
+    recorder = bench.start([bench.stream("one", deaf=True)], wrapper)
+    recorder.recording()
+    recorder.send(signal.SIGTERM)
+    recorder.line("📁 Finalizing recording files")
+    recorder.process.send_signal(signal.SIGINT)
+    ended_in_time(recorder.end(), 1)
+    expect(bench.metrics(), finalize_errors_total__timeout=1, shutdown_phases_total__recordings__timeout=1,
+           shutdowns_total__degraded=1, recordings_finished_total=1, recordings_finished_total__abandoned=1)
+    heal(bench)
+    return "left behind, `abandoned` for timeout, database closed, exit 1; next start publishes"
