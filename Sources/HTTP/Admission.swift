@@ -72,6 +72,30 @@ struct Admission {
         return isLate || unfinishedCount >= keptAliveCount ? unfinished : keptAlive
     }
 
+    /// The index of the connection to close when unread responses take too much memory, `newcomer` apart; `nil` for none.
+    ///
+    /// The response that has been on its way for longest goes, of one peer's when that peer holds more than half of all.
+    static func slowestReader(among connections: [Connection], for newcomer: Connection) -> Int? {
+        let crowd = peerThatHoldsMost(of: connections)
+        let reading = connections.indices.filter {
+            connections[$0].phase == .sending && connections[$0] !== newcomer
+        }
+        let ofCrowd = reading.filter { connections[$0].peer === crowd }
+        return (ofCrowd.isEmpty ? reading : ofCrowd)
+            .min { connections[$0].since < connections[$1].since }
+    }
+
+    private static func peerThatHoldsMost(of connections: [Connection]) -> Peer? {
+        var held: [ObjectIdentifier: Int] = [:]
+        var total = 0
+        for connection in connections {
+            held[ObjectIdentifier(connection.peer), default: 0] += connection.outbox.heldBytes
+            total += connection.outbox.heldBytes
+        }
+        let most = held.first { $0.value * 2 > total }
+        return connections.first { ObjectIdentifier($0.peer) == most?.key }?.peer
+    }
+
     /// Of clients that come back the newest is missed least: who has been here for long is no flood.
     private static func isLessMissed(_ one: Connection, than other: Connection) -> Bool {
         guard one.habit == other.habit else { return one.habit < other.habit }

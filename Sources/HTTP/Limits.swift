@@ -14,6 +14,8 @@ package struct Limits: Sendable {
     package var response = Duration.seconds(10)
     /// Between two requests of a connection.
     package var idle = Duration.seconds(300)
+    /// Of all responses together that clients have not taken; beyond it the slowest reader loses its connection.
+    package var responseBytes = 16 << 20
     /// For the client to close a connection that the server has finished; until then its last bytes are at risk.
     package var drain = Duration.seconds(2)
 

@@ -25,6 +25,9 @@ struct Outbox {
         sent = 0
     }
 
+    /// What a response that is on its way takes of memory, all but its head.
+    var heldBytes: Int { body.count }
+
     enum Progress { case done, blocked, lost }
 
     /// Sends as much as the kernel takes; adds to `total` what it took.

@@ -103,6 +103,7 @@ extension Server {
             let closes = closing || !request.keepsAlive || isCrowded(for: connection)
             let now = BootTime.now()
             connection.answer(request, with: response, date: date, closing: closes, at: now)
+            if connection.phase == .sending { boundResponses(for: connection, at: now) }
             return true
         case .reject(let rejection):
             refuse(connection, rejection, at: .now())
@@ -113,6 +114,22 @@ extension Server {
     /// Whether a client that is new had better come by another connection: this one might be closed at any time.
     private func isCrowded(for connection: Connection) -> Bool {
         connection.habit == .once && connections.count >= limits.connections
+    }
+
+    /// Closes the connections of slow readers until the responses that are on their way take no more than they may.
+    ///
+    /// Every scrape gives a page of its own, so those that nobody takes would be held as often as there are connections.
+    private mutating func boundResponses(for newcomer: Connection, at now: BootTime) {
+        var held = connections.reduce(0) { $0 + $1.outbox.heldBytes }
+        while held > limits.responseBytes,
+            let index = Admission.slowestReader(among: connections, for: newcomer)
+        {
+            let slowest = connections[index]
+            held -= slowest.outbox.heldBytes
+            counters.evicted += 1
+            slowest.outbox = Outbox()  // The connection itself stays until the end of the turn.
+            slowest.enter(.closed, at: now)
+        }
     }
 
     mutating func refuse(

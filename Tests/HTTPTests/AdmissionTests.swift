@@ -24,11 +24,13 @@ enum Hold: String, CaseIterable {
 struct AdmissionTests {
     private static func served(
         places: Int,
+        responseBytes: Int = .max,
         on address: ListenAddress = .internet(.loopback, port: 0)
     ) throws -> Served {
         var limits = Limits()
         limits.connections = places
         limits.contentBytes = 100
+        limits.responseBytes = responseBytes
         return try Served(on: address, limits: limits) { request in
             if request.path == "/large" {
                 return Response(body: Array(repeating: 7, count: 16_000_000))
@@ -199,6 +201,40 @@ struct AdmissionTests {
         try served.serve { $0.busyConnections == 0 }
         for _ in 0..<50 { try served.turn(until: soon(1)) }
         #expect(served.server.connections[0].sent < 1 << 20)
+    }
+
+    @Test("responses that nobody takes are held up to a bound; the slowest reader goes first")
+    func heldResponses() throws {
+        let served = try Self.served(places: 64, responseBytes: 40_000_000)
+        let crowd = try (0..<10).map { _ in try served.connect(sending: get("/large")) }
+        try served.serve { $0.counters.responses.total < 10 }
+        let held = served.server.connections.reduce(0) { $0 + $1.outbox.heldBytes }
+        #expect(held <= 40_000_000)
+        #expect(served.server.counters.evicted == 8)
+        try served.waitForClose(of: crowd[0])
+        #expect(try served.reply(to: crowd[9])?.body.count == 16_000_000)
+        let probe = try served.connect(sending: get("/probe"))
+        #expect(try served.reply(to: probe)?.text == "/probe\n")
+    }
+
+    @Test("a response larger than the bound is sent all the same")
+    func largerThanTheBound() throws {
+        let served = try Self.served(places: 8, responseBytes: 1)
+        let client = try served.connect(sending: get("/large"))
+        #expect(try served.reply(to: client)?.body.count == 16_000_000)
+        #expect(served.server.counters.evicted == 0)
+    }
+
+    @Test("a peer that takes none of its responses does not cost another its own")
+    func heldByOnePeer() throws {
+        let address = ListenAddress.everywhere(port: 0)
+        let served = try Self.served(places: 64, responseBytes: 40_000_000, on: address)
+        guard case .everywhere(let port) = served.server.addresses[0] else { return }
+        let slow = try served.connect(sending: get("/large"), to: ListenAddress("[::1]:\(port)"))
+        let crowd = try (0..<10).map { _ in try served.connect(sending: get("/large")) }
+        try served.serve { $0.counters.responses.total < 11 }
+        #expect(try served.reply(to: slow)?.body.count == 16_000_000)
+        withExtendedLifetime(crowd) {}
     }
 
     @Test("what was closed to make room is reported once, and then every ten minutes")

@@ -38,7 +38,7 @@ TOKEN = "the-token-of-the-holder"
 GRACE = 20
 KINDS = ["origin", "clients", "neighbours", "files", "signals"]
 # MiB, as k8s/ grants them.
-LIMITS = {"exporter": 128, "honest": 1024, "cramped": 1024}
+LIMITS = {"exporter": 64, "honest": 1024, "cramped": 1024}
 
 
 class World:

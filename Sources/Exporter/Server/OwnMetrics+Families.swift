@@ -15,7 +15,7 @@ extension MetricFamily {
     )
     static let evictions = MetricFamily(
         name: "streamvault_exporter_http_evictions_total",
-        help: "Connections closed to make room for others while all places were taken.",
+        help: "Connections closed to make room for others: places, or memory for responses.",
         kind: .counter
     )
     static let segmentReadErrors = MetricFamily(
