@@ -216,3 +216,321 @@ extension Publisher {
         segment.board.withLock { $0.cell(family, labels.map(\.value)) }
     }
 }
+
+extension Publisher {
+    /// Says that a shutdown has been asked for; its first phase begins with the same write.
+    ///
+    /// - Parameters:
+    ///   - signal: number of the signal, 0 for none.
+    ///   - gracePeriod: granted for all of it; `nil` when not known.
+    ///   - phases: declared at the start, with the budgets that they now have; names that were not declared are left out.
+    public func beginShutdown(signal: Int32, gracePeriod: Duration?, phases: [ShutdownPhase] = []) {
+        let (boot, wall) = (BootTime.now(), WallTime.now())
+        segment.board.withLock { board in
+            board.change { lifecycle in
+                guard !lifecycle.state.isEnding else { return }
+                lifecycle.state = .stopping
+                lifecycle.signal = UInt32(clamping: signal)
+                (lifecycle.requestedBoot, lifecycle.requestedWall) = (boot, wall)
+                lifecycle.gracePeriod = gracePeriod?.wholeNanoseconds ?? 0
+                if let gracePeriod { lifecycle.deadline = boot.advanced(by: gracePeriod) }
+                lifecycle.setBudgets(phases)
+                lifecycle.begin(phase: lifecycle.phases.first?.name, at: boot)
+            }
+        }
+    }
+
+    /// Says that a phase begins; the one that runs ends with `outcome` in the same write and at the same moment.
+    ///
+    /// A name that was not declared, or whose phase has run, only ends the one that runs.
+    public func beginPhase(_ name: String, after outcome: PhaseOutcome = .ok) {
+        let now = BootTime.now()
+        segment.board.withLock { board in
+            board.change { lifecycle in
+                guard lifecycle.state == .stopping else { return }
+                lifecycle.endPhase(outcome, at: now)
+                lifecycle.begin(phase: name, at: now)
+            }
+        }
+    }
+
+    /// Says that the phase that runs ends, and none follows yet.
+    public func endPhase(_ outcome: PhaseOutcome = .ok) {
+        let now = BootTime.now()
+        segment.board.withLock { board in
+            board.change { lifecycle in
+                guard lifecycle.state == .stopping else { return }
+                lifecycle.endPhase(outcome, at: now)
+            }
+        }
+    }
+
+    /// The last word: the last phase ends with `outcome`, and the process exits with `exitStatus`, now.
+    ///
+    /// Only the first one counts; recordings that are still open then are abandoned.
+    public func goodbye(_ outcome: PhaseOutcome = .ok, exitStatus: Int32) {
+        let (boot, wall) = (BootTime.now(), WallTime.now())
+        segment.board.withLock { board in
+            board.change { lifecycle in
+                guard lifecycle.state != .stopped else { return }
+                lifecycle.endPhase(outcome, at: boot)
+                lifecycle.state = .stopped
+                (lifecycle.endedBoot, lifecycle.endedWall) = (boot, wall)
+                lifecycle.exitStatus = exitStatus
+            }
+        }
+        heartbeat()
+    }
+
+    /// Durations of the phases that have ended, by name, in their order: what the log says, to the nanosecond.
+    public var endedPhases: [(name: String, outcome: PhaseOutcome, duration: Duration)] {
+        segment.board.withLock { board in
+            board.lifecycle.phases.compactMap { phase in
+                guard case .ended(let outcome) = phase.state else { return nil }
+                return (phase.name, outcome, phase.ended.since(phase.started))
+            }
+        }
+    }
+}
+
+extension Lifecycle {
+    fileprivate mutating func setBudgets(_ given: [ShutdownPhase]) {
+        for phase in given {
+            guard
+                let index = phases.firstIndex(where: {
+                    ExactText($0.name) == ExactText(phase.name)
+                })
+            else { continue }
+            phases[index].budget = phase.budget.wholeNanoseconds
+        }
+    }
+
+    fileprivate mutating func begin(phase name: String?, at now: BootTime) {
+        guard let name = name.map(ExactText.init),
+            let index = phases.firstIndex(where: {
+                ExactText($0.name) == name && $0.state == .pending
+            })
+        else { return }
+        phases[index].state = .running
+        phases[index].started = now
+    }
+
+    fileprivate mutating func endPhase(_ outcome: PhaseOutcome, at now: BootTime) {
+        guard let index = runningPhase else { return }
+        phases[index].state = .ended(outcome)
+        phases[index].ended = now
+    }
+}
+
+/// A declared series of a family of any kind.
+package enum Instrument: Sendable {
+    case counter(Counter)
+    case gauge(Gauge)
+    case histogram(Histogram)
+}
+
+/// What an exporter needs that publishes for others: answers where a recorder is not to be bothered, and its memory back.
+extension Publisher {
+    /// Whether there is a file that others can read.
+    package var isPublished: Bool { segment.isPublished }
+
+    package var lifecycle: Lifecycle { segment.board.withLock { $0.lifecycle } }
+
+    /// Declares a family without a series; `false` when there is no room for it, or its name has another shape.
+    package func declare(_ family: MetricFamily) -> Bool {
+        segment.board.withLock { board in
+            if board.declarations.declare(family) != nil { return true }
+            board.declarations.refuse()
+            return false
+        }
+    }
+
+    /// Declares a series, or finds it; `nil` when there is no room for it, or the family's name has another shape.
+    package func instrument(_ family: MetricFamily, _ values: [String]) -> Instrument? {
+        segment.board.withLock { board in
+            guard board.declarations.word(of: family, values) != nil else { return nil }
+            switch family.kind {
+            case .histogram: return .histogram(board.histogram(family, values))
+            case .gauge: return .gauge(Gauge(cell: board.cell(family, values)))
+            case .counter, .info, .stateset:
+                return .counter(Counter(cell: board.cell(family, values)))
+            }
+        }
+    }
+
+    /// The recordings that are open, by their number; of two with the same, one.
+    package var openRecordings: [UInt64: RecordingPublisher] {
+        segment.board.withLock { board in
+            let open = board.openRecordings.map { slot, recording in
+                let bytes = board.bytesCell(slot)
+                return (recording.id, RecordingPublisher(self, slot: slot, bytes: bytes))
+            }
+            return Dictionary(open) { first, _ in first }
+        }
+    }
+
+    /// Gives the memory back: neither the publisher nor a handle of it may be used afterwards.
+    @unsafe package func releaseMemory() {
+        unsafe segment.release()
+    }
+}
+
+extension MetricFamily {
+    /// Whether a segment can hold it, and an exposition show it.
+    package var isPublishable: Bool { FamilyRecord.holds(self) }
+
+    /// Whether a segment can hold a series with these label values.
+    package static func holds(_ values: [String]) -> Bool { SeriesRecord.holds(values) }
+
+    /// Whether the name is one that every segment has, derived from the run's records.
+    package static func isReserved(_ name: String) -> Bool {
+        RunMetrics.fixedFamilies[name] != nil
+    }
+}
+
+/// Publishes one recording, from its start to its end.
+///
+/// One thread reports its writes. Of a recording that finds no place (`SegmentCapacity.recordings`), only the end is seen.
+public final class RecordingPublisher: Sendable {
+    private let publisher: Publisher
+    private let slot: Int?
+    private let bytes: Cell
+    private let hasEnded = Atomic(false)
+
+    init(_ publisher: Publisher, slot: Int?, bytes: Cell) {
+        (self.publisher, self.slot, self.bytes) = (publisher, slot, bytes)
+    }
+
+    /// Says that media was written just now; nothing after the end, when another recording may have this one's place.
+    ///
+    /// - Parameter count: bytes since the last call.
+    public func wrote(_ count: Int) {
+        guard !hasEnded.load(ordering: .relaxed) else { return }
+        bytes.addAlone(UInt64(clamping: count))
+        bytes.following(1).store(BootTime.now().nanoseconds)
+    }
+
+    /// What has been written so far.
+    package var bytesWritten: UInt64 { bytes.load() }
+
+    /// Says that the recording goes on in another file.
+    public func continues(in path: String, container: String) {
+        guard let slot else { return }
+        publisher.segment.board.withLock { board in
+            guard !hasEnded.load(ordering: .relaxed) else { return }
+            board.move(slot, to: path, container: container)
+        }
+    }
+
+    /// Says that nothing more will be written, and the file is being finalized.
+    public func finalizing() {
+        guard let slot else { return }
+        publisher.segment.board.withLock { board in
+            guard !hasEnded.load(ordering: .relaxed) else { return }
+            board.finalize(slot)
+        }
+    }
+
+    /// Says how it ended; a second end changes nothing, nor does one after the publisher's goodbye.
+    public func end(_ result: RecordingResult) {
+        guard !hasEnded.exchange(true, ordering: .relaxed) else { return }
+        publisher.segment.board.withLock { $0.close(slot, result) }
+    }
+}
+
+extension Publisher {
+    /// Says that a recording has started.
+    ///
+    /// - Parameters:
+    ///   - id: the recorder's own number for it.
+    ///   - stream: its name in the configuration, at most 64 bytes: the label `stream`.
+    ///   - path: the file that is being written; at most 256 bytes are kept.
+    ///   - container: such as `ts`, at most 8 bytes.
+    /// - Returns: what its writes and its end are reported to.
+    public func startRecording(
+        id: UInt64,
+        stream: String,
+        path: String,
+        container: String
+    ) -> RecordingPublisher {
+        let recording = OpenRecording(
+            id: id,
+            stream: stream,
+            path: path,
+            container: container,
+            state: .recording,
+            startedBoot: .now(),
+            startedWall: .now()
+        )
+        let (slot, bytes) = segment.board.withLock { board in
+            let slot = board.open(recording)
+            return (slot, board.bytesCell(slot))
+        }
+        return RecordingPublisher(self, slot: slot, bytes: bytes)
+    }
+}
+
+/// Why a publisher does not start.
+///
+/// A directory that is missing, full or read-only is no reason: see `Publisher.trouble`.
+public enum PublisherError: Error, Equatable, CustomStringConvertible {
+    /// Names are `[a-z0-9]([a-z0-9-]*[a-z0-9])?`, at most 63 characters.
+    case invalidName(String)
+    /// A recorder of this name is running.
+    case nameTaken(String)
+    /// At most 16 phases, each with a different name of at most 31 bytes.
+    case invalidPhases
+
+    public var description: String {
+        switch self {
+        case .invalidName(let name):
+            "invalid recorder name \"\(name)\": [a-z0-9]([a-z0-9-]*[a-z0-9])?, at most 63 characters"
+        case .nameTaken(let name):
+            "a recorder named \"\(name)\" is already running on this telemetry directory"
+        case .invalidPhases:
+            "a shutdown has at most 16 phases with different names of at most 31 bytes"
+        }
+    }
+}
+
+/// A phase of a shutdown, declared at the start, so that its series exist before anything happens.
+public struct ShutdownPhase: Hashable, Sendable {
+    public let name: String
+    public let budget: Duration
+
+    public init(_ name: String, budget: Duration) {
+        (self.name, self.budget) = (name, budget)
+    }
+}
+
+/// What became of a publisher's file while it ran, for its log and its metrics.
+public struct PublisherEvent: Sendable {
+    /// Why a new file was needed.
+    public enum Cause: String, CaseIterable, Sendable {
+        /// Nothing could be published at the start.
+        case late
+        /// The file, or its directory, was removed.
+        case removed
+        /// Another file, or another directory, has the name.
+        case replaced
+        /// The file was cut. What was counted since the last check, up to a second before, is lost.
+        case truncated
+        /// The file could not be looked up; it is the same as before.
+        case unreachable
+    }
+
+    public enum Kind: Sendable {
+        /// Readers find all counts again.
+        case published(after: Cause)
+        /// Readers find nothing, for this reason; the publisher tries again every second.
+        case unpublished(String)
+    }
+
+    public let kind: Kind
+    /// Whether the same was reported less than ten minutes ago: to be counted, not logged.
+    public let isRepeated: Bool
+
+    init(_ kind: Kind, isRepeated: Bool) {
+        (self.kind, self.isRepeated) = (kind, isRepeated)
+    }
+}

@@ -105,3 +105,139 @@ struct ShownRecording: Sendable {
         }
     }
 }
+
+/// The records of a segment, parsed from a copy of the file: total, for any bytes whatsoever.
+struct SegmentParts {
+    var identity: Identity
+    var lifecycle: Lifecycle
+    /// Declared families, each with the slot that series name it by.
+    var families: [(slot: Int, family: MetricFamily)] = []
+    var series: [(slot: Int, record: SeriesRecord)] = []
+    var places: [RecordingRecord] = []
+    var history: [PastRun] = []
+    var usedWords = SegmentWord.firstFree
+
+    /// Reads the records of a copy of the file, which is as long as the header says.
+    init(_ file: [UInt8], _ header: SegmentHeader) throws(SegmentError) {
+        guard file.count >= header.layout.fileSize else { throw .truncated }
+        let layout = header.layout
+        identity = header.identity
+        guard case .fields(var record) = RecordFrame.open(file, layout[.lifecycle], slot: 0),
+            let lifecycle = Lifecycle(&record)
+        else { throw .damaged(.lifecycle) }
+        self.lifecycle = lifecycle
+        try readFamilies(file, layout[.families])
+        try readSeries(file, layout)
+        try readPlaces(file, layout)
+        try readHistory(file, layout[.history], count: header.historyCount)
+    }
+
+    /// Series that are not retired, without repetitions, by position of the family.
+    ///
+    /// Those of a recording's families are derived from the recordings: another one of the same stream would be a repetition.
+    func liveSeries() -> [SegmentContents.Series] {
+        var positions: [Int: Int] = [:]
+        for (position, entry) in families.enumerated()
+        where !RunMetrics.areDerived(seriesOf: entry.family) {
+            positions[entry.slot] = position
+        }
+        var seen: Set<SeriesKey> = []
+        return series.compactMap { _, record in
+            guard !record.isRetired, let position = positions[record.family],
+                seen.insert(.init(family: position, values: record.values)).inserted
+            else { return nil }
+            return .init(
+                family: position,
+                values: record.values,
+                word: record.word,
+                created: record.created
+            )
+        }
+    }
+
+    private mutating func readFamilies(
+        _ file: [UInt8],
+        _ section: SegmentLayout.Section
+    ) throws(SegmentError) {
+        var names: Set<String> = []
+        for slot in 0..<section.count {
+            switch RecordFrame.open(file, section, slot: slot) {
+            case .never: continue
+            case .damaged: throw .damaged(.families)
+            case .fields(let record):
+                guard let family = FamilyRecord.family(record), names.insert(family.name).inserted
+                else { throw .damaged(.families) }
+                families.append((slot, family))
+            }
+        }
+    }
+
+    private mutating func readSeries(
+        _ file: [UInt8],
+        _ layout: SegmentLayout
+    ) throws(SegmentError) {
+        var claimedWords = 0
+        let familyBySlot = Dictionary(uniqueKeysWithValues: families.map { ($0.slot, $0.family) })
+        for slot in 0..<layout[.series].count {
+            switch RecordFrame.open(file, layout[.series], slot: slot) {
+            case .never: continue
+            case .damaged: throw .damaged(.series)
+            case .fields(let fields):
+                guard let record = SeriesRecord(fields) else { throw .damaged(.series) }
+                // A family whose first write death cut short was never born, and its series has nobody to show it.
+                guard let family = familyBySlot[record.family] else { continue }
+                // A retired one may be of what its family meant in an earlier run.
+                guard
+                    record.isRetired
+                        || record.values.count == family.labels.count
+                            && use(record.word, family.wordsPerSeries, of: layout)
+                else { throw .damaged(.series) }
+                if !record.isRetired { claimedWords += family.wordsPerSeries }
+                series.append((slot, record))
+            }
+        }
+        // Series that share words would make a page of any length from a small file. A repetition of a series is not shown.
+        guard claimedWords > layout[.words].count else { return }
+        let shownWords = liveSeries().reduce(0) { $0 + families[$1.family].family.wordsPerSeries }
+        guard shownWords <= layout[.words].count else { throw .damaged(.series) }
+    }
+
+    private mutating func readPlaces(
+        _ file: [UInt8],
+        _ layout: SegmentLayout
+    ) throws(SegmentError) {
+        for slot in 0..<layout[.recordings].count {
+            switch RecordFrame.open(file, layout[.recordings], slot: slot) {
+            case .never: continue
+            case .damaged: throw .damaged(.recordings)
+            case .fields(let fields):
+                guard let place = RecordingRecord(fields), use(place.word, 2, of: layout) else {
+                    throw .damaged(.recordings)
+                }
+                places.append(place)
+            }
+        }
+    }
+
+    private mutating func readHistory(
+        _ file: [UInt8],
+        _ section: SegmentLayout.Section,
+        count: Int
+    ) throws(SegmentError) {
+        for slot in 0..<count {
+            guard case .fields(let fields) = RecordFrame.open(file, section, slot: slot),
+                let run = PastRun(fields)
+            else { throw .damaged(.history) }
+            history.append(run)
+        }
+    }
+
+    /// Notes that words are referred to; `false` when the file does not have them.
+    private mutating func use(_ first: Int, _ count: Int, of layout: SegmentLayout) -> Bool {
+        guard first >= SegmentWord.firstFree, count <= layout[.words].count,
+            first <= layout[.words].count - count
+        else { return false }
+        usedWords = max(usedWords, first + count)
+        return true
+    }
+}

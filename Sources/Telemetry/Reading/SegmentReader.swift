@@ -1,5 +1,6 @@
 import Glibc
 package import Posix
+import Synchronization
 
 /// Reads the segment of a path again and again, cheaply: as long as no record changes, only the words are copied.
 ///
@@ -53,6 +54,205 @@ package struct SegmentReader {
         } catch {
             segment = nil
             throw error.code == ENOENT ? .missing : .unreadable(error)
+        }
+    }
+}
+
+/// A segment's file that is open, and what was last read of it.
+private final class OpenSegment {
+    /// Reads of the whole file before one is given up, or taken although the writer changed records meanwhile.
+    private static let (attempts, settledAttempts) = (8, 3)
+
+    let file: FileDescriptor
+    private let device: dev_t
+    private let inode: ino_t
+    /// Written once, before the file got its name.
+    private var header: SegmentHeader?
+    /// The records, or what is wrong with them, and the count of changes for which that is so.
+    private var known: (changes: UInt64, records: Result<SegmentContents, SegmentError>)?
+
+    init(_ file: consuming FileDescriptor) throws(SystemError) {
+        let status = try file.status()
+        (device, inode) = (status.st_dev, status.st_ino)
+        self.file = file
+    }
+
+    func isFile(_ status: stat) -> Bool {
+        status.st_dev == device && status.st_ino == inode
+    }
+
+    /// The records, and as many words as they refer to, with room behind them for those that a snapshot adds.
+    func read() throws(SegmentError) -> (SegmentContents, [UInt64]) {
+        if let header, let known {
+            let words = try words(header, for: known.records)
+            if words[SegmentWord.change] == known.changes {
+                return (try known.records.get(), words)
+            }
+        }
+        return try readWhole(try currentHeader())
+    }
+
+    /// Reads until no record changed meanwhile, a bounded number of times.
+    ///
+    /// What is damaged then is damaged for good: while the count of changes stands still, at most one copy of one record
+    /// is being written. A writer that never rests is taken as it comes, as soon as all records hold, each for itself.
+    private func readWhole(
+        _ header: SegmentHeader
+    ) throws(SegmentError) -> (SegmentContents, [UInt64]) {
+        var failure = SegmentError.damaged(.lifecycle)
+        for attempt in 1...Self.attempts {
+            let changes = try words(header, count: SegmentWord.firstFree)[SegmentWord.change]
+            atomicMemoryFence(ordering: .sequentiallyConsistent)
+            let records = try records(header)
+            atomicMemoryFence(ordering: .sequentiallyConsistent)
+            let words = try words(header, for: records)
+            let isSettled = words[SegmentWord.change] == changes
+            known = isSettled ? (changes, records) : nil
+            switch records {
+            case .success(let contents) where isSettled || attempt >= Self.settledAttempts:
+                return (contents, words)
+            case .success: continue
+            case .failure(let error) where isSettled: throw error
+            case .failure(let error): failure = error
+            }
+        }
+        throw failure
+    }
+
+    /// The records of a copy of the file.
+    private func records(
+        _ header: SegmentHeader
+    ) throws(SegmentError) -> Result<SegmentContents, SegmentError> {
+        let bytes = try bytes(header.layout.fileSize)
+        return Result { () throws(SegmentError) in
+            SegmentContents(try SegmentParts(bytes, header))
+        }
+    }
+
+    /// The header of a file that is as long as it says.
+    private func currentHeader() throws(SegmentError) -> SegmentHeader {
+        let status = try SegmentError.wrapping { () throws(SystemError) in try file.status() }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw .notASegment }
+        let found: SegmentHeader
+        if let header {
+            found = header
+        } else {
+            found = try SegmentHeader(try bytes(SegmentLayout.headerSize))
+        }
+        guard status.st_size >= found.layout.fileSize else { throw .truncated }
+        header = found
+        return found
+    }
+
+    private func bytes(_ count: Int) throws(SegmentError) -> [UInt8] {
+        try SegmentError.wrapping { () throws(SystemError) in
+            try file.bytes(at: 0, count: count)
+        }
+    }
+
+    private func words(
+        _ header: SegmentHeader,
+        for records: Result<SegmentContents, SegmentError>
+    ) throws(SegmentError) -> [UInt64] {
+        guard case .success(let contents) = records else {
+            return try words(header, count: SegmentWord.firstFree)
+        }
+        return try words(header, count: contents.fileWords, room: contents.addedWords)
+    }
+
+    private func words(
+        _ header: SegmentHeader,
+        count: Int,
+        room: Int = 0
+    ) throws(SegmentError) -> [UInt64] {
+        let words = try SegmentError.wrapping { () throws(SystemError) in
+            try file.words(at: header.layout[.words].offset, count: count, room: room)
+        }
+        guard let words else { throw .truncated }
+        return words
+    }
+}
+
+extension FileDescriptor {
+    /// `count` little-endian words from `offset`, and `room` zeros behind them; `nil` when the file ends before.
+    fileprivate borrowing func words(
+        at offset: Int,
+        count: Int,
+        room: Int
+    ) throws(SystemError) -> [UInt64]? {
+        var words = [UInt64](repeating: 0, count: count + room)
+        var span = words.mutableSpan
+        let filled = try unsafe span.withUnsafeMutableBytes { (buffer) throws(SystemError) in
+            let wanted = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<(count * 8)])
+            return try unsafe read(into: wanted, at: offset)
+        }
+        guard filled == count * 8 else { return nil }
+        if 1.littleEndian != 1 { words = words.map(UInt64.init(littleEndian:)) }
+        return words
+    }
+}
+
+/// Why a segment gives no snapshot.
+package enum SegmentError: Error, Equatable, CustomStringConvertible {
+    /// A part of a segment whose checksum or content does not hold.
+    package enum Part: String, Sendable {
+        case header, lifecycle, families, series, recordings, history
+    }
+
+    /// There is no file.
+    case missing
+    /// The file could not be opened or read.
+    case unreadable(SystemError)
+    /// The file does not begin as a segment does.
+    case notASegment
+    /// Written in another major version of the layout.
+    case unsupportedVersion(Int)
+    /// The file is shorter than it says.
+    case truncated
+    /// Beyond the largest file that is read.
+    case tooLarge
+    case damaged(Part)
+    /// The reader has no memory left for it.
+    case noRoom
+
+    /// Runs a system call on the file.
+    static func wrapping<T>(_ call: () throws(SystemError) -> T) throws(SegmentError) -> T {
+        do throws(SystemError) {
+            return try call()
+        } catch {
+            throw .unreadable(error)
+        }
+    }
+
+    /// A label value from a closed set.
+    package var reason: String {
+        switch self {
+        case .missing: "missing"
+        case .unreadable: "unreadable"
+        case .notASegment: "not_a_segment"
+        case .unsupportedVersion: "unsupported_version"
+        case .truncated: "truncated"
+        case .tooLarge: "too_large"
+        case .damaged: "damaged"
+        case .noRoom: "no_room"
+        }
+    }
+
+    package static let reasons = [
+        "missing", "unreadable", "not_a_segment", "unsupported_version", "truncated", "too_large",
+        "damaged", "no_room",
+    ]
+
+    package var description: String {
+        switch self {
+        case .missing: "no such file"
+        case .unreadable(let error): error.description
+        case .notASegment: "not a telemetry segment"
+        case .unsupportedVersion(let major): "layout version \(major) is not known here"
+        case .truncated: "shorter than its header says"
+        case .tooLarge: "larger than any segment"
+        case .damaged(let part): "damaged: \(part.rawValue)"
+        case .noRoom: "too large beside the segments that were seen before"
         }
     }
 }

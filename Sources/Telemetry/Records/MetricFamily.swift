@@ -1,3 +1,5 @@
+import Posix
+
 /// What a metric family is, as it is declared in a segment and rendered by an exporter.
 package struct MetricFamily: Hashable, Sendable {
     package enum Kind: UInt8, Sendable {
@@ -93,5 +95,175 @@ private func isName(_ text: String, colons: Bool) -> Bool {
         case UInt8(ascii: ":"): colons
         default: false
         }
+    }
+}
+
+/// A metric family as a record.
+enum FamilyRecord {
+    static let mostLabels = 4
+    static let stride =
+        RecordFrame.overhead + 16 + 72 + 200 + 16 + 104
+        + HistogramBuckets.mostBounds * 8
+
+    /// Whether all of it fits; help that is too long is cut, nothing else is.
+    static func holds(_ family: MetricFamily) -> Bool {
+        family.isValid && family.name.utf8.count <= 72 && family.unit.utf8.count <= 16
+            && family.labels.count <= mostLabels
+            && family.labels.reduce(0) { $0 + 1 + $1.utf8.count } <= 104
+    }
+
+    static func fields(_ family: MetricFamily) -> [UInt8] {
+        var writer = RecordWriter()
+        writer.integer(family.kind.rawValue)
+        writer.integer(family.encoding.rawValue)
+        writer.integer(UInt8(family.labels.count))
+        writer.integer(UInt8(family.buckets?.bounds.count ?? 0))
+        writer.raw(family.buckets?.exponential.map(exponentialFields) ?? [], width: 4)
+        writer.integer(family.scale)
+        writer.text(family.name, width: 72)
+        writer.text(family.help, width: 200)
+        writer.text(family.unit, width: 16)
+        writer.texts(family.labels, width: 104)
+        for bound in family.buckets?.bounds ?? [] { writer.integer(bound) }
+        return writer.bytes
+    }
+
+    /// The family of a record; `nil` for one that no exposition can hold.
+    static func family(_ record: RecordReader) -> MetricFamily? {
+        var record = record
+        let kind = MetricFamily.Kind(rawValue: record.integer())
+        let encoding = MetricFamily.Encoding(rawValue: record.integer())
+        let labelCount = Int(record.integer(UInt8.self))
+        let boundCount = Int(record.integer(UInt8.self))
+        let exponential = exponential(&record)
+        let scale = record.integer(UInt64.self)
+        let (name, help, unit) = (
+            record.text(width: 72), record.text(width: 200), record.text(width: 16)
+        )
+        guard let kind, let encoding, labelCount <= mostLabels,
+            boundCount <= HistogramBuckets.mostBounds,
+            let labels = record.texts(labelCount, width: 104)
+        else { return nil }
+        let family = MetricFamily(
+            name: name,
+            help: help,
+            kind: kind,
+            encoding: encoding,
+            scale: scale,
+            unit: unit,
+            labels: labels,
+            bounds: (0..<boundCount).map { _ in record.integer() },
+            exponential: exponential
+        )
+        return family.isValid ? family : nil
+    }
+
+    /// The schema and 1, since 0 stands for none.
+    private static func exponentialFields(_ buckets: ExponentialBuckets) -> [UInt8] {
+        [
+            UInt8(buckets.schema + 1), UInt8(bitPattern: Int8(buckets.lowest)),
+            UInt8(bitPattern: Int8(buckets.highest)),
+        ]
+    }
+
+    private static func exponential(_ record: inout RecordReader) -> ExponentialBuckets? {
+        let schema = Int(record.integer(UInt8.self)) - 1
+        let (lowest, highest) = (record.integer(Int8.self), record.integer(Int8.self))
+        _ = record.integer(UInt8.self)
+        guard schema >= 0 else { return nil }
+        return ExponentialBuckets(schema: schema, lowest: Int(lowest), highest: Int(highest))
+    }
+}
+
+/// One series of a family: its label values, and where its cells are.
+struct SeriesRecord: Hashable, Sendable {
+    static let valueBytes = 144
+    static let stride = RecordFrame.overhead + 24 + valueBytes
+
+    /// Index of the family's slot.
+    var family: Int
+    /// Index of its first word.
+    var word: Int
+    var isRetired = false
+    /// When it began to count, maybe in an earlier run; the zero of 1970 where nobody knows.
+    var created: WallTime
+    var values: [String]
+
+    static func holds(_ values: [String]) -> Bool {
+        values.allSatisfy { $0.utf8.count <= 255 }
+            && values.reduce(0) { $0 + 1 + $1.utf8.count } <= valueBytes
+    }
+
+    var fields: [UInt8] {
+        var writer = RecordWriter()
+        writer.integer(UInt32(family))
+        writer.integer(UInt32(word))
+        writer.integer(UInt32(isRetired ? 1 : 0))
+        writer.integer(UInt32(values.count))
+        writer.integer(created.nanoseconds)
+        writer.texts(values, width: Self.valueBytes)
+        return writer.bytes
+    }
+
+    init(family: Int, word: Int, created: WallTime, values: [String]) {
+        (self.family, self.word, self.created, self.values) = (family, word, created, values)
+    }
+
+    /// The series of a record; `nil` when its label values do not fit it.
+    init?(_ record: RecordReader) {
+        var record = record
+        family = Int(record.integer(UInt32.self))
+        word = Int(record.integer(UInt32.self))
+        isRetired = record.integer(UInt32.self) != 0
+        let count = Int(record.integer(UInt32.self))
+        created = WallTime(nanoseconds: record.integer())
+        guard count <= FamilyRecord.mostLabels,
+            let values = record.texts(count, width: Self.valueBytes)
+        else { return nil }
+        self.values = values
+    }
+}
+
+/// Identifies a series: its family, by number, and its label values, compared byte by byte.
+///
+/// Prometheus compares bytes, too, while two `String`s are equal when they are canonically equivalent: an accented letter
+/// in one scalar or in two would be one series here and two there.
+package struct SeriesKey: Hashable {
+    package let family: Int
+    package let values: [String]
+
+    package init(family: Int, values: [String]) {
+        (self.family, self.values) = (family, values)
+    }
+
+    package static func == (left: SeriesKey, right: SeriesKey) -> Bool {
+        left.family == right.family && left.values.count == right.values.count
+            && zip(left.values, right.values).allSatisfy { $0.utf8.elementsEqual($1.utf8) }
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(family)
+        for value in values {
+            hasher.combine(value.utf8.count)
+            for byte in value.utf8 { hasher.combine(byte) }
+        }
+    }
+}
+
+/// Text that is equal byte by byte only, such as a phase's name, which becomes a label value.
+package struct ExactText: Hashable, Sendable {
+    private let text: String
+
+    package init(_ text: String) {
+        self.text = text
+    }
+
+    package static func == (left: ExactText, right: ExactText) -> Bool {
+        left.text.utf8.elementsEqual(right.text.utf8)
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        for byte in text.utf8 { hasher.combine(byte) }
+        hasher.combine(UInt8.max)
     }
 }

@@ -1,3 +1,5 @@
+import Posix
+
 /// Where the cells of the run's own families are in a segment; `nil` for those that it does not have.
 struct RunCells: Sendable {
     let up, start, heartbeat, runs, refused: Int?
@@ -78,5 +80,118 @@ private struct CellIndex {
     func series(of family: MetricFamily) -> [(name: String, cell: Int?)] {
         (cells[family.name] ?? [:]).filter { $0.key.values.count == 1 }
             .map { ($0.key.values[0], $0.value) }
+    }
+}
+
+/// The words of a snapshot, while the run's own cells are being filled.
+struct RunWords {
+    var words: [UInt64]
+
+    mutating func set(_ cell: Int?, _ value: UInt64) {
+        if let cell { words[cell] = value }
+    }
+
+    mutating func add(_ cell: Int?, _ value: UInt64) {
+        if let cell { words[cell] &+= value }
+    }
+
+    /// Sets the one that is `chosen` to 1 and the others to 0.
+    mutating func choose(_ chosen: Int?, of cells: [Int?]) {
+        for (index, cell) in cells.enumerated() { set(cell, index == chosen ? 1 : 0) }
+    }
+
+    /// Counts a duration in nanoseconds into a histogram with the buckets of all shutdowns.
+    mutating func observe(_ histogram: Int?, _ value: UInt64) {
+        guard let histogram, let buckets = RunMetrics.shutdownDuration.buckets else { return }
+        words[histogram] = words[histogram].addingWithSaturation(value)
+        add(histogram + 1 + buckets.cell(of: value), 1)
+    }
+}
+
+/// What is derived from the records into the run's own cells.
+///
+/// This is the only place where a run's end turns into counts: an exporter applies it to the words of every snapshot,
+/// and the next run applies it once to the words that it carries forward.
+extension RunCells {
+    func fill(_ words: inout RunWords, from run: ObservedRun) {
+        fillRun(&words, run)
+        fillRecordings(&words, run)
+        fillShutdown(&words, run)
+        fillPhases(&words, run)
+        if let past = run.past { count(&words, past, of: run.contents) }
+        if let last = run.past ?? run.contents.history.last { fillLast(&words, last) }
+    }
+
+    private func fillRun(_ words: inout RunWords, _ run: ObservedRun) {
+        let identity = run.contents.identity
+        words.set(up, run.isOwned ? 1 : 0)
+        words.set(start, identity.startedWall.nanoseconds)
+        words.set(heartbeat, run.wall(run.heartbeat).nanoseconds)
+        words.add(runs, 1)
+        words.add(refused, run.refused)
+        words.choose(run.state.rawValue, of: states)
+    }
+
+    private func fillRecordings(_ words: inout RunWords, _ run: ObservedRun) {
+        let open = run.past == nil ? run.contents.recordings : []
+        words.set(active, UInt64(open.count { $0.state == .recording }))
+        words.set(finalizing, UInt64(open.count { $0.state == .finalizing }))
+        let ended = run.contents.ended
+        words.add(started, ended.reduce(0, &+) &+ UInt64(run.contents.recordings.count))
+        for (cell, count) in zip(results, ended) { words.add(cell, count) }
+        words.add(results.last ?? nil, UInt64(run.past?.abandoned ?? 0))
+    }
+
+    private func fillShutdown(_ words: inout RunWords, _ run: ObservedRun) {
+        let lifecycle = run.contents.lifecycle
+        let isRunning = run.past == nil && lifecycle.isShuttingDown
+        words.set(inProgress, isRunning ? 1 : 0)
+        words.set(gracePeriod, isRunning ? lifecycle.gracePeriod : 0)
+        words.set(requested, isRunning ? lifecycle.requestedWall.nanoseconds : 0)
+        let hasDeadline = isRunning && lifecycle.deadline.nanoseconds > 0
+        let wall = run.wall(lifecycle.deadline).nanoseconds
+        words.set(deadline, hasDeadline ? wall : 0)
+    }
+
+    private func fillPhases(_ words: inout RunWords, _ run: ObservedRun) {
+        for (phase, cells) in zip(run.contents.lifecycle.phases, phases) {
+            words.set(cells.active, run.past == nil && phase.state == .running ? 1 : 0)
+            words.set(cells.elapsed, run.past == nil ? run.elapsed(phase) : 0)
+            words.set(cells.budget, phase.budget)
+            guard case .ended(let outcome) = phase.state else { continue }
+            words.observe(cells.duration, phase.ended.since(phase.started).wholeNanoseconds)
+            let index = PhaseOutcome.allCases.firstIndex(of: outcome)
+            words.add(index.flatMap { cells.outcomes[$0] }, 1)
+        }
+    }
+
+    /// Counts the end of the run itself.
+    private func count(_ words: inout RunWords, _ past: PastRun, of contents: SegmentContents) {
+        switch past.end {
+        case .clean: words.add(shutdowns[0], 1)
+        case .degraded: words.add(shutdowns[1], 1)
+        case .killed: words.add(shutdowns[2], 1)
+        case .crashed: words.add(crashes, 1)
+        }
+        let began = past.lifecycle.requestedBoot.nanoseconds > 0
+        if began, past.end == .clean || past.end == .degraded {
+            words.observe(duration, past.shutdownDuration)
+        }
+        if past.end == .killed, let fatal = contents.lifecycle.runningPhase {
+            words.add(phases[fatal].outcomes.last ?? nil, 1)
+        }
+    }
+
+    private func fillLast(_ words: inout RunWords, _ past: PastRun) {
+        let began = past.lifecycle.requestedBoot
+        words.set(lastTime, past.wall(began.nanoseconds > 0 ? began : past.lastSeen).nanoseconds)
+        words.set(lastDuration, past.shutdownDuration)
+        words.set(lastGraceUsed, past.graceUsed.bitPattern)
+        words.set(lastAbandoned, UInt64(past.abandoned))
+        words.choose(RunEnd.allCases.firstIndex(of: past.end), of: lastOutcomes)
+        for (name, cell) in lastPhases {
+            let phase = past.lifecycle.phases.first { ExactText($0.name) == ExactText(name) }
+            words.set(cell, phase.map { past.duration(of: $0) } ?? 0)
+        }
     }
 }

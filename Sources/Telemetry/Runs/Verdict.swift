@@ -1,3 +1,5 @@
+import Posix
+
 /// How a run ended; the name is the label of `streamvault_last_shutdown_outcome`.
 package enum RunEnd: UInt32, CaseIterable, Sendable {
     /// By itself, every phase ok, no recording left behind.
@@ -64,5 +66,113 @@ extension PhaseRecord.State {
         case .pending, .ended(.ok): true
         case .running, .ended(.error), .ended(.timeout): false
         }
+    }
+}
+
+/// A run as it is seen at one moment: its records, its last sign of life, and the verdict.
+struct ObservedRun {
+    let contents: SegmentContents
+    let heartbeat: BootTime
+    let refused: UInt64
+    let isOwned: Bool
+    let verdict: Verdict
+    let now: BootTime
+    /// The run as history will have it, once it is over.
+    let past: PastRun?
+    private let clockStep: UInt64
+
+    /// `wall` is the wall clock's time at `now`; without it the run's own start dates all stamps.
+    ///
+    /// `unchangedFor` is for how long the reader has seen this same heartbeat: the only measure where the stamps are of
+    /// another boot.
+    init(
+        _ contents: SegmentContents,
+        heartbeat: BootTime,
+        refused: UInt64,
+        isOwned: Bool,
+        now: BootTime,
+        wall: WallTime?,
+        bootID: BootID,
+        unchangedFor: Duration?
+    ) {
+        let identity = contents.identity
+        let sameBoot = identity.bootID == bootID
+        (self.contents, self.refused, self.isOwned, self.now) = (contents, refused, isOwned, now)
+        self.heartbeat = max(heartbeat, identity.startedBoot)
+        let step = wall.map { identity.clockStep(at: now, showing: $0) }
+        clockStep = isOwned && sameBoot ? step ?? 0 : 0
+        verdict = Verdict.judge(
+            contents.lifecycle,
+            openRecordings: contents.recordings.count,
+            isOwned: isOwned,
+            silence: sameBoot ? now.since(self.heartbeat) : unchangedFor,
+            overdue: sameBoot ? contents.lifecycle.overdue(at: now) : nil,
+            heartbeatInterval: .nanoseconds(identity.heartbeatInterval)
+        )
+        guard case .ended(let end) = verdict else {
+            past = nil
+            return
+        }
+        past = PastRun(
+            identity,
+            contents.lifecycle,
+            end: end,
+            lastSeen: max(self.heartbeat, contents.lifecycle.lastChange),
+            abandoned: contents.recordings.count
+        )
+    }
+
+    /// Wall time of a stamp that others compare with the present: while the run lives, by the clock as it is set now.
+    ///
+    /// A machine without a battery gets its time from the network, and maybe minutes after its start.
+    func wall(_ time: BootTime) -> WallTime {
+        WallTime(nanoseconds: contents.identity.wall(time).nanoseconds &+ clockStep)
+    }
+
+    /// The state that is shown.
+    var state: ShownState {
+        switch verdict {
+        case .hung: .hung
+        case .alive: ShownState(contents.lifecycle.state)
+        case .ended(.clean), .ended(.degraded): .stopped
+        case .ended(.killed): .killed
+        case .ended(.crashed): .crashed
+        }
+    }
+
+    /// Nanoseconds that a phase of the running shutdown has taken so far.
+    func elapsed(_ phase: PhaseRecord) -> UInt64 {
+        switch phase.state {
+        case .pending: 0
+        case .running: now.since(phase.started).wholeNanoseconds
+        case .ended: phase.ended.since(phase.started).wholeNanoseconds
+        }
+    }
+}
+
+/// A value of `streamvault_recorder_state`: what the recorder says of itself, or what can be seen from outside only.
+enum ShownState: Int, CaseIterable {
+    case starting, recording, draining, stopping, stopped, killed, crashed, hung
+
+    init(_ state: RunState) {
+        switch state {
+        case .starting: self = .starting
+        case .recording: self = .recording
+        case .draining: self = .draining
+        case .stopping: self = .stopping
+        case .stopped: self = .stopped
+        }
+    }
+}
+
+extension Lifecycle {
+    /// Time since the deadline of the shutdown; `nil` without one.
+    fileprivate func overdue(at now: BootTime) -> Duration? {
+        deadline.nanoseconds > 0 ? now.since(deadline) : nil
+    }
+
+    /// The latest stamp in it.
+    fileprivate var lastChange: BootTime {
+        phases.reduce(max(requestedBoot, endedBoot)) { max($0, $1.started, $1.ended) }
     }
 }
