@@ -108,6 +108,24 @@ struct RecordingAgesTests {
         }
     }
 
+    @Test("a clock that is a year ahead when a host starts makes the recordings before no older")
+    func aheadFromTheStart() {
+        let earlier = [
+            recording(1, Self.now.advanced(by: -900), Self.now.advanced(by: -600)),
+            recording(2, Self.now.advanced(by: -500), Self.now),
+        ]
+        var clock = SteadyClock(lastSeenIn: earlier)
+        let wrong = Self.now.advanced(by: Self.year)
+        let boot = BootTime.now()
+        let first = clock.read(wrong, at: boot)
+        #expect(first.map { (0...1).contains($0.seconds - Self.now.seconds) } == true)
+        #expect(clock.isAhead)
+        let later = boot.advanced(by: .seconds(86_401))
+        #expect(
+            clock.read(wrong.advanced(by: 86_401), at: later)?.seconds == wrong.seconds + 86_401
+        )
+    }
+
     @Test(
         "a step of the clock forward removes nothing, until it has lasted for a day; one back makes nothing older"
     )

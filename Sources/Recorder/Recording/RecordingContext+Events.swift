@@ -8,15 +8,27 @@ extension RecordingContext {
         case .segmentWritten: break
         case .playlistFailed, .addressRefused: break  // The source has logged why.
         case .segmentsMissed(let count):
-            log(.warn, "Segments missed", ["stream": stream, "count": "\(count)"])
+            log(
+                .warn,
+                "Segments missed",
+                ["stream": stream, "count": "\(count)"],
+                limitedBy: limiter,
+                condition: "segments"
+            )
         case .sequenceReset:
-            log(.warn, "Media sequence began anew", ["stream": stream])
+            log(
+                .warn,
+                "Media sequence began anew",
+                ["stream": stream],
+                limitedBy: limiter,
+                condition: "sequence"
+            )
         case .variantChosen(let variant):
             guard limiter.shouldLog("variant: \(variant)") else { return }
             log(.info, "Variant chosen", ["stream": stream, "variant": variant])
         case .partJoined:
             guard limiter.shouldLog("parts") else { return }
-            let text = "Parts come too fast, and go on in the part before them"
+            let text = "New parts are too frequent, media is appended to the current part"
             log(.warn, text, ["stream": stream])
         case .segmentsWaited:
             guard limiter.shouldLog("memory") else { return }

@@ -129,15 +129,22 @@ struct RetentionSweep: Sendable {
 }
 
 extension SteadyClock {
-    /// Begins with the end of the newest recording of this boot: the clock may have been set since.
-    fileprivate init(lastSeenIn recordings: [CatalogueRecording]) {
+    /// Begins with the end of the newest recording: the clock may have been set since.
+    ///
+    /// Without one of this boot, with the end of the newest of earlier boots as if it were now: a clock that is wrong
+    /// from the start of a host makes no recording old either, and one that is right is trusted after a day.
+    init(lastSeenIn recordings: [CatalogueRecording]) {
         let now = BootStamp.now()
-        let newest = recordings.last { recording in
-            guard let ended = recording.endedBoot, let endedAt = recording.endedAt else {
-                return false
-            }
-            return endedAt >= .earliestPlausible && now?.since(ended) != nil
+        let plausible = recordings.filter { recording in
+            recording.endedAt.map { $0 >= .earliestPlausible } ?? false
         }
-        self.init(wall: newest?.endedAt, at: newest?.endedBoot?.time)
+        let ofThisBoot = plausible.last { recording in
+            recording.endedBoot.flatMap { now?.since($0) } != nil
+        }
+        if let ofThisBoot {
+            self.init(wall: ofThisBoot.endedAt, at: ofThisBoot.endedBoot?.time)
+        } else {
+            self.init(wall: plausible.compactMap(\.endedAt).max(), at: now?.time)
+        }
     }
 }
