@@ -133,7 +133,9 @@ struct Recorder: ~Copyable {
             if isDrained || signal.map({ $0 != SIGUSR1 }) ?? false {
                 watchdog.limitShutdown()
                 var shutdown = Shutdown(plan, roster, context, services(), loop)
-                return try shutdown.run(signal: signal ?? drainSignal)
+                let status = try shutdown.run(signal: signal ?? drainSignal)
+                watchdog.shutdownEnded()
+                return status
             }
             if loop.takeReload() { reload() }
             if !roster.isStuck(at: .now()) { context.publisher.heartbeat() }

@@ -122,6 +122,18 @@ struct WatchdogTests {
         }
     }
 
+    @Test("once the shutdown is over nothing is done in the main loop's place; the end still comes")
+    func over() async {
+        await #expect(processExitsWith: .exitCode(1)) {
+            let end = Duration.milliseconds(200)
+            let watchdog = try Watchdog(timeouts(signal: .milliseconds(5), loop: end, end: end))
+            try watchdog.stopInPlace { _, _ in exit(3) }
+            watchdog.shutdownEnded()
+            kill(getpid(), SIGTERM)
+            while true { pause() }
+        }
+    }
+
     @Test("the service manager hears of the start, of a main loop that turns, and of the stop")
     func serviceManager() async {
         await #expect(processExitsWith: .exitCode(0)) {

@@ -35,6 +35,8 @@ final class Watchdog: Sendable {
     private let turns = Atomic<UInt64>(0)
     /// When the shutdown was asked for, on `CLOCK_BOOTTIME` in nanoseconds; `UInt64.max` before.
     private let requestedAt = Atomic<UInt64>(.max)
+    /// Whether the shutdown is over: from then on only the time until the end counts.
+    private let isShutDown = Atomic(false)
     /// The first signal to stop; 0 before.
     private let firstSignal = Atomic<Int32>(0)
     /// Tells the thread of `stopInPlace` to act.
@@ -88,6 +90,12 @@ final class Watchdog: Sendable {
     /// Called by the main loop, at least once a second, and with each phase of a shutdown.
     func loopTurned() { turns.wrappingAdd(1, ordering: .relaxed) }
 
+    /// Called when the shutdown has said its goodbye: the main loop turns no more, and nothing is to be done in its place.
+    func shutdownEnded() {
+        isShutDown.store(true, ordering: .relaxed)
+        loopTurned()  // For a stop in its place that is under way.
+    }
+
     /// Tells the service manager that the start is over.
     func reportReady() { serviceManager?.report(.ready) }
 
@@ -137,7 +145,9 @@ extension Watchdog {
             guard now >= seen.at.advanced(by: pause) else { continue }
             seen.note(turns.load(ordering: .relaxed), at: now)
             if seen.unchanged == 0 || isStopping { serviceManager?.report(.alive) }
-            if seen.unchanged == Self.observations { stopWithoutLoop() }
+            if seen.unchanged == Self.observations, !isShutDown.load(ordering: .relaxed) {
+                stopWithoutLoop()
+            }
         }
     }
 
