@@ -100,7 +100,7 @@ struct HostileCatalogueTests {
         }
         let rules = RetentionRules(maxAge: .seconds(1), maxCount: 1, maxBytes: 1)
         let ages = RecordingAges(of: recordings, at: now, BootStamp(boot: "a", time: .now()))
-        _ = RetentionPlan(overall: rules, byStream: ["": rules]).doomed(
+        _ = RetentionPlan(overall: rules, byStream: ["": rules]).expired(
             of: recordings,
             aged: ages,
             resumeWindow: .seconds(600)

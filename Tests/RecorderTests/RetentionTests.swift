@@ -42,13 +42,13 @@ struct RetentionTests {
         )
     }
 
-    private func doomed(
+    private func expired(
         _ rules: RetentionRules,
         _ recordings: [CatalogueRecording],
         byStream: [String: RetentionRules] = [:]
     ) -> [Int64: RetentionReason] {
         let plan = RetentionPlan(overall: rules, byStream: byStream)
-        let found = plan.doomed(
+        let found = plan.expired(
             of: recordings,
             aged: RecordingAges(of: recordings, at: Self.now, nil),
             resumeWindow: .seconds(600)
@@ -59,13 +59,13 @@ struct RetentionTests {
     @Test("age counts from the end, to the second")
     func age() {
         let recordings = [recording(1, ended: 3601), recording(2, ended: 3600)]
-        #expect(doomed(RetentionRules(maxAge: .seconds(3600)), recordings) == [1: .age])
+        #expect(expired(RetentionRules(maxAge: .seconds(3600)), recordings) == [1: .age])
     }
 
     @Test("of too many, the oldest go", arguments: [(1, 3), (2, 2), (3, 1), (4, 0), (9, 0)])
     func count(_ most: Int, _ gone: Int) {
         let recordings = (1...4).map { recording($0, ended: 1000 - Int($0)) }
-        let found = doomed(RetentionRules(maxCount: most), recordings)
+        let found = expired(RetentionRules(maxCount: most), recordings)
         #expect(Set(found.keys) == Set((1...4).prefix(gone).map(Int64.init)))
         #expect(found.values.allSatisfy { $0 == .count })
     }
@@ -76,7 +76,7 @@ struct RetentionTests {
     )
     func size(_ most: UInt64, _ gone: Int) {
         let recordings = (1...4).map { recording($0, ended: 1000 - Int($0)) }
-        let found = doomed(RetentionRules(maxBytes: most), recordings)
+        let found = expired(RetentionRules(maxBytes: most), recordings)
         #expect(Set(found.keys) == Set((1...4).prefix(gone).map(Int64.init)))
     }
 
@@ -94,13 +94,13 @@ struct RetentionTests {
     ) {
         let one = recording(2, ended: secondsAgo, status, part: part)
         let rules = RetentionRules(maxAge: .seconds(1), maxCount: 1, maxBytes: 1)
-        #expect(doomed(rules, [recording(1, ended: 9000), one]) == [1: .age])
+        #expect(expired(rules, [recording(1, ended: 9000), one]) == [1: .age])
     }
 
     @Test("a recording that was cut short longer ago than it may go on is removed as any other")
     func cutShort() {
         let rules = RetentionRules(maxAge: .seconds(1))
-        #expect(doomed(rules, [recording(1, ended: 601, .interrupted)]) == [1: .age])
+        #expect(expired(rules, [recording(1, ended: 601, .interrupted)]) == [1: .age])
     }
 
     @Test("a stream's own rules come first, and what they remove is not counted by the others")
@@ -108,7 +108,7 @@ struct RetentionTests {
         let recordings =
             (1...3).map { recording($0, ended: 1000 - Int($0)) }
             + (4...5).map { recording($0, ended: 1000 - Int($0), stream: "b") }
-        let found = doomed(
+        let found = expired(
             RetentionRules(maxCount: 3),
             recordings,
             byStream: ["cam": RetentionRules(maxCount: 1)]

@@ -27,7 +27,7 @@ struct RetentionPlan: Equatable, Sendable {
     /// The recordings to remove, the oldest first.
     ///
     /// Those that may not be removed count all the same. The last recording of a stream may go on for `resumeWindow`.
-    func doomed(
+    func expired(
         of recordings: [CatalogueRecording],
         aged ages: RecordingAges,
         resumeWindow: Duration
@@ -42,14 +42,14 @@ struct RetentionPlan: Equatable, Sendable {
         }
         var reasons: [Int64: RetentionReason] = [:]
         for (stream, rules) in byStream {
-            reasons.merge(rules.doomed(of: newestFirst.filter { $0.stream == stream }, ages)) {
+            reasons.merge(rules.expired(of: newestFirst.filter { $0.stream == stream }, ages)) {
                 first,
                 _ in first
             }
         }
         // What a stream's own rules remove is no longer there to be counted.
         let rest = newestFirst.filter { reasons[$0.id] == nil || !removable.contains($0.id) }
-        reasons.merge(overall.doomed(of: rest, ages)) { first, _ in first }
+        reasons.merge(overall.expired(of: rest, ages)) { first, _ in first }
         return newestFirst.reversed().compactMap { recording in
             guard removable.contains(recording.id), let reason = reasons[recording.id] else {
                 return nil
@@ -61,7 +61,7 @@ struct RetentionPlan: Equatable, Sendable {
 
 extension RetentionRules {
     /// The newest recording is spared by count and size: a rule that is too small must not remove what was just recorded.
-    fileprivate func doomed(
+    fileprivate func expired(
         of newestFirst: [CatalogueRecording],
         _ ages: RecordingAges
     ) -> [Int64: RetentionReason] {

@@ -45,14 +45,14 @@ struct RetentionSweep: Sendable {
     private func sweep(until stop: StopSignal, _ memory: inout Memory) throws(CatalogueError) {
         let recordings = try context.catalogue.stored()
         let now = readClock(recordings, &memory)
-        let doomed = plan.doomed(
+        let expired = plan.expired(
             of: recordings,
             aged: RecordingAges(of: recordings, at: now, .now()),
             resumeWindow: context.continuations.window
         )
         var objections: [String: StoredFile.Objection] = [:]
         var removed: Set<PartKey> = []
-        for (recording, reason) in doomed {
+        for (recording, reason) in expired {
             for part in recording.parts where part.status == .finished {
                 guard !stop.isRequested else { return }
                 let key = PartKey(part)

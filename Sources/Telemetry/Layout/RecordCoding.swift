@@ -35,7 +35,7 @@ enum RecordFrame {
             first.generation > second.generation ? (first, second) : (second, first)
         if newer.isWhole(file) { return .fields(newer.fields(file)) }
         if older.isWhole(file) { return .fields(older.fields(file)) }
-        // A first write that death cut short leaves the other copy untouched: the record was never born.
+        // An interrupted first write leaves the other copy untouched: the record was never created.
         return first.isBlank || second.isBlank ? .never : .damaged
     }
 

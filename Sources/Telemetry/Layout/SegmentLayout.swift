@@ -9,7 +9,7 @@ struct SegmentLayout: Equatable, Sendable {
     static let minor: UInt16 = 0
     static let headerSize = 512
     static let largestFile = 16 << 20
-    /// In the last word of a file, the magic backwards: whoever cuts a file, wherever, destroys it.
+    /// The last 8 bytes of a file, the magic backwards: any truncation of the file destroys it.
     static let endMark = magic.word(at: 0).byteSwapped
 
     /// The parts of a segment, in the order of the header's table.

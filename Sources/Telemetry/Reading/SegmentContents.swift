@@ -184,7 +184,7 @@ struct SegmentParts {
             case .damaged: throw .damaged(.series)
             case .fields(let fields):
                 guard let record = SeriesRecord(fields) else { throw .damaged(.series) }
-                // A family whose first write death cut short was never born, and its series has nobody to show it.
+                // A family whose first write was interrupted was never created, and its series cannot be shown.
                 guard let family = familyBySlot[record.family] else { continue }
                 // A retired one may be of what its family meant in an earlier run.
                 guard

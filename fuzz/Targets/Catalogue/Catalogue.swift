@@ -32,12 +32,12 @@ private func use(_ catalogue: Catalogue) throws(CatalogueError) {
     for recording in recordings { require(recording.storedBytes <= .max, "a sum") }
     let rules = RetentionRules(maxAge: .seconds(1), maxCount: 1, maxBytes: 1)
     let ages = RecordingAges(of: recordings, at: now, BootStamp(boot: "a", time: .now()))
-    let doomed = RetentionPlan(overall: rules).doomed(
+    let expired = RetentionPlan(overall: rules).expired(
         of: recordings,
         aged: ages,
         resumeWindow: .seconds(600)
     )
-    for (recording, _) in doomed {
+    for (recording, _) in expired {
         require(recording.status != .recording, "what is recorded stays")
         require((ages[recording] ?? .zero) >= .zero, "no age is negative")
     }
