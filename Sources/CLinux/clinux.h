@@ -2,10 +2,8 @@
 #ifndef CLINUX_H
 #define CLINUX_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-
+// Without _GNU_SOURCE, as Swift's module Glibc is compiled: with it, <sys/select.h> would define another fd_set, and which
+// of the two a file of Swift meets first would depend on the order in which files are compiled.
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
@@ -15,8 +13,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+// What the headers declare with _GNU_SOURCE only.
+extern char **environ;
+extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions, int from);
+
 static inline int clinux_pipe2(int ends[2], int flags) {
-    return pipe2(ends, flags);
+    return (int)syscall(SYS_pipe2, ends, flags);
 }
 
 // The variables of the process, as `getenv` sees them.
@@ -56,7 +58,6 @@ static inline int clinux_pidfd_send_signal(int process, int signal) {
     return (int)syscall(SYS_pidfd_send_signal, process, signal, 0, 0);
 }
 
-// By its number: <sys/socket.h> would define fd_set in another way than Glibc's module.
 static inline int clinux_accept4(int listener, void *peer, unsigned *length) {
     return (int)syscall(SYS_accept4, listener, peer, length, O_NONBLOCK | O_CLOEXEC);
 }
