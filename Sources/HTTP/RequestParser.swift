@@ -1,3 +1,6 @@
+import Glibc
+import Posix
+
 /// Reads requests from the bytes of a connection: pure, and indifferent to where the bytes were split.
 package struct RequestParser: Sendable {
     /// The longest head, from the request line to the empty line.
@@ -92,5 +95,480 @@ package struct RequestParser: Sendable {
             }
             return (content.bytes, end)
         }
+    }
+}
+
+/// Finds the end of a head, looking at each byte once however the bytes arrive.
+///
+/// What it finds depends only on the bytes, never on where they were split.
+struct HeadScanner {
+    private var offset = 0
+    /// Where the line begins that is being read.
+    private var lineStart = 0
+    /// Where the request line begins; RFC 9112 §2.2 has a server skip an empty line before it.
+    private(set) var start = 0
+    /// Where the request line ends, before its CR.
+    private(set) var requestLineEnd: Int?
+
+    /// The length of the head with its empty line; `nil` while that has not arrived.
+    mutating func end(in bytes: Span<UInt8>, limit: Int) throws(Rejection) -> Int? {
+        let available = min(bytes.count, limit)
+        while offset < available {
+            let byte = bytes[offset]
+            let followsReturn = offset > lineStart && bytes[offset - 1] == .carriageReturn
+            offset += 1
+            if byte == .lineFeed {
+                guard followsReturn else { throw .bareLineFeed }
+                if endLine() { return offset }
+            } else if followsReturn {
+                throw .bareCarriageReturn
+            } else if byte.isControl, byte != .carriageReturn {
+                throw .control
+            }
+        }
+        guard available < limit else { throw requestLineEnd == nil ? .longTarget : .longHeader }
+        return nil
+    }
+
+    /// Takes note of the line that ends before `offset`; `true` when it is the empty one after the head.
+    private mutating func endLine() -> Bool {
+        let isEmpty = offset - lineStart == 2
+        if requestLineEnd != nil {
+            if isEmpty { return true }
+        } else if isEmpty, start == 0 {
+            start = offset
+        } else {
+            requestLineEnd = offset - 2
+        }
+        lineStart = offset
+        return false
+    }
+}
+
+/// A head that has been read and found valid.
+struct RequestHead: Sendable {
+    let line: RequestLine
+    /// The field lines, as a range of the bytes.
+    let fields: Range<Int>
+    /// Bytes from the start of the buffer to the end of the empty line.
+    let length: Int
+    let framing: Framing
+    let keepsAlive: Bool
+    let expectsContinue: Bool
+    /// Whether a browser sends it, as far as its fields tell.
+    let isFromBrowser: Bool
+
+    /// Reads what `scanner` has found the end of.
+    init(
+        _ bytes: Span<UInt8>,
+        line lineRange: Range<Int>,
+        end: Int,
+        contentLimit: Int
+    ) throws(Rejection) {
+        line = try RequestLine(lineRange, in: bytes)
+        fields = lineRange.upperBound + 2..<end - 2
+        length = end
+        var lines = FieldLines(fields)
+        var facts = FieldFacts()
+        while let field = try lines.next(in: bytes) {
+            try facts.note(bytes.extracting(field.name), bytes.extracting(field.value))
+        }
+        let minor = line.minorVersion
+        framing = try facts.framing(minorVersion: minor, limit: contentLimit)
+        isFromBrowser = facts.isFromBrowser
+        // What follows a CONNECT may be meant for a tunnel: it is neither content nor another request.
+        if line.method == .connect, framing != .length(0) { throw .connectContent }
+        keepsAlive = line.method != .connect && facts.keepsAlive(minorVersion: minor)
+        expectsContinue = try facts.expectsContinue(minorVersion: minor)
+    }
+}
+
+/// Method, target and version (RFC 9112 §3), as ranges of the head's bytes.
+struct RequestLine: Sendable {
+    let method: Method
+    let target: Target
+    /// 0 or 1: the digit after `HTTP/1.`.
+    let minorVersion: Int
+
+    init(_ line: Range<Int>, in bytes: Span<UInt8>) throws(Rejection) {
+        guard let first = bytes.firstIndex(of: .space, from: line.lowerBound),
+            first < line.upperBound,
+            let second = bytes.firstIndex(of: .space, from: first + 1), second < line.upperBound
+        else { throw .requestLine }
+        let name = bytes.extracting(line.lowerBound..<first)
+        guard !name.isEmpty, name.allSatisfy(\.isToken) else { throw .requestLine }
+        method = Method(name)
+        minorVersion = try Self.version(bytes.extracting(second + 1..<line.upperBound))
+        target = try Target(first + 1..<second, of: method, in: bytes)
+    }
+
+    /// `HTTP/` and two digits around a dot; the name is case-sensitive (RFC 9112 §2.3).
+    private static func version(_ text: Span<UInt8>) throws(Rejection) -> Int {
+        guard text.count == 8, text.extracting(first: 5).equals("HTTP/"), text[5].isDigit,
+            text[6] == 0x2E, text[7].isDigit
+        else { throw .requestLine }
+        guard text[5] == 0x31, text[7] <= 0x31 else { throw .version }
+        return Int(text[7] - 0x30)
+    }
+}
+
+/// A request target in one of the four forms of RFC 9112 §3.2, as ranges of the head's bytes.
+struct Target: Sendable {
+    let whole: Range<Int>
+    /// Empty in the authority form, and in an absolute one without a path, which means `/`.
+    let path: Range<Int>
+    /// What follows the first `?`.
+    let query: Range<Int>
+    /// Host and port of the absolute and the authority form; empty in the others.
+    let authority: Range<Int>
+
+    init(_ whole: Range<Int>, of method: Method, in bytes: Span<UInt8>) throws(Rejection) {
+        let text = bytes.extracting(whole)
+        // No fragment (RFC 9112 §3.2), and no raw byte that a URI cannot hold.
+        guard !text.isEmpty, text.allSatisfy({ $0.isVisible && $0 != 0x23 }) else { throw .target }
+        self.whole = whole
+        let (authority, pathStart) = try Self.parts(text, of: method)
+        self.authority =
+            whole.lowerBound + authority.lowerBound..<whole.lowerBound + authority.upperBound
+        let start = whole.lowerBound + pathStart
+        let mark = bytes.firstIndex(of: 0x3F, from: start) ?? whole.upperBound
+        path = start..<min(mark, whole.upperBound)
+        query = min(mark + 1, whole.upperBound)..<whole.upperBound
+    }
+
+    /// The authority, if the target has one, and where the path begins after it.
+    private static func parts(
+        _ text: Span<UInt8>,
+        of method: Method
+    ) throws(Rejection) -> (authority: Range<Int>, pathStart: Int) {
+        if method == .connect {
+            guard let authority = Authority(text), authority.port != nil else { throw .target }
+            return (0..<text.count, text.count)
+        }
+        if text[0] == 0x2F { return (0..<0, 0) }
+        if text.count == 1, text[0] == 0x2A, method == .options { return (0..<0, 0) }
+        let schemes = ["http://", "https://"]
+        let scheme = schemes.first { text.extracting(first: $0.utf8.count).equalsIgnoringCase($0) }
+        guard let start = scheme?.utf8.count else { throw .target }
+        var end = start
+        while end < text.count, text[end] != 0x2F, text[end] != 0x3F { end += 1 }
+        guard Authority(text.extracting(start..<end)) != nil else { throw .target }
+        return (start..<end, end)
+    }
+}
+
+/// A host, and a port that may be empty or missing (RFC 3986 §3.2.2 and §3.2.3), as ranges of the bytes.
+struct Authority {
+    /// Never empty.
+    let host: Range<Int>
+    let port: Range<Int>?
+
+    init?(_ text: Span<UInt8>) {
+        var end = 0
+        if text.first == 0x5B {
+            guard let bracket = text.firstIndex(of: 0x5D) else { return nil }
+            guard Self.isLiteral(text.extracting(1..<bracket)) else { return nil }
+            end = bracket + 1
+        } else {
+            end = text.firstIndex(of: .colon) ?? text.count
+            guard end > 0, Self.isName(text.extracting(first: end)) else { return nil }
+        }
+        host = 0..<end
+        guard end < text.count else {
+            port = nil
+            return
+        }
+        guard text[end] == .colon else { return nil }
+        port = end + 1..<text.count
+        let digits = text.extracting(droppingFirst: end + 1)
+        guard digits.isEmpty || digits.allSatisfy(\.isDigit) && digits.count <= 5,
+            digits.isEmpty || UInt16(String(decoding: digits)) != nil
+        else { return nil }
+    }
+
+    /// `IPv6address` or `IPvFuture`.
+    private static func isLiteral(_ text: Span<UInt8>) -> Bool {
+        guard text.first?.lowercased == 0x76 else {
+            guard case .v6? = IPAddress(String(decoding: text)) else { return false }
+            return true
+        }
+        guard let dot = text.firstIndex(of: 0x2E), dot > 1, dot + 1 < text.count else {
+            return false
+        }
+        return text.extracting(1..<dot).allSatisfy { $0.hexadecimal != nil }
+            && text.extracting(droppingFirst: dot + 1).allSatisfy { $0.isName || $0 == .colon }
+    }
+
+    /// `reg-name`, of which IPv4 addresses are a part.
+    private static func isName(_ text: Span<UInt8>) -> Bool {
+        for index in text.indices {
+            if text[index] == 0x25 {
+                guard index + 2 < text.count, text[index + 1].hexadecimal != nil,
+                    text[index + 2].hexadecimal != nil
+                else { return false }
+            } else if !text[index].isName {
+                return false
+            }
+        }
+        return true
+    }
+}
+
+extension UInt8 {
+    /// `unreserved` and `sub-delims` of RFC 3986 §2.
+    fileprivate var isName: Bool {
+        switch self {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E, 0x21, 0x24,
+            0x26...0x2C, 0x3B, 0x3D:
+            true
+        default: false
+        }
+    }
+}
+
+/// Walks over the field lines of a head whose line ends the scanner has judged.
+struct FieldLines {
+    private var offset: Int
+    private let end: Int
+
+    /// Name and value of a line, as ranges of the head's bytes; the value without white space around it.
+    struct Field {
+        let name: Range<Int>
+        let value: Range<Int>
+    }
+
+    /// `range` begins after the request line and ends before the empty line.
+    init(_ range: Range<Int>) {
+        (offset, end) = (range.lowerBound, range.upperBound)
+    }
+
+    /// The next line, checked by RFC 9112 §5; `nil` after the last.
+    mutating func next(in bytes: Span<UInt8>) throws(Rejection) -> Field? {
+        guard offset < end, let lineFeed = bytes.firstIndex(of: .lineFeed, from: offset) else {
+            return nil
+        }
+        let (start, lineEnd) = (offset, lineFeed - 1)
+        offset = lineFeed + 1
+        guard bytes[start] != .space, bytes[start] != .tab else { throw .folding }
+        var colon = start
+        while colon < lineEnd, bytes[colon].isToken { colon += 1 }
+        guard colon > start, colon < lineEnd, bytes[colon] == .colon else { throw .fieldName }
+        return Field(name: start..<colon, value: bytes.trimmed(colon + 1..<lineEnd))
+    }
+}
+
+/// How the content of a request ends.
+enum Framing: Equatable {
+    case length(Int)
+    case chunked
+}
+
+/// What the server itself must know of the fields: how the message is framed, whether the connection stays, who asks.
+struct FieldFacts {
+    private var hosts = 0
+    private var contentLength: Int?
+    /// Whether they are chunked and no other; otherwise why not.
+    private var codings: Result<Framing, Rejection>?
+    private var closes = false
+    private var staysAlive = false
+    private var expectation: Bool?
+    /// Whether it has a field that browsers send and programs do not.
+    private(set) var isFromBrowser = false
+
+    mutating func note(_ name: Span<UInt8>, _ value: Span<UInt8>) throws(Rejection) {
+        switch name.count {  // Most names are told apart by their length.
+        case 4 where name.equalsIgnoringCase("host"): try noteHost(value)
+        case 6 where name.equalsIgnoringCase("expect"):
+            expectation = expectation ?? true && value.equalsIgnoringCase("100-continue")
+        case 6 where name.equalsIgnoringCase("origin"): isFromBrowser = true
+        case 7 where name.equalsIgnoringCase("referer"): isFromBrowser = true
+        case 10 where name.equalsIgnoringCase("user-agent"):
+            if value.contains("Mozilla") { isFromBrowser = true }
+        case 10 where name.equalsIgnoringCase("connection"): noteConnection(value)
+        case 14 where name.equalsIgnoringCase("content-length"): try noteLength(value)
+        case 14 where name.equalsIgnoringCase("sec-fetch-site"): isFromBrowser = true
+        case 15 where name.equalsIgnoringCase("accept-language"): isFromBrowser = true
+        case 17 where name.equalsIgnoringCase("transfer-encoding"): noteCodings(value)
+        default: break
+        }
+    }
+
+    /// How the content that follows the head ends.
+    func framing(minorVersion: Int, limit: Int) throws(Rejection) -> Framing {
+        guard hosts == 1 || (hosts == 0 && minorVersion == 0) else { throw .host }
+        if let codings {
+            guard minorVersion > 0 else { throw .codingInHTTP10 }
+            guard contentLength == nil else { throw .bothLengths }
+            return try codings.get()
+        }
+        guard let contentLength else { return .length(0) }
+        guard contentLength <= limit else { throw .longContent }
+        return .length(contentLength)
+    }
+
+    /// RFC 9112 §9.3.
+    func keepsAlive(minorVersion: Int) -> Bool {
+        !closes && (minorVersion > 0 || staysAlive)
+    }
+
+    /// Whether the client waits for a `100 Continue`; one that speaks HTTP/1.0 cannot (RFC 9110 §10.1.1).
+    func expectsContinue(minorVersion: Int) throws(Rejection) -> Bool {
+        guard minorVersion > 0, let expectation else { return false }
+        guard expectation else { throw .expectation }
+        return true
+    }
+}
+
+extension FieldFacts {
+    private mutating func noteHost(_ value: Span<UInt8>) throws(Rejection) {
+        hosts += 1
+        // An empty one stands for a target that has no authority (RFC 9112 §3.2).
+        guard hosts == 1, value.isEmpty || Authority(value) != nil else { throw .host }
+    }
+
+    private mutating func noteConnection(_ value: Span<UInt8>) {
+        var rest = 0..<value.count
+        while let item = value.nextListItem(in: &rest) {
+            let option = value.extracting(item)
+            if option.equalsIgnoringCase("close") { closes = true }
+            if option.equalsIgnoringCase("keep-alive") { staysAlive = true }
+        }
+    }
+
+    /// Digits and nothing else, no sign and no list; a number beyond `Int` is a length, and too long.
+    private mutating func noteLength(_ value: Span<UInt8>) throws(Rejection) {
+        guard contentLength == nil, !value.isEmpty, value.allSatisfy(\.isDigit) else {
+            throw .contentLength
+        }
+        contentLength = Int(String(decoding: value)) ?? .max
+    }
+
+    /// Judged by the last coding of the last line: that is the one which frames the content.
+    private mutating func noteCodings(_ value: Span<UInt8>) {
+        var rest = 0..<value.count
+        var last = 0..<0
+        var count = codings == nil ? 0 : 1
+        while let item = value.nextListItem(in: &rest) {
+            last = item
+            count += 1
+        }
+        let isChunked = value.extracting(last).equalsIgnoringCase("chunked")
+        codings =
+            !isChunked
+            ? .failure(.notChunked) : count == 1 ? .success(.chunked) : .failure(.unknownCoding)
+    }
+}
+
+/// What the grammar of RFC 9110 and RFC 9112 asks of bytes.
+extension UInt8 {
+    static let lineFeed: UInt8 = 0x0A
+    static let carriageReturn: UInt8 = 0x0D
+    static let tab: UInt8 = 0x09
+    static let space: UInt8 = 0x20
+    static let colon: UInt8 = 0x3A
+
+    /// Visible ASCII (`VCHAR`).
+    var isVisible: Bool { self > 0x20 && self < 0x7F }
+
+    /// A byte that no line of a head may hold; line ends are judged by the scanner.
+    var isControl: Bool { self < 0x20 && self != .tab || self == 0x7F }
+
+    var isDigit: Bool { self >= 0x30 && self <= 0x39 }
+
+    var isLetter: Bool { lowercased >= 0x61 && lowercased <= 0x7A }
+
+    /// `tchar` of RFC 9110 §5.6.2.
+    var isToken: Bool {
+        self < 0x80
+            && (self < 0x40 ? Self.lowTokens : Self.highTokens) >> UInt64(self & 0x3F) & 1 == 1
+    }
+
+    /// ASCII letters in lower case, everything else as it is.
+    var lowercased: UInt8 { self >= 0x41 && self <= 0x5A ? self | 0x20 : self }
+
+    /// The value of a hexadecimal digit.
+    var hexadecimal: UInt8? {
+        switch lowercased {
+        case 0x30...0x39: self - 0x30
+        case 0x61...0x66: lowercased - 0x61 + 10
+        default: nil
+        }
+    }
+
+    /// One bit a byte below 0x40: digits and `!#$%&'*+-.`.
+    private static let lowTokens: UInt64 = 0x03FF_6CFA_0000_0000
+    /// One bit a byte from 0x40: letters and `^_`, backtick, `|~`.
+    private static let highTokens: UInt64 = 0x57FF_FFFF_C7FF_FFFE
+}
+
+extension Span where Element == UInt8 {
+    /// Whether the bytes are exactly `text`.
+    func equals(_ text: String) -> Bool { isSame(as: text.utf8.span) }
+
+    /// Whether the bytes are `text` but for the case of ASCII letters.
+    func equalsIgnoringCase(_ text: String) -> Bool {
+        let text = text.utf8.span
+        guard count == text.count else { return false }
+        for index in indices where self[index].lowercased != text[index].lowercased { return false }
+        return true
+    }
+
+    var first: UInt8? { isEmpty ? nil : self[0] }
+
+    func contains(_ text: String) -> Bool {
+        let length = text.utf8.count
+        guard count >= length else { return false }
+        return (0...(count - length)).contains {
+            extracting($0..<($0 + length)).equals(text)
+        }
+    }
+
+    /// By `memchr(3)`, which looks at many bytes at a time.
+    func firstIndex(of byte: UInt8, from start: Int = 0) -> Int? {
+        guard start < count else { return nil }
+        return unsafe withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress,
+                let found = unsafe memchr(base + start, CInt(byte), count - start)
+            else { return nil }
+            return unsafe UnsafeRawPointer(found) - base
+        }
+    }
+
+    func allSatisfy(_ rule: (UInt8) -> Bool) -> Bool {
+        for index in indices where !rule(self[index]) { return false }
+        return true
+    }
+
+    /// The bytes without spaces and tabs at either end, as a range.
+    func trimmed(_ range: Range<Int>) -> Range<Int> {
+        var (start, end) = (range.lowerBound, range.upperBound)
+        while start < end, self[start] == .space || self[start] == .tab { start += 1 }
+        while end > start, self[end - 1] == .space || self[end - 1] == .tab { end -= 1 }
+        return start..<end
+    }
+
+    /// Takes the next item that is not empty off the front of a comma-separated list.
+    func nextListItem(in rest: inout Range<Int>) -> Range<Int>? {
+        while !rest.isEmpty {
+            var comma = rest.lowerBound
+            while comma < rest.upperBound, self[comma] != 0x2C { comma += 1 }
+            let item = trimmed(rest.lowerBound..<comma)
+            rest = min(comma + 1, rest.upperBound)..<rest.upperBound
+            if !item.isEmpty { return item }
+        }
+        return nil
+    }
+}
+
+extension String {
+    /// Takes bytes as UTF-8; a byte that is not becomes U+FFFD.
+    init(decoding bytes: Span<UInt8>) {
+        self = unsafe bytes.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
+    }
+}
+
+extension [UInt8] {
+    init(copying bytes: Span<UInt8>) {
+        self = unsafe bytes.withUnsafeBufferPointer { unsafe Array($0) }
     }
 }
