@@ -119,7 +119,7 @@ struct Arguments {
         bearerTokenFile = values.text("web.bearer-token-file")
         allowedHosts = values.all("web.allowed-host")
         if let host = allowedHosts.first(where: { !HostPolicy.isName($0) }) {
-            throw CommandLineError("--web.allowed-host: \(HostPolicy.complaint(about: host))")
+            throw CommandLineError("--web.allowed-host: \(HostPolicy.validationError(for: host))")
         }
         showsCreated = values.isOn("web.created-timestamps")
         policy.startupGrace = values.duration("health.startup-grace") ?? policy.startupGrace

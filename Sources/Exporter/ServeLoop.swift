@@ -49,12 +49,14 @@ struct ServeLoop {
         try ingest?.turn(ready: readable)
         service.own.note(rejections: server.counters.rejections)
         service.own.note(evictions: server.counters.evicted)
-        if let count = server.crowdingReport() {
+        if let count = server.evictionsToReport() {
             log(.warn, "Connections closed to make room for others", ["count": "\(count)"])
         }
         service.own.note(droppedLogLines: log.takeDroppedLines().standardOutput)
-        for connection in server.takeEnded() { service.leaving.noteEnd(of: connection, at: .now()) }
-        for delivery in server.takeDeliveries() { noteDelivery(delivery) }
+        for connection in server.removeClosed() {
+            service.leaving.noteEnd(of: connection, at: .now())
+        }
+        for response in server.removeAcknowledged() { noteAcknowledged(response) }
         return readable
     }
 
@@ -70,8 +72,8 @@ struct ServeLoop {
         }
     }
 
-    private mutating func noteDelivery(_ delivery: Delivery) {
-        let tag = ScrapeTag(rawValue: delivery.tag)
+    private mutating func noteAcknowledged(_ response: AcknowledgedResponse) {
+        let tag = ScrapeTag(rawValue: response.tag)
         guard let scraper = service.leaving.noteDelivery(tag), scraper.isGenuine else { return }
         log(.info, "Final state collected", ["by": "\(scraper.kind)"])
     }

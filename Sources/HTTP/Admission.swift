@@ -1,39 +1,28 @@
 import Posix
 
-/// Decides which connection is closed when all places are taken; pure.
+/// Selects the connection to close when all places are taken.
 ///
-/// Half of the places belong to requests under way and half to connections that are kept alive. The half that is over
-/// its share makes room: of the requests the oldest one, of the others the one whose client is least likely to miss it.
-/// So neither clients that never finish a request nor clients that keep connections open can keep others out.
-struct Admission {
-    /// What a connection uses its place for.
+/// Half of the places are for incomplete requests and responses, the other half for connections that are kept alive. The
+/// half that exceeds its share makes room: of the incomplete ones the oldest, of the others the one whose client is least
+/// likely to return. So neither clients that never finish a request nor clients that keep connections open can keep
+/// other clients out.
+enum Admission {
+    /// What a connection needs its place for.
     enum Use {
-        /// Everything has been sent: the client only has to close its side.
+        /// Everything has been sent, and only the client has to close its side.
         case finished
-        /// A request has not arrived completely, or its response has not been taken.
+        /// A request has not arrived completely, or its response has not been read.
         case unfinished
         /// Kept alive after a response.
         case keptAlive
     }
 
-    /// What a client has shown about its use of a connection.
-    enum Habit: Int, Comparable {
-        /// It has sent one request, or several at a time.
-        case once
-        /// It has scraped.
-        case scraped
-        /// It has come back with another request after a pause.
-        case returning
+    /// After this time an incomplete request is closed before any connection that is kept alive.
+    private static let unfinishedAllowance = Duration.seconds(1)
 
-        static func < (left: Habit, right: Habit) -> Bool { left.rawValue < right.rawValue }
-    }
-
-    /// An unfinished request that is older than this is closed before any connection that is kept alive.
-    static let patience = Duration.seconds(1)
-
-    /// The index of the connection to close, `newcomer` apart; `nil` when there is none.
+    /// The index of the connection to close, other than `newcomer`; `nil` when there is none.
     ///
-    /// If one peer has more than half of all connections, it is one of that peer's: it cannot take the places of others.
+    /// If one peer has more than half of all connections, one of those is closed: a peer cannot take the places of others.
     static func victim(
         among connections: [Connection],
         for newcomer: Connection? = nil,
@@ -47,7 +36,7 @@ struct Admission {
         for (index, connection) in connections.enumerated() {
             if connection === newcomer { continue }
             if let crowd, connection.peer !== crowd { continue }
-            switch connection.use(at: now) {
+            switch use(of: connection, at: now) {
             case nil: continue
             case .finished?:
                 if finished.map({ connection.since < connections[$0].since }) ?? true {
@@ -60,7 +49,7 @@ struct Admission {
                 }
             case .keptAlive?:
                 keptAliveCount += 1
-                if keptAlive.map({ isLessMissed(connection, than: connections[$0]) }) ?? true {
+                if keptAlive.map({ isLessValuable(connection, than: connections[$0]) }) ?? true {
                     keptAlive = index
                 }
             }
@@ -68,45 +57,59 @@ struct Admission {
         if let finished { return finished }
         guard let unfinished else { return keptAlive }
         guard let keptAlive else { return unfinished }
-        let isLate = now.since(connections[unfinished].since) >= patience
+        let isLate = now.since(connections[unfinished].since) >= unfinishedAllowance
         return isLate || unfinishedCount >= keptAliveCount ? unfinished : keptAlive
     }
 
-    /// The index of the connection to close when unread responses take too much memory, `newcomer` apart; `nil` for none.
-    ///
-    /// The response that has been on its way for longest goes, of one peer's when that peer holds more than half of all.
-    static func slowestReader(among connections: [Connection], for newcomer: Connection) -> Int? {
-        let crowd = peerThatHoldsMost(of: connections)
-        let reading = connections.indices.filter {
-            connections[$0].phase == .sending && connections[$0] !== newcomer
+    /// `nil` for a connection that the server has finished with.
+    static func use(of connection: Connection, at now: BootTime) -> Use? {
+        switch connection.state {
+        case .new, .receiving, .sending: return .unfinished
+        case .draining where !connection.awaitsAcknowledgement: return .finished
+        case .idle, .draining:
+            // An acknowledgement takes a moment; from a client that does not read, none arrives.
+            let isEarly = now.since(connection.since) < unfinishedAllowance
+            return isEarly || !connection.awaitsAcknowledgement ? .keptAlive : .unfinished
+        case .upgraded, .closed: return nil
         }
-        let ofCrowd = reading.filter { connections[$0].peer === crowd }
-        return (ofCrowd.isEmpty ? reading : ofCrowd)
+    }
+
+    /// Of clients that return, the newest is closed first: those of a flood are newer than long-standing clients.
+    private static func isLessValuable(_ one: Connection, than other: Connection) -> Bool {
+        guard one.habit == other.habit else { return one.habit < other.habit }
+        return one.habit == .returning ? one.number > other.number : one.since < other.since
+    }
+
+    /// The index of the connection to close when unread responses take too much memory, other than `newcomer`; `nil` if none.
+    ///
+    /// The response that has been sending for longest is dropped; if one peer holds more than half of the memory, one of
+    /// that peer's.
+    static func slowestReader(among connections: [Connection], for newcomer: Connection) -> Int? {
+        let crowd = peerWithMostMemory(among: connections)
+        let sending = connections.indices.filter {
+            connections[$0].state == .sending && connections[$0] !== newcomer
+        }
+        let ofCrowd = sending.filter { connections[$0].peer === crowd }
+        return (ofCrowd.isEmpty ? sending : ofCrowd)
             .min { connections[$0].since < connections[$1].since }
     }
 
-    private static func peerThatHoldsMost(of connections: [Connection]) -> Peer? {
+    private static func peerWithMostMemory(among connections: [Connection]) -> Peer? {
         var held: [ObjectIdentifier: Int] = [:]
         var total = 0
         for connection in connections {
-            held[ObjectIdentifier(connection.peer), default: 0] += connection.outbox.heldBytes
-            total += connection.outbox.heldBytes
+            held[ObjectIdentifier(connection.peer), default: 0] += connection.heldBytes
+            total += connection.heldBytes
         }
         let most = held.first { $0.value * 2 > total }
         return connections.first { ObjectIdentifier($0.peer) == most?.key }?.peer
     }
-
-    /// Of clients that come back the newest is missed least: who has been here for long is no flood.
-    private static func isLessMissed(_ one: Connection, than other: Connection) -> Bool {
-        guard one.habit == other.habit else { return one.habit < other.habit }
-        return one.habit == .returning ? one.number > other.number : one.since < other.since
-    }
 }
 
-/// The clients behind one address, for IPv6 behind one /64 network, which is what one subscriber has.
+/// The clients behind one address; for IPv6, behind one /64 network, the size that one subscriber gets.
 final class Peer {
     let network: String
-    /// Those that are open.
+    /// Open connections.
     var connections = 0
 
     init(_ network: String) {
@@ -119,19 +122,5 @@ final class Peer {
         }
         for index in 8..<16 { bytes[index] = 0 }
         return IPAddress.v6(bytes).description
-    }
-}
-
-extension Connection {
-    /// `nil` when the server has no more to do with it.
-    func use(at now: BootTime) -> Admission.Use? {
-        switch phase {
-        case .silent, .receiving, .sending: .unfinished
-        case .draining where pending.isEmpty: .finished
-        // An acknowledgement takes a moment; a client that does not read gives none.
-        case .idle, .draining:
-            pending.isEmpty || now.since(since) < Admission.patience ? .keptAlive : .unfinished
-        case .upgraded, .closed: nil
-        }
     }
 }

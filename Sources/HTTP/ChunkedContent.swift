@@ -1,14 +1,16 @@
-/// Decodes chunked content (RFC 9112 §7.1), looking at each byte once however the bytes arrive.
+/// Decodes chunked content (RFC 9112 §7.1), and examines each byte once, however the bytes arrive.
 ///
-/// Extensions and trailers are checked and dropped. Sizes, extensions, trailers and line ends together have a limit of
-/// their own, so that content of one byte a chunk costs no more memory than any other.
+/// Extensions and trailers are checked and discarded. Sizes, extensions, trailers and line ends together have a limit of
+/// their own, so that content in chunks of one byte needs no more memory than any other.
 struct ChunkedContent: Sendable {
-    /// What has been decoded.
+    /// The decoded content.
     private(set) var bytes: [UInt8] = []
     private let contentLimit: Int
     private let framingLimit: Int
     private var offset: Int
-    private var framing = 0
+    private var framingBytes = 0
+    /// Bytes that remain of the current chunk; 0 in the last one.
+    private var size = 0
     private var state = State.size(0, hasDigits: false)
 
     private enum State {
@@ -16,7 +18,7 @@ struct ChunkedContent: Sendable {
         case extensionName(isEmpty: Bool)
         case extensionValue(isEmpty: Bool)
         case quoted, escaped, quotedEnd
-        /// The CR after a size has come.
+        /// After the CR that follows a size.
         case sizeEnd
         case data
         case dataReturn, dataEnd
@@ -25,28 +27,25 @@ struct ChunkedContent: Sendable {
         case trailerName
         case trailerValue
         case trailerEnd
-        /// The CR of the empty line has come.
+        /// After the CR of the empty line.
         case end
     }
 
-    /// What is left of the chunk; 0 in the last one.
-    private var size = 0
-
-    /// `offset` is where the content begins in the bytes that `end` is given.
+    /// `offset` is the start of the content in the bytes that are passed to `end(in:)`.
     init(from offset: Int, contentLimit: Int, framingLimit: Int) {
         (self.offset, self.contentLimit, self.framingLimit) = (offset, contentLimit, framingLimit)
     }
 
-    /// Where the content ends in `received`, which holds all that was given before; `nil` while that has not arrived.
+    /// The end of the content in `received`, which includes all bytes of earlier calls; `nil` until it has arrived.
     mutating func end(in received: Span<UInt8>) throws(Rejection) -> Int? {
         while offset < received.count {
             if case .data = state {
-                takeData(received)
+                appendData(from: received)
                 continue
             }
             let byte = received[offset]
-            (offset, framing) = (offset + 1, framing + 1)
-            guard framing <= framingLimit else { throw .longChunkFraming }
+            (offset, framingBytes) = (offset + 1, framingBytes + 1)
+            guard framingBytes <= framingLimit else { throw .longChunkFraming }
             if case .end = state {
                 guard byte == .lineFeed else { throw .chunks }
                 return offset
@@ -56,7 +55,7 @@ struct ChunkedContent: Sendable {
         return nil
     }
 
-    private mutating func takeData(_ received: Span<UInt8>) {
+    private mutating func appendData(from received: Span<UInt8>) {
         let count = min(size, received.count - offset)
         bytes.append(contentsOf: [UInt8](copying: received.extracting(offset..<offset + count)))
         (offset, size) = (offset + count, size - count)

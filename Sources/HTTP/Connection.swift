@@ -1,54 +1,66 @@
 package import Posix
 
-/// One client: its socket, what it has sent, what it is being sent, and how long that may take.
+/// One client: its socket, the bytes received from it and to be sent to it, and the deadlines for both.
 final class Connection {
-    /// Where a connection stands between two turns.
-    enum Phase {
-        /// Nothing has ever arrived.
-        case silent
+    /// The state between two turns of the server.
+    enum State {
+        /// Nothing has arrived.
+        case new
         /// Between two requests.
         case idle
-        /// In the middle of a request.
+        /// A request has arrived in part.
         case receiving
-        /// In the middle of a response.
+        /// A response has been sent in part.
         case sending
-        /// The server has finished; what still arrives is thrown away until the client closes (RFC 9112 §9.6).
+        /// The server has sent everything; further bytes are discarded until the client closes (RFC 9112 §9.6).
         case draining
-        /// The next protocol has begun; the server passes the connection on.
+        /// The next protocol has begun; the server hands the connection over.
         case upgraded
         case closed
     }
 
-    /// Unlike a descriptor's, never given again.
+    /// How the client has used the connection so far; a connection with a lower value is closed first.
+    enum Habit: Int, Comparable {
+        /// One request, or several at a time.
+        case once
+        /// A scrape.
+        case scraped
+        /// Another request after a pause.
+        case returning
+
+        static func < (left: Habit, right: Habit) -> Bool { left.rawValue < right.rawValue }
+    }
+
+    /// Unlike a descriptor, never used again.
     let number: UInt64
-    let socket: Socket
     let peer: Peer
-    let limits: Limits
-    private(set) var phase = Phase.silent
-    /// When the phase began, and when it ends by itself.
+    private(set) var state = State.new
+    /// When the state began.
     private(set) var since: BootTime
-    private(set) var deadline: BootTime
-    var inbox = Inbox()
-    var outbox = Outbox()
-    var parser: RequestParser
-    var pending = PendingDeliveries()
-    /// The delivery to be watched once the response is sent.
-    var announced: Delivery?
-    /// Whether its end is to be told.
-    var tellsEnd = false
-    /// Bytes sent in all.
-    var sent = 0
-    /// Whether requests may wait in the inbox that this turn had no time for.
-    var hasWork = false
-    /// Whether the client has closed its side and only acknowledgements are awaited.
-    var isMuted = false
-    /// Whether the client has been told to send the content that it holds back.
-    var hasContinued = false
-    /// When the server last spent time on it: the one that has waited for longest is served first.
+    private(set) var habit = Habit.once
+    /// Whether complete requests may remain in the buffer that the last turn had no time for.
+    private(set) var hasBufferedRequests = false
+    /// When the server last served it: the connection that has waited longest is served first.
     var servedAt = BootTime(nanoseconds: 0)
-    /// Whether something has arrived, or can be sent, that no turn had time for yet.
+    /// Whether the socket was ready in a turn that had no time for it.
     var isWaiting = false
-    var habit = Admission.Habit.once
+
+    private let socket: Socket
+    private let limits: Limits
+    /// When the state ends without an event.
+    private var deadline: BootTime
+    private var parser: RequestParser
+    private var received = ReceiveBuffer()
+    private var response = SendBuffer()
+    /// Total bytes sent.
+    private var sentBytes = 0
+    /// What to report once the current response is sent and acknowledged.
+    private var pendingReport: AcknowledgedResponse?
+    private var unacknowledged = UnacknowledgedResponses()
+    private var hasSentContinue = false
+    /// Whether the client has closed its side, and the connection stays open only for acknowledgements.
+    private var peerHasClosed = false
+    private var reportsEnd = false
 
     init(
         _ socket: consuming Socket,
@@ -69,177 +81,256 @@ final class Connection {
 
     deinit { peer.connections -= 1 }
 
-    func enter(_ phase: Phase, at now: BootTime) {
-        self.phase = phase
+    private func enter(_ state: State, at now: BootTime) {
+        self.state = state
         since = now
-        switch phase {
-        case .silent, .receiving: deadline = now.advanced(by: limits.request)
+        switch state {
+        case .new, .receiving: deadline = now.advanced(by: limits.request)
         case .idle: deadline = now.advanced(by: limits.idle)
         case .sending: deadline = now.advanced(by: limits.response)
-        case .draining: deadline = max(now.advanced(by: limits.drain), pending.deadline ?? now)
+        case .draining:
+            deadline = max(now.advanced(by: limits.drain), unacknowledged.deadline ?? now)
         case .upgraded, .closed: break
         }
     }
 
-    /// What to poll for.
+    func close(at now: BootTime) {
+        response = SendBuffer()  // The object itself remains until the end of the turn.
+        enter(.closed, at: now)
+    }
+
+    /// Whether the server has no more to do with it.
+    var isFinished: Bool { state == .upgraded || state == .closed }
+
+    /// Whether a request or a response is incomplete, or an acknowledgement outstanding.
+    var isBusy: Bool {
+        switch state {
+        case .receiving, .sending: true
+        case .new, .idle, .draining, .upgraded, .closed: awaitsAcknowledgement
+        }
+    }
+
+    var awaitsAcknowledgement: Bool { !unacknowledged.isEmpty }
+
+    /// Memory for the response that is being sent, except its head.
+    var heldBytes: Int { response.heldBytes }
+
+    /// `true` once, when no further request can arrive and a response asked for a report of that.
+    func removeEndReport() -> Bool {
+        guard reportsEnd, state == .draining || isFinished else { return false }
+        reportsEnd = false
+        return true
+    }
+
+    // MARK: Waiting
+
+    var descriptor: CInt { socket.rawValue }
+
+    /// What to poll the descriptor for.
     var interest: PollSet.Interest {
-        switch phase {
-        case .silent, .idle, .receiving: hasWork ? .nothing : .reading
+        switch state {
+        case .new, .idle, .receiving: hasBufferedRequests ? .nothing : .reading
         case .sending: .writing
-        case .draining: isMuted ? .nothing : .reading
+        case .draining: peerHasClosed ? .nothing : .reading
         case .upgraded, .closed: .nothing
         }
     }
 
-    /// When the connection needs attention even if nothing arrives.
-    var alarm: BootTime {
-        guard let check = pending.check else { return deadline }
-        return min(check, deadline)
+    /// When the connection needs attention even if its descriptor does not become ready.
+    var nextDeadline: BootTime {
+        if hasBufferedRequests { return BootTime(nanoseconds: 0) }
+        return min(unacknowledged.nextCheck ?? deadline, deadline)
     }
 
-    /// Whether the server has no more to do with it.
-    var hasLeft: Bool { phase == .upgraded || phase == .closed }
+    /// Whether the state has lasted too long; a connection that waits for the server is not overdue.
+    func isOverdue(at now: BootTime) -> Bool { deadline <= now && !isWaiting }
 
-    /// Whether no further request can come by it.
-    var takesNoRequest: Bool { phase == .draining || hasLeft }
+    // MARK: Receiving
 
-    /// What the speaker of the next protocol needs; this connection's own descriptor closes with it.
-    func handOver() throws(SystemError) -> Upgraded {
-        Upgraded(socket: try socket.duplicate(), received: inbox.takeAll(), tag: announced?.tag)
-    }
-
-    /// Whether a request or a response is under way, or an acknowledgement awaited.
-    var isBusy: Bool {
-        switch phase {
-        case .receiving, .sending: true
-        case .silent, .idle, .draining, .upgraded, .closed: !pending.isEmpty
-        }
-    }
-}
-
-extension Connection {
-    /// Takes what has arrived into the inbox by way of `scratch`.
-    func receive(by scratch: inout [UInt8], at now: BootTime) {
-        switch take(into: &scratch) {
-        case .wouldBlock: break
-        case .closed: clientClosed(at: now)
-        case .lost: enter(.closed, at: now)
-        case .moved(let count):
-            inbox.append(scratch[..<count])
-            if phase == .idle { habit = .returning }
-            if phase != .receiving { enter(.receiving, at: now) }
+    /// Receives or sends as much as the socket allows; received bytes pass through `scratch`.
+    func transfer(through scratch: inout [UInt8], at now: BootTime) {
+        servedAt = now
+        isWaiting = false
+        switch state {
+        case .new, .idle, .receiving:
+            if !hasBufferedRequests { receive(through: &scratch, at: now) }
+        case .sending: send(at: now)
+        case .draining: discard(through: &scratch, at: now)
+        case .upgraded, .closed: break
         }
     }
 
-    /// Throws away what has arrived.
-    func discard(by scratch: inout [UInt8], at now: BootTime) {
-        switch take(into: &scratch) {
-        case .moved, .wouldBlock: break
-        case .closed: clientClosed(at: now)
-        case .lost: enter(.closed, at: now)
-        }
+    private func receive(through scratch: inout [UInt8], at now: BootTime) {
+        guard let count = read(into: &scratch, at: now) else { return }
+        received.append(scratch[..<count])
+        if state == .idle { habit = .returning }
+        if state != .receiving { enter(.receiving, at: now) }
     }
 
-    /// The client sends no more; the connection stays only for an acknowledgement that is still to come.
-    private func clientClosed(at now: BootTime) {
-        guard !pending.isEmpty else { return enter(.closed, at: now) }
-        isMuted = true
-        if phase != .draining { enter(.draining, at: now) }
+    /// Discards what has arrived.
+    func discard(through scratch: inout [UInt8], at now: BootTime) {
+        _ = read(into: &scratch, at: now)
     }
 
-    private func take(into scratch: inout [UInt8]) -> Socket.Transfer {
+    /// The number of bytes that arrived; `nil` when none did, which may end the connection.
+    private func read(into scratch: inout [UInt8], at now: BootTime) -> Int? {
         var room = scratch.mutableSpan
-        return socket.receive(into: &room)
+        switch socket.receive(into: &room) {
+        case .moved(let count): return count
+        case .wouldBlock: return nil
+        case .lost:
+            close(at: now)
+            return nil
+        case .closed:
+            // The client sends no more; only acknowledgements can still arrive.
+            if awaitsAcknowledgement {
+                peerHasClosed = true
+                if state != .draining { enter(.draining, at: now) }
+            } else {
+                close(at: now)
+            }
+            return nil
+        }
     }
-}
 
-extension Connection {
-    /// Starts a response and sends what the kernel takes at once.
+    /// The next request; `nil` when none has arrived completely.
+    func nextRequest() -> Result<Request, Rejection>? {
+        guard state == .receiving else { return nil }
+        switch received.next(&parser, peer: socket.peer) {
+        case .needMore:
+            sendContinue(at: .now())
+            return nil
+        case .reject(let rejection): return .failure(rejection)
+        case .request(var request, _):
+            request.connection = number
+            hasSentContinue = false
+            return .success(request)
+        }
+    }
+
+    /// Ends a series of `nextRequest` calls; `stopped` when there was no time for more.
+    func endRequests(stopped: Bool) {
+        hasBufferedRequests = stopped && state == .receiving
+        received.compact()
+    }
+
+    /// Asks for the content of a request whose sender waits for that (RFC 9110 §10.1.1).
+    private func sendContinue(at now: BootTime) {
+        guard parser.expectsContinue, !hasSentContinue else { return }
+        hasSentContinue = true
+        let interim = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
+        switch socket.send(interim.span) {
+        case .moved(let count) where count == interim.count: sentBytes += count
+        case .wouldBlock: break  // The RFC forbids clients to wait for it indefinitely.
+        case .moved, .closed, .lost: close(at: now)
+        }
+    }
+
+    // MARK: Sending
+
+    /// Starts a response and sends as much as the kernel accepts at once.
     ///
-    /// `request` is `nil` when it could not be read; the response has no body then, too, if it began as one by HEAD.
-    func answer(
-        _ request: Request?,
+    /// `request` is `nil` when it could not be parsed.
+    func respond(
+        to request: Request?,
         with response: Response,
-        date: DateField,
+        _ date: DateField,
         closing: Bool,
         at now: BootTime
     ) {
-        if response.tellsEnd { tellsEnd = true }
+        if response.reportsEnd { reportsEnd = true }
         if response.tag != nil { habit = max(habit, .scraped) }
-        announced = response.tag.map {
+        pendingReport = response.tag.map {
             let path = request?.path ?? ""
-            return Delivery(path: path, status: response.status, peer: socket.peer, tag: $0)
+            return AcknowledgedResponse(
+                path: path,
+                status: response.status,
+                peer: socket.peer,
+                tag: $0
+            )
         }
-        outbox.fill(
-            response,
-            withBody: request.map { $0.method != .head } ?? !inbox.beginsWithHead,
-            date,
-            Self.persistence(after: response, to: request, closing: closing)
-        )
+        let connectionField: Response.ConnectionField =
+            if response.status == .switchingProtocols {
+                .omitted
+            } else if closing {
+                .close
+            } else {
+                request?.isHTTP10 == true ? .keepAlive : .omitted
+            }
+        // A response to HEAD has no body, even when the rest of the request could not be parsed.
+        let hasBody = request.map { $0.method != .head } ?? !received.startsWithHead
+        self.response.fill(with: response, hasBody: hasBody, date, connectionField)
         enter(.sending, at: now)
         send(at: now)
     }
 
-    private static func persistence(
-        after response: Response,
-        to request: Request?,
-        closing: Bool
-    ) -> ResponseHead.Persistence {
-        if response.status == .switchingProtocols { return .unsaid }
-        if closing { return .close }
-        return request?.isHTTP10 == true ? .keepAlive : .unsaid
-    }
-
-    /// Goes on with the response; once it is sent, the connection waits for the next request or ends.
-    func send(at now: BootTime) {
-        switch outbox.send(to: socket, total: &sent) {
+    private func send(at now: BootTime) {
+        switch response.send(to: socket, total: &sentBytes) {
         case .blocked: return
-        case .lost: return enter(.closed, at: now)
+        case .lost: return close(at: now)
         case .done: break
         }
-        if outbox.status == .switchingProtocols { return enter(.upgraded, at: now) }
-        watchDelivery(at: now)
-        if outbox.closes {
+        if response.status == .switchingProtocols { return enter(.upgraded, at: now) }
+        if let report = pendingReport {
+            unacknowledged.append(report, end: sentBytes, at: now, timeout: limits.response)
+            pendingReport = nil
+        }
+        if response.closes {
             socket.finishSending()
-            _ = inbox.takeAll()
+            _ = received.removeAll()
             enter(.draining, at: now)
         } else {
-            enter(inbox.isEmpty ? .idle : .receiving, at: now)
+            enter(received.isEmpty ? .idle : .receiving, at: now)
         }
     }
 
-    private func watchDelivery(at now: BootTime) {
-        guard let announced else { return }
-        pending.append(announced, end: sent, at: now, limit: limits.response)
-        self.announced = nil
+    /// Removes the responses that have been acknowledged; closes the connection if it was open only for them.
+    func removeAcknowledged(at now: BootTime) -> [AcknowledgedResponse] {
+        guard let check = unacknowledged.nextCheck,
+            check <= now || peerHasClosed || state == .closed
+        else { return [] }
+        // If the kernel does not say, nothing counts as acknowledged.
+        let open = (try? socket.unacknowledgedBytes()) ?? sentBytes
+        let acknowledged = unacknowledged.remove(firstBytes: sentBytes - open, at: now)
+        if unacknowledged.deadline.map({ $0 <= now }) ?? peerHasClosed { close(at: now) }
+        return acknowledged
     }
 
-    /// Asks for the content of a request whose sender waits for that (RFC 9110 §10.1.1).
-    func sendContinue(at now: BootTime) {
-        guard parser.expectsContinue, !hasContinued else { return }
-        hasContinued = true
-        let interim = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
-        // A full buffer drops it: a client must not wait for ever, says the RFC.
-        switch socket.send(interim.span) {
-        case .moved(let count) where count == interim.count: sent += count
-        case .wouldBlock: break
-        case .moved, .closed, .lost: enter(.closed, at: now)
-        }
-    }
-
-    /// The responses whose bytes have been acknowledged since the last call.
-    func settle(at now: BootTime) -> [Delivery] {
-        guard !pending.isEmpty else { return [] }
-        // As long as the kernel does not say, nothing has arrived.
-        let open = (try? socket.unacknowledgedBytes()) ?? sent
-        return pending.settle(acknowledged: sent - open, at: now)
+    /// What the implementation of the next protocol needs; this object's own descriptor closes with it.
+    func handOver() throws(SystemError) -> UpgradedConnection {
+        UpgradedConnection(
+            socket: try socket.duplicate(),
+            received: received.removeAll(),
+            tag: pendingReport?.tag
+        )
     }
 }
 
-/// Bytes of a connection that no request has taken yet.
-struct Inbox {
+/// A response whose last byte the client's kernel has acknowledged.
+package struct AcknowledgedResponse: Hashable, Sendable {
+    package let path: String
+    package let status: Status
+    package let peer: String
+    /// As the handler set it in the response.
+    package let tag: UInt64
+}
+
+/// A connection that has left HTTP: after a 101 response it uses another protocol (RFC 9110 §7.8).
+package struct UpgradedConnection: ~Copyable, Sendable {
+    package let socket: Socket
+    /// Bytes of the new protocol that arrived after the request.
+    package let received: [UInt8]
+    /// As the handler set it in the response.
+    package let tag: UInt64?
+}
+
+/// Received bytes that no request has consumed yet.
+private struct ReceiveBuffer {
     private var bytes: [UInt8] = []
     private var start = 0
+
+    /// Maximum memory of an idle connection's buffer.
+    private static let maxKeptCapacity = 2048
 
     var isEmpty: Bool { start == bytes.count }
 
@@ -247,41 +338,37 @@ struct Inbox {
         bytes.append(contentsOf: received)
     }
 
-    /// Reads the next request; what it takes is gone.
+    /// Parses the next request, and consumes its bytes.
     mutating func next(_ parser: inout RequestParser, peer: String) -> RequestParser.Outcome {
         let outcome = parser.parse(bytes.span.extracting(droppingFirst: start), peer: peer)
         if case .request(_, let consumed) = outcome { start += consumed }
         return outcome
     }
 
-    /// Whether the next request is one by HEAD, as far as can be seen.
-    var beginsWithHead: Bool {
+    /// Whether the next request uses HEAD, as far as its bytes have arrived.
+    var startsWithHead: Bool {
         let rest = bytes.span.extracting(droppingFirst: start)
         let line = rest.extracting(droppingFirst: rest.extracting(first: 2).equals("\r\n") ? 2 : 0)
         return line.extracting(first: 5).equals("HEAD ")
     }
 
-    /// Moves what is left to the front; called once for all requests that one arrival held.
+    /// Moves the remaining bytes to the front; once for all requests that arrived together.
     mutating func compact() {
         guard start > 0 else { return }
-        let keeps = bytes.capacity <= Self.keptCapacity
+        let keepsCapacity = bytes.capacity <= Self.maxKeptCapacity
         bytes.replaceSubrange(..<start, with: EmptyCollection())
-        if bytes.isEmpty, !keeps { bytes = [] }
+        if bytes.isEmpty, !keepsCapacity { bytes = [] }
         start = 0
     }
 
-    /// Takes out all that is left.
-    mutating func takeAll() -> [UInt8] {
+    mutating func removeAll() -> [UInt8] {
         defer { (bytes, start) = ([], 0) }
         return Array(bytes[start...])
     }
-
-    /// What an idle connection may hold on to.
-    private static let keptCapacity = 2048
 }
 
-/// The response that a connection is sending; its buffer serves all of them.
-struct Outbox {
+/// The response that a connection is sending; the buffer is used again for the next one.
+private struct SendBuffer {
     private var head: [UInt8] = []
     private var body: [UInt8] = []
     private var sent = 0
@@ -290,101 +377,84 @@ struct Outbox {
     /// Whether the connection ends with this response.
     private(set) var closes = false
 
-    /// Takes the next response; the one before has been sent.
+    enum Progress { case done, blocked, lost }
+
+    var heldBytes: Int { body.count }
+
+    /// Replaces the previous response, which has been sent.
     mutating func fill(
-        _ response: Response,
-        withBody: Bool,
+        with response: Response,
+        hasBody: Bool,
         _ date: DateField,
-        _ persistence: ResponseHead.Persistence
+        _ connection: Response.ConnectionField
     ) {
         head.removeAll(keepingCapacity: true)
-        ResponseHead.append(response, date, persistence, to: &head)
-        body = withBody && !response.status.forbidsContent ? response.body : []
+        response.appendHead(to: &head, date, connection)
+        body = hasBody && !response.status.forbidsContent ? response.body : []
         status = response.status
-        closes = persistence == .close
+        closes = connection == .close
         sent = 0
     }
 
-    /// What a response that is on its way takes of memory, all but its head.
-    var heldBytes: Int { body.count }
-
-    enum Progress { case done, blocked, lost }
-
-    /// Sends as much as the kernel takes; adds to `total` what it took.
+    /// Sends as much as the kernel accepts, and adds that number of bytes to `total`.
     mutating func send(to socket: borrowing Socket, total: inout Int) -> Progress {
-        switch sendRest(to: socket) {
+        let transfer =
+            if sent < head.count {
+                socket.send(head.span.extracting(droppingFirst: sent), body.span)
+            } else {
+                socket.send(body.span.extracting(droppingFirst: sent - head.count))
+            }
+        switch transfer {
         case .moved(let count):
             sent += count
             total += count
         case .wouldBlock: return .blocked
         case .closed, .lost: return .lost
         }
-        // The kernel's buffer is full; poll tells when it is not.
         guard sent == head.count + body.count else { return .blocked }
-        body = []  // Other connections may be sharing it.
+        body = []  // Other connections may share it.
         return .done
-    }
-
-    private func sendRest(to socket: borrowing Socket) -> Socket.Transfer {
-        if sent < head.count {
-            socket.send(head.span.extracting(droppingFirst: sent), body.span)
-        } else {
-            socket.send(body.span.extracting(droppingFirst: sent - head.count))
-        }
     }
 }
 
-/// Responses of one connection that are written but not known to be acknowledged.
+/// Responses of one connection that are sent but not acknowledged.
 ///
-/// The kernel gives no event for an acknowledgement, so it is asked again after growing pauses.
-struct PendingDeliveries {
-    private var entries: [(delivery: Delivery, end: Int)] = []
-    private var pause = Self.firstPause
-    /// When to ask next; `nil` while nothing is pending.
-    private(set) var check: BootTime?
-    /// When to give the connection up.
+/// The kernel reports no event for an acknowledgement, so it is checked at growing intervals.
+private struct UnacknowledgedResponses {
+    private var entries: [(response: AcknowledgedResponse, end: Int)] = []
+    private var interval = Self.minInterval
+    /// The time of the next check; `nil` when there are no responses.
+    private(set) var nextCheck: BootTime?
+    /// The time at which the connection is closed.
     private(set) var deadline: BootTime?
 
-    private static let firstPause = Duration.milliseconds(1)
-    private static let longestPause = Duration.milliseconds(256)
+    private static let minInterval = Duration.milliseconds(1)
+    private static let maxInterval = Duration.milliseconds(256)
 
     var isEmpty: Bool { entries.isEmpty }
 
-    /// Adds a response that ends after `end` bytes of all that the connection has sent.
-    mutating func append(_ delivery: Delivery, end: Int, at now: BootTime, limit: Duration) {
-        entries.append((delivery, end))
-        pause = Self.firstPause
-        (check, deadline) = (now, now.advanced(by: limit))
+    /// Adds a response that ends after the first `end` bytes that the connection has sent.
+    mutating func append(
+        _ response: AcknowledgedResponse,
+        end: Int,
+        at now: BootTime,
+        timeout: Duration
+    ) {
+        entries.append((response, end))
+        interval = Self.minInterval
+        (nextCheck, deadline) = (now, now.advanced(by: timeout))
     }
 
-    /// Takes out what lies within the first `acknowledged` bytes.
-    mutating func settle(acknowledged: Int, at now: BootTime) -> [Delivery] {
-        let settled = entries.prefix { $0.end <= acknowledged }
-        entries.removeFirst(settled.count)
+    /// Removes the responses that lie within the first `count` bytes.
+    mutating func remove(firstBytes count: Int, at now: BootTime) -> [AcknowledgedResponse] {
+        let acknowledged = entries.prefix { $0.end <= count }
+        entries.removeFirst(acknowledged.count)
         if entries.isEmpty {
-            (check, deadline) = (nil, nil)
+            (nextCheck, deadline) = (nil, nil)
         } else {
-            check = now.advanced(by: pause)
-            pause = min(pause * 2, Self.longestPause)
+            nextCheck = now.advanced(by: interval)
+            interval = min(interval * 2, Self.maxInterval)
         }
-        return settled.map(\.delivery)
+        return acknowledged.map(\.response)
     }
-}
-
-/// A response whose last byte the client's kernel has acknowledged.
-package struct Delivery: Hashable, Sendable {
-    package let path: String
-    package let status: Status
-    package let peer: String
-    /// As the handler set it in the response.
-    package let tag: UInt64
-}
-
-/// A connection that has left the server: after a 101 it speaks another protocol (RFC 9110 §7.8).
-package struct Upgraded: ~Copyable, Sendable {
-    package let socket: Socket
-    /// What has arrived after the request, and is of the new protocol.
-    package let received: [UInt8]
-    /// As the handler set it in the response.
-    package let tag: UInt64?
 }

@@ -1,11 +1,11 @@
 package import Posix
 
-/// What `healthcheck` asks: `http://HOST[:PORT]/PATH`, or `unix:/SOCKET:/PATH`.
+/// The address of a health check: `http://HOST[:PORT]/PATH`, or `unix:/SOCKET:/PATH`.
 ///
-/// A host is a number or `localhost`: a static binary has no resolver, and a container's own check needs none.
+/// A host is an IP address or `localhost`: a static binary has no resolver, and a container's own check needs none.
 package struct HealthcheckURL: Equatable, Sendable, CustomStringConvertible {
     package let description: String
-    /// Where to connect to, in the order in which it is tried.
+    /// The addresses to connect to, in the order of the attempts.
     package let addresses: [ListenAddress]
     /// The Host field.
     package let host: String
@@ -14,14 +14,14 @@ package struct HealthcheckURL: Equatable, Sendable, CustomStringConvertible {
 
     package init(_ text: String) throws(HealthcheckURLError) {
         description = text
-        // Neither a space nor a line break may get into the request.
+        // A space or a line break would end the target or the field in the request.
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }), text.utf8.count <= 2048 else {
-            throw Self.invalid(text, "is no URL")
+            throw Self.invalid(text, "is not a URL")
         }
         if text.hasPrefix("unix:") {
-            (addresses, host, target) = try Self.local(text)
+            (addresses, host, target) = try Self.unixParts(text)
         } else if text.hasPrefix("http://") {
-            (addresses, host, target) = try Self.internet(text)
+            (addresses, host, target) = try Self.internetParts(text)
         } else {
             throw Self.invalid(text, "begins neither with http:// nor with unix:")
         }
@@ -29,7 +29,7 @@ package struct HealthcheckURL: Equatable, Sendable, CustomStringConvertible {
 
     private typealias Parts = (addresses: [ListenAddress], host: String, target: String)
 
-    private static func internet(_ text: String) throws(HealthcheckURLError) -> Parts {
+    private static func internetParts(_ text: String) throws(HealthcheckURLError) -> Parts {
         let rest = text.dropFirst("http://".count).prefix { $0 != "#" }
         let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
         let authority = String(rest[..<end])
@@ -41,10 +41,7 @@ package struct HealthcheckURL: Equatable, Sendable, CustomStringConvertible {
             return (try addresses(of: authority), authority, target)
         } catch {
             if case .hostName = error {
-                throw invalid(
-                    text,
-                    "has a host name: only localhost and addresses are known here"
-                )
+                throw invalid(text, "has a host name: use an IP address or localhost")
             }
             throw invalid(text, "has no usable host: \(error)")
         }
@@ -60,10 +57,10 @@ package struct HealthcheckURL: Equatable, Sendable, CustomStringConvertible {
         return [try ListenAddress("127.0.0.1\(port)"), try ListenAddress("[::1]\(port)")]
     }
 
-    private static func local(_ text: String) throws(HealthcheckURLError) -> Parts {
+    private static func unixParts(_ text: String) throws(HealthcheckURLError) -> Parts {
         guard let colon = text.lastIndex(of: ":"), text[colon...].hasPrefix(":/"),
             let address = try? ListenAddress(String(text[..<colon]))
-        else { throw invalid(text, "is not of the form unix:/SOCKET:/PATH") }
+        else { throw invalid(text, "does not have the form unix:/SOCKET:/PATH") }
         return ([address], "localhost", String(text[text.index(after: colon)...]))
     }
 
@@ -77,31 +74,36 @@ package struct HealthcheckURLError: Error, Equatable, CustomStringConvertible, S
     package let description: String
 }
 
-/// Asks a server once whether it is well, for `HEALTHCHECK` in an image that has no curl.
+/// A single health check, for `HEALTHCHECK` in an image without curl.
 package struct Healthcheck: Equatable, Sendable {
     package static let defaultTimeout = Duration.seconds(3)
 
     package let url: HealthcheckURL
-    /// For all of it.
+    /// For the complete check.
     package let timeout: Duration
     /// The User-Agent.
-    let agent: String
+    private let agent: String
 
-    /// The status line is all that is looked at.
-    private static let mostBytes = 1024
+    /// Only the status line is read.
+    private static let maxBytes = 1024
 
     package init(_ url: HealthcheckURL, timeout: Duration, agent: String) {
         (self.url, self.timeout, self.agent) = (url, timeout, agent)
     }
 
-    /// - Throws: why the server is not well: no answer in time, or a status that is not from 200 to 399.
+    /// - Throws: when no response arrives in time, or its status is not from 200 to 399.
     package func run() throws(Unhealthy) {
         let deadline = BootTime.now().advanced(by: timeout)
         let socket = try connect(until: deadline)
-        send(over: socket)
+        let lines = [
+            "GET \(url.target) HTTP/1.1", "Host: \(url.host)",
+            "User-Agent: \(agent)", "Connection: close", "", "",
+        ]
+        // A new connection has room for a request; a failure shows when the response is read.
+        _ = socket.send(Array(lines.joined(separator: "\r\n").utf8).span)
         let line = try statusLine(from: socket, until: deadline)
-        guard let status = Self.status(of: line) else { throw trouble("the answer is not HTTP") }
-        guard (200...399).contains(status) else { throw trouble("\(status)") }
+        guard let status = Self.status(of: line) else { throw failure("the answer is not HTTP") }
+        guard (200...399).contains(status) else { throw failure("\(status)") }
     }
 
     private func connect(until deadline: BootTime) throws(Unhealthy) -> Socket {
@@ -113,16 +115,7 @@ package struct Healthcheck: Equatable, Sendable {
                 failures.append("\(error)")
             }
         }
-        throw trouble(failures.joined(separator: "; "))
-    }
-
-    /// A new connection has room for a request; a failure shows when the answer is read.
-    private func send(over socket: borrowing Socket) {
-        let lines = [
-            "GET \(url.target) HTTP/1.1", "Host: \(url.host)",
-            "User-Agent: \(agent)", "Connection: close", "", "",
-        ]
-        _ = socket.send(Array(lines.joined(separator: "\r\n").utf8).span)
+        throw failure(failures.joined(separator: "; "))
     }
 
     private func statusLine(
@@ -130,19 +123,17 @@ package struct Healthcheck: Equatable, Sendable {
         until deadline: BootTime
     ) throws(Unhealthy) -> [UInt8] {
         var received: [UInt8] = []
-        var room = [UInt8](repeating: 0, count: Self.mostBytes)
+        var room = [UInt8](repeating: 0, count: Self.maxBytes)
         while true {
             try waitForBytes(from: socket, until: deadline)
             var span = room.mutableSpan
             switch socket.receive(into: &span) {
             case .wouldBlock: continue
-            case .closed, .lost: throw trouble("the connection ended without an answer")
+            case .closed, .lost: throw failure("the connection ended without an answer")
             case .moved(let count): received += room[..<count]
             }
-            if let end = received.firstIndex(of: UInt8(ascii: "\n")) {
-                return Array(received[..<end])
-            }
-            guard received.count < Self.mostBytes else { throw trouble("the answer is not HTTP") }
+            if let end = received.firstIndex(of: .lineFeed) { return Array(received[..<end]) }
+            guard received.count < Self.maxBytes else { throw failure("the answer is not HTTP") }
         }
     }
 
@@ -153,11 +144,11 @@ package struct Healthcheck: Equatable, Sendable {
         var set = PollSet()
         set.append(socket.rawValue, for: .reading)
         repeat {
-            guard deadline > .now() else { throw trouble("no answer within \(timeout.text)") }
+            guard deadline > .now() else { throw failure("no answer within \(timeout.text)") }
             do throws(SystemError) {
                 _ = try set.wait(until: deadline)
             } catch {
-                throw trouble("\(error)")
+                throw failure("\(error)")
             }
         } while !set.isReady(0)
     }
@@ -171,12 +162,12 @@ package struct Healthcheck: Equatable, Sendable {
         return Int(parts[1])
     }
 
-    private func trouble(_ reason: String) -> Unhealthy {
+    private func failure(_ reason: String) -> Unhealthy {
         Unhealthy(description: "\(url): \(reason)")
     }
 }
 
-/// Why a server is not well, with its URL.
+/// Why a server is not healthy, with its URL.
 package struct Unhealthy: Error, CustomStringConvertible {
     package let description: String
 }

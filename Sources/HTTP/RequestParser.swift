@@ -1,27 +1,29 @@
 import Glibc
 import Posix
 
-/// Reads requests from the bytes of a connection: pure, and indifferent to where the bytes were split.
+/// Reads HTTP/1.1 requests (RFC 9112) from the bytes of a connection.
+///
+/// The parser does no input and output, and its result does not depend on how the bytes were split on arrival.
 package struct RequestParser: Sendable {
-    /// The longest head, from the request line to the empty line.
-    package var headLimit: Int
-    /// The longest content; 0 refuses any.
-    package var contentLimit: Int
+    /// Maximum size of a head, from the request line to the empty line.
+    private let headLimit: Int
+    /// Maximum size of the content; 0 refuses any.
+    private let contentLimit: Int
 
     private var scanner = HeadScanner()
     private var head: RequestHead?
     private var chunks: ChunkedContent?
-    /// The last request, if it was short and had no content: a scraper sends the same again and again.
+    /// The last request, if it was short and had no content: a scraper sends the same request again and again.
     private var last: Request?
 
-    /// The longest head that is remembered.
-    private static let rememberedBytes = 1024
+    /// Maximum size of a remembered head.
+    private static let maxRememberedBytes = 1024
 
     package enum Outcome: Sendable {
         case needMore
-        /// A request, and how many bytes from the front it took.
+        /// A request, and the number of bytes that it occupied.
         case request(Request, consumed: Int)
-        /// Nothing after this can be trusted: answer and close.
+        /// The following bytes cannot be interpreted: the server answers and closes the connection.
         case reject(Rejection)
     }
 
@@ -30,48 +32,41 @@ package struct RequestParser: Sendable {
         self.contentLimit = contentLimit
     }
 
-    /// Whether the head has arrived and its sender waits for `100 Continue` before the content.
+    /// Whether the head has arrived and the client waits for `100 Continue` before it sends the content.
     package var expectsContinue: Bool { head?.expectsContinue ?? false }
 
-    /// Reads on in `bytes`, which begin where the last request ended and contain all that was given before.
+    /// Continues to read `bytes`, which start where the last request ended and include all bytes of earlier calls.
     package mutating func parse(_ bytes: Span<UInt8>, peer: String = "") -> Outcome {
-        if let last, last.peer == peer, last.isFirst(in: bytes) {
-            return taken(last, consumed: last.headLength)
+        if let last, last.peer == peer, last.hasHead(atStartOf: bytes) {
+            return finish(last, consumed: last.headLength)
         }
         do throws(Rejection) {
-            guard let head = try completeHead(bytes) else { return .needMore }
-            guard let (content, end) = try completeContent(of: head, in: bytes) else {
-                return .needMore
-            }
+            guard let head = try completeHead(in: bytes),
+                let (content, end) = try completeContent(after: head, in: bytes)
+            else { return .needMore }
             let request = Request(head, in: bytes, content: content, peer: peer)
-            last = end <= Self.rememberedBytes && end == head.length ? request : nil
-            return taken(request, consumed: end)
+            last = end <= Self.maxRememberedBytes && end == head.length ? request : nil
+            return finish(request, consumed: end)
         } catch {
             return .reject(error)
         }
     }
 
-    private mutating func taken(_ request: Request, consumed: Int) -> Outcome {
+    private mutating func finish(_ request: Request, consumed: Int) -> Outcome {
         (scanner, head, chunks) = (HeadScanner(), nil, nil)
         return .request(request, consumed: consumed)
     }
 
-    private mutating func completeHead(_ bytes: Span<UInt8>) throws(Rejection) -> RequestHead? {
+    private mutating func completeHead(in bytes: Span<UInt8>) throws(Rejection) -> RequestHead? {
         if let head { return head }
-        guard let end = try scanner.end(in: bytes, limit: headLimit) else { return nil }
-        guard let lineEnd = scanner.requestLineEnd else { return nil }
-        head = try RequestHead(
-            bytes,
-            line: scanner.start..<lineEnd,
-            end: end,
-            contentLimit: contentLimit
-        )
+        guard let (line, end) = try scanner.scan(bytes, limit: headLimit) else { return nil }
+        head = try RequestHead(bytes, requestLine: line, end: end, contentLimit: contentLimit)
         return head
     }
 
-    /// The content, and where it ends; `nil` while it has not arrived.
+    /// The content and its end; `nil` until all of it has arrived.
     private mutating func completeContent(
-        of head: RequestHead,
+        after head: RequestHead,
         in bytes: Span<UInt8>
     ) throws(Rejection) -> (content: [UInt8], end: Int)? {
         switch head.framing {
@@ -87,9 +82,8 @@ package struct RequestParser: Sendable {
                     contentLimit: contentLimit,
                     framingLimit: headLimit + contentLimit
                 )
-            chunks = nil  // Two owners would copy the content with each arrival.
-            let end = try content.end(in: bytes)
-            guard let end else {
+            chunks = nil  // A second owner would copy the content on each arrival.
+            guard let end = try content.end(in: bytes) else {
                 chunks = content
                 return nil
             }
@@ -98,20 +92,21 @@ package struct RequestParser: Sendable {
     }
 }
 
-/// Finds the end of a head, looking at each byte once however the bytes arrive.
-///
-/// What it finds depends only on the bytes, never on where they were split.
-struct HeadScanner {
+/// Finds the request line and the end of a head, and examines each byte once, however the bytes arrive.
+private struct HeadScanner {
     private var offset = 0
-    /// Where the line begins that is being read.
+    /// Start of the current line.
     private var lineStart = 0
-    /// Where the request line begins; RFC 9112 §2.2 has a server skip an empty line before it.
-    private(set) var start = 0
-    /// Where the request line ends, before its CR.
-    private(set) var requestLineEnd: Int?
+    /// Start of the request line; RFC 9112 §2.2 has a server skip an empty line before it.
+    private var start = 0
+    /// End of the request line, before its CR.
+    private var requestLineEnd: Int?
 
-    /// The length of the head with its empty line; `nil` while that has not arrived.
-    mutating func end(in bytes: Span<UInt8>, limit: Int) throws(Rejection) -> Int? {
+    /// The request line without its CRLF, and the end of the head after its empty line; `nil` until that has arrived.
+    mutating func scan(
+        _ bytes: Span<UInt8>,
+        limit: Int
+    ) throws(Rejection) -> (requestLine: Range<Int>, end: Int)? {
         let available = min(bytes.count, limit)
         while offset < available {
             let byte = bytes[offset]
@@ -119,7 +114,15 @@ struct HeadScanner {
             offset += 1
             if byte == .lineFeed {
                 guard followsReturn else { throw .bareLineFeed }
-                if endLine() { return offset }
+                let isEmpty = offset - lineStart == 2
+                if let requestLineEnd {
+                    if isEmpty { return (start..<requestLineEnd, offset) }
+                } else if isEmpty, start == 0 {
+                    start = offset
+                } else {
+                    requestLineEnd = offset - 2
+                }
+                lineStart = offset
             } else if followsReturn {
                 throw .bareCarriageReturn
             } else if byte.isControl, byte != .carriageReturn {
@@ -129,68 +132,31 @@ struct HeadScanner {
         guard available < limit else { throw requestLineEnd == nil ? .longTarget : .longHeader }
         return nil
     }
-
-    /// Takes note of the line that ends before `offset`; `true` when it is the empty one after the head.
-    private mutating func endLine() -> Bool {
-        let isEmpty = offset - lineStart == 2
-        if requestLineEnd != nil {
-            if isEmpty { return true }
-        } else if isEmpty, start == 0 {
-            start = offset
-        } else {
-            requestLineEnd = offset - 2
-        }
-        lineStart = offset
-        return false
-    }
 }
 
-/// A head that has been read and found valid.
+/// A valid head, whose text stays in the bytes that it was read from: ranges are positions in them.
 struct RequestHead: Sendable {
-    let line: RequestLine
-    /// The field lines, as a range of the bytes.
-    let fields: Range<Int>
-    /// Bytes from the start of the buffer to the end of the empty line.
-    let length: Int
-    let framing: Framing
-    let keepsAlive: Bool
-    let expectsContinue: Bool
-    /// Whether a browser sends it, as far as its fields tell.
-    let isFromBrowser: Bool
-
-    /// Reads what `scanner` has found the end of.
-    init(
-        _ bytes: Span<UInt8>,
-        line lineRange: Range<Int>,
-        end: Int,
-        contentLimit: Int
-    ) throws(Rejection) {
-        line = try RequestLine(lineRange, in: bytes)
-        fields = lineRange.upperBound + 2..<end - 2
-        length = end
-        var lines = FieldLines(fields)
-        var facts = FieldFacts()
-        while let field = try lines.next(in: bytes) {
-            try facts.note(bytes.extracting(field.name), bytes.extracting(field.value))
-        }
-        let minor = line.minorVersion
-        framing = try facts.framing(minorVersion: minor, limit: contentLimit)
-        isFromBrowser = facts.isFromBrowser
-        // What follows a CONNECT may be meant for a tunnel: it is neither content nor another request.
-        if line.method == .connect, framing != .length(0) { throw .connectContent }
-        keepsAlive = line.method != .connect && facts.keepsAlive(minorVersion: minor)
-        expectsContinue = try facts.expectsContinue(minorVersion: minor)
-    }
-}
-
-/// Method, target and version (RFC 9112 §3), as ranges of the head's bytes.
-struct RequestLine: Sendable {
     let method: Method
     let target: Target
     /// 0 or 1: the digit after `HTTP/1.`.
     let minorVersion: Int
+    /// End of the head, after its empty line.
+    let length: Int
+    let framing: ContentFraming
+    /// Whether the client accepts another response on this connection (RFC 9112 §9.3).
+    let keepsAlive: Bool
+    let expectsContinue: Bool
+    /// Whether it has a field that browsers send and other programs do not.
+    let isFromBrowser: Bool
+    /// The field lines.
+    private let fields: Range<Int>
 
-    init(_ line: Range<Int>, in bytes: Span<UInt8>) throws(Rejection) {
+    init(
+        _ bytes: Span<UInt8>,
+        requestLine line: Range<Int>,
+        end: Int,
+        contentLimit: Int
+    ) throws(Rejection) {
         guard let first = bytes.firstIndex(of: .space, from: line.lowerBound),
             first < line.upperBound,
             let second = bytes.firstIndex(of: .space, from: first + 1), second < line.upperBound
@@ -200,6 +166,20 @@ struct RequestLine: Sendable {
         method = Method(name)
         minorVersion = try Self.version(bytes.extracting(second + 1..<line.upperBound))
         target = try Target(first + 1..<second, of: method, in: bytes)
+
+        fields = line.upperBound + 2..<end - 2
+        length = end
+        var lines = FieldIterator(fields)
+        var message = MessageFraming()
+        while let field = try lines.next(in: bytes) {
+            try message.add(bytes.extracting(field.name), bytes.extracting(field.value))
+        }
+        framing = try message.framing(minorVersion: minorVersion, limit: contentLimit)
+        isFromBrowser = message.isFromBrowser
+        // The bytes after a CONNECT may be meant for a tunnel: they are neither content nor another request.
+        if method == .connect, framing != .length(0) { throw .connectContent }
+        keepsAlive = method != .connect && message.keepsAlive(minorVersion: minorVersion)
+        expectsContinue = try message.expectsContinue(minorVersion: minorVersion)
     }
 
     /// `HTTP/` and two digits around a dot; the name is case-sensitive (RFC 9112 §2.3).
@@ -210,33 +190,49 @@ struct RequestLine: Sendable {
         guard text[5] == 0x31, text[7] <= 0x31 else { throw .version }
         return Int(text[7] - 0x30)
     }
+
+    /// The values of all lines of a field in their order; its name in any case.
+    func values(of name: String, in bytes: Span<UInt8>) -> [String] {
+        var lines = FieldIterator(fields)
+        var values: [String] = []
+        while let field = try? lines.next(in: bytes) {  // All were valid when the head was read.
+            guard bytes.extracting(field.name).equalsIgnoringCase(name) else { continue }
+            values.append(String(decoding: bytes.extracting(field.value)))
+        }
+        return values
+    }
 }
 
-/// A request target in one of the four forms of RFC 9112 §3.2, as ranges of the head's bytes.
+/// A request target in one of the four forms of RFC 9112 §3.2.
 struct Target: Sendable {
-    let whole: Range<Int>
-    /// Empty in the authority form, and in an absolute one without a path, which means `/`.
+    let text: Range<Int>
+    /// Empty in the authority form, and in an absolute form without a path, which means `/`.
     let path: Range<Int>
-    /// What follows the first `?`.
+    /// The text after the first `?`.
     let query: Range<Int>
     /// Host and port of the absolute and the authority form; empty in the others.
     let authority: Range<Int>
 
-    init(_ whole: Range<Int>, of method: Method, in bytes: Span<UInt8>) throws(Rejection) {
-        let text = bytes.extracting(whole)
-        // No fragment (RFC 9112 §3.2), and no raw byte that a URI cannot hold.
-        guard !text.isEmpty, text.allSatisfy({ $0.isVisible && $0 != 0x23 }) else { throw .target }
-        self.whole = whole
-        let (authority, pathStart) = try Self.parts(text, of: method)
-        self.authority =
-            whole.lowerBound + authority.lowerBound..<whole.lowerBound + authority.upperBound
-        let start = whole.lowerBound + pathStart
-        let mark = bytes.firstIndex(of: 0x3F, from: start) ?? whole.upperBound
-        path = start..<min(mark, whole.upperBound)
-        query = min(mark + 1, whole.upperBound)..<whole.upperBound
+    fileprivate init(
+        _ range: Range<Int>,
+        of method: Method,
+        in bytes: Span<UInt8>
+    ) throws(Rejection) {
+        text = range
+        let content = bytes.extracting(range)
+        // No fragment (RFC 9112 §3.2), and no byte that a URI must escape.
+        guard !content.isEmpty, content.allSatisfy({ $0.isVisible && $0 != 0x23 }) else {
+            throw .target
+        }
+        let (authority, pathStart) = try Self.parts(content, of: method)
+        let start = range.lowerBound
+        self.authority = start + authority.lowerBound..<start + authority.upperBound
+        let mark = bytes.firstIndex(of: 0x3F, from: start + pathStart) ?? range.upperBound
+        path = start + pathStart..<min(mark, range.upperBound)
+        query = min(mark + 1, range.upperBound)..<range.upperBound
     }
 
-    /// The authority, if the target has one, and where the path begins after it.
+    /// The authority, if the target has one, and the start of the path after it.
     private static func parts(
         _ text: Span<UInt8>,
         of method: Method
@@ -257,7 +253,7 @@ struct Target: Sendable {
     }
 }
 
-/// A host, and a port that may be empty or missing (RFC 3986 §3.2.2 and §3.2.3), as ranges of the bytes.
+/// A host, and a port that may be empty or missing (RFC 3986 §3.2.2 and §3.2.3).
 struct Authority {
     /// Never empty.
     let host: Range<Int>
@@ -299,7 +295,7 @@ struct Authority {
             && text.extracting(droppingFirst: dot + 1).allSatisfy { $0.isName || $0 == .colon }
     }
 
-    /// `reg-name`, of which IPv4 addresses are a part.
+    /// `reg-name`, which includes IPv4 addresses.
     private static func isName(_ text: Span<UInt8>) -> Bool {
         for index in text.indices {
             if text[index] == 0x25 {
@@ -314,36 +310,20 @@ struct Authority {
     }
 }
 
-extension UInt8 {
-    /// `unreserved` and `sub-delims` of RFC 3986 §2.
-    fileprivate var isName: Bool {
-        switch self {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E, 0x21, 0x24,
-            0x26...0x2C, 0x3B, 0x3D:
-            true
-        default: false
-        }
-    }
-}
-
-/// Walks over the field lines of a head whose line ends the scanner has judged.
-struct FieldLines {
+/// Walks over the field lines of a head, whose line ends the scanner has checked.
+private struct FieldIterator {
     private var offset: Int
     private let end: Int
 
-    /// Name and value of a line, as ranges of the head's bytes; the value without white space around it.
-    struct Field {
-        let name: Range<Int>
-        let value: Range<Int>
-    }
-
-    /// `range` begins after the request line and ends before the empty line.
+    /// `range` starts after the request line and ends before the empty line.
     init(_ range: Range<Int>) {
         (offset, end) = (range.lowerBound, range.upperBound)
     }
 
-    /// The next line, checked by RFC 9112 §5; `nil` after the last.
-    mutating func next(in bytes: Span<UInt8>) throws(Rejection) -> Field? {
+    /// Name and value of the next line, checked by RFC 9112 §5, the value without white space around it; `nil` at the end.
+    mutating func next(
+        in bytes: Span<UInt8>
+    ) throws(Rejection) -> (name: Range<Int>, value: Range<Int>)? {
         guard offset < end, let lineFeed = bytes.firstIndex(of: .lineFeed, from: offset) else {
             return nil
         }
@@ -353,48 +333,81 @@ struct FieldLines {
         var colon = start
         while colon < lineEnd, bytes[colon].isToken { colon += 1 }
         guard colon > start, colon < lineEnd, bytes[colon] == .colon else { throw .fieldName }
-        return Field(name: start..<colon, value: bytes.trimmed(colon + 1..<lineEnd))
+        return (start..<colon, bytes.trimmed(colon + 1..<lineEnd))
     }
 }
 
-/// How the content of a request ends.
-enum Framing: Equatable {
+/// How the end of the content is determined.
+enum ContentFraming: Equatable {
     case length(Int)
     case chunked
 }
 
-/// What the server itself must know of the fields: how the message is framed, whether the connection stays, who asks.
-struct FieldFacts {
+/// Collects the fields that concern the server itself: framing, persistence of the connection, and kind of client.
+private struct MessageFraming {
     private var hosts = 0
     private var contentLength: Int?
-    /// Whether they are chunked and no other; otherwise why not.
-    private var codings: Result<Framing, Rejection>?
+    /// `.chunked` when that is the only transfer coding; otherwise the reason to refuse the codings.
+    private var codings: Result<ContentFraming, Rejection>?
     private var closes = false
     private var staysAlive = false
     private var expectation: Bool?
-    /// Whether it has a field that browsers send and programs do not.
     private(set) var isFromBrowser = false
 
-    mutating func note(_ name: Span<UInt8>, _ value: Span<UInt8>) throws(Rejection) {
-        switch name.count {  // Most names are told apart by their length.
-        case 4 where name.equalsIgnoringCase("host"): try noteHost(value)
+    mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) throws(Rejection) {
+        switch name.count {  // The length already distinguishes most names.
+        case 4 where name.equalsIgnoringCase("host"):
+            hosts += 1
+            // An empty one stands for a target that has no authority (RFC 9112 §3.2).
+            guard hosts == 1, value.isEmpty || Authority(value) != nil else { throw .host }
         case 6 where name.equalsIgnoringCase("expect"):
             expectation = expectation ?? true && value.equalsIgnoringCase("100-continue")
         case 6 where name.equalsIgnoringCase("origin"): isFromBrowser = true
         case 7 where name.equalsIgnoringCase("referer"): isFromBrowser = true
         case 10 where name.equalsIgnoringCase("user-agent"):
             if value.contains("Mozilla") { isFromBrowser = true }
-        case 10 where name.equalsIgnoringCase("connection"): noteConnection(value)
-        case 14 where name.equalsIgnoringCase("content-length"): try noteLength(value)
+        case 10 where name.equalsIgnoringCase("connection"): addConnection(value)
+        case 14 where name.equalsIgnoringCase("content-length"): try addLength(value)
         case 14 where name.equalsIgnoringCase("sec-fetch-site"): isFromBrowser = true
         case 15 where name.equalsIgnoringCase("accept-language"): isFromBrowser = true
-        case 17 where name.equalsIgnoringCase("transfer-encoding"): noteCodings(value)
+        case 17 where name.equalsIgnoringCase("transfer-encoding"): addCodings(value)
         default: break
         }
     }
 
-    /// How the content that follows the head ends.
-    func framing(minorVersion: Int, limit: Int) throws(Rejection) -> Framing {
+    private mutating func addConnection(_ value: Span<UInt8>) {
+        var rest = 0..<value.count
+        while let item = value.nextListItem(in: &rest) {
+            let option = value.extracting(item)
+            if option.equalsIgnoringCase("close") { closes = true }
+            if option.equalsIgnoringCase("keep-alive") { staysAlive = true }
+        }
+    }
+
+    /// Accepts digits only, no sign and no list; a number that does not fit in `Int` is a length, and too large.
+    private mutating func addLength(_ value: Span<UInt8>) throws(Rejection) {
+        guard contentLength == nil, !value.isEmpty, value.allSatisfy(\.isDigit) else {
+            throw .contentLength
+        }
+        contentLength = Int(String(decoding: value)) ?? .max
+    }
+
+    /// The last coding of the last line frames the content.
+    private mutating func addCodings(_ value: Span<UInt8>) {
+        var rest = 0..<value.count
+        var last = 0..<0
+        var count = codings == nil ? 0 : 1
+        while let item = value.nextListItem(in: &rest) {
+            last = item
+            count += 1
+        }
+        let isChunked = value.extracting(last).equalsIgnoringCase("chunked")
+        codings =
+            !isChunked
+            ? .failure(.notChunked) : count == 1 ? .success(.chunked) : .failure(.unknownCoding)
+    }
+
+    func framing(minorVersion: Int, limit: Int) throws(Rejection) -> ContentFraming {
         guard hosts == 1 || (hosts == 0 && minorVersion == 0) else { throw .host }
         if let codings {
             guard minorVersion > 0 else { throw .codingInHTTP10 }
@@ -411,7 +424,7 @@ struct FieldFacts {
         !closes && (minorVersion > 0 || staysAlive)
     }
 
-    /// Whether the client waits for a `100 Continue`; one that speaks HTTP/1.0 cannot (RFC 9110 §10.1.1).
+    /// Whether the client waits for `100 Continue`; an HTTP/1.0 client cannot (RFC 9110 §10.1.1).
     func expectsContinue(minorVersion: Int) throws(Rejection) -> Bool {
         guard minorVersion > 0, let expectation else { return false }
         guard expectation else { throw .expectation }
@@ -419,47 +432,9 @@ struct FieldFacts {
     }
 }
 
-extension FieldFacts {
-    private mutating func noteHost(_ value: Span<UInt8>) throws(Rejection) {
-        hosts += 1
-        // An empty one stands for a target that has no authority (RFC 9112 §3.2).
-        guard hosts == 1, value.isEmpty || Authority(value) != nil else { throw .host }
-    }
+// MARK: - Grammar
 
-    private mutating func noteConnection(_ value: Span<UInt8>) {
-        var rest = 0..<value.count
-        while let item = value.nextListItem(in: &rest) {
-            let option = value.extracting(item)
-            if option.equalsIgnoringCase("close") { closes = true }
-            if option.equalsIgnoringCase("keep-alive") { staysAlive = true }
-        }
-    }
-
-    /// Digits and nothing else, no sign and no list; a number beyond `Int` is a length, and too long.
-    private mutating func noteLength(_ value: Span<UInt8>) throws(Rejection) {
-        guard contentLength == nil, !value.isEmpty, value.allSatisfy(\.isDigit) else {
-            throw .contentLength
-        }
-        contentLength = Int(String(decoding: value)) ?? .max
-    }
-
-    /// Judged by the last coding of the last line: that is the one which frames the content.
-    private mutating func noteCodings(_ value: Span<UInt8>) {
-        var rest = 0..<value.count
-        var last = 0..<0
-        var count = codings == nil ? 0 : 1
-        while let item = value.nextListItem(in: &rest) {
-            last = item
-            count += 1
-        }
-        let isChunked = value.extracting(last).equalsIgnoringCase("chunked")
-        codings =
-            !isChunked
-            ? .failure(.notChunked) : count == 1 ? .success(.chunked) : .failure(.unknownCoding)
-    }
-}
-
-/// What the grammar of RFC 9110 and RFC 9112 asks of bytes.
+/// The character classes of RFC 9110, RFC 9112 and RFC 3986.
 extension UInt8 {
     static let lineFeed: UInt8 = 0x0A
     static let carriageReturn: UInt8 = 0x0D
@@ -470,7 +445,7 @@ extension UInt8 {
     /// Visible ASCII (`VCHAR`).
     var isVisible: Bool { self > 0x20 && self < 0x7F }
 
-    /// A byte that no line of a head may hold; line ends are judged by the scanner.
+    /// A byte that no line of a head may contain; the scanner checks line ends.
     var isControl: Bool { self < 0x20 && self != .tab || self == 0x7F }
 
     var isDigit: Bool { self >= 0x30 && self <= 0x39 }
@@ -483,7 +458,17 @@ extension UInt8 {
             && (self < 0x40 ? Self.lowTokens : Self.highTokens) >> UInt64(self & 0x3F) & 1 == 1
     }
 
-    /// ASCII letters in lower case, everything else as it is.
+    /// `unreserved` and `sub-delims` of RFC 3986 §2.
+    fileprivate var isName: Bool {
+        switch self {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E, 0x21, 0x24,
+            0x26...0x2C, 0x3B, 0x3D:
+            true
+        default: false
+        }
+    }
+
+    /// ASCII letters in lower case, other bytes unchanged.
     var lowercased: UInt8 { self >= 0x41 && self <= 0x5A ? self | 0x20 : self }
 
     /// The value of a hexadecimal digit.
@@ -495,17 +480,18 @@ extension UInt8 {
         }
     }
 
-    /// One bit a byte below 0x40: digits and `!#$%&'*+-.`.
+    /// One bit for each byte below 0x40: digits and `!#$%&'*+-.`.
     private static let lowTokens: UInt64 = 0x03FF_6CFA_0000_0000
-    /// One bit a byte from 0x40: letters and `^_`, backtick, `|~`.
+    /// One bit for each byte from 0x40: letters and `^_`, backtick, `|~`.
     private static let highTokens: UInt64 = 0x57FF_FFFF_C7FF_FFFE
 }
 
 extension Span where Element == UInt8 {
-    /// Whether the bytes are exactly `text`.
+    var first: UInt8? { isEmpty ? nil : self[0] }
+
     func equals(_ text: String) -> Bool { isSame(as: text.utf8.span) }
 
-    /// Whether the bytes are `text` but for the case of ASCII letters.
+    /// Whether the bytes are `text`, in any case of ASCII letters.
     func equalsIgnoringCase(_ text: String) -> Bool {
         let text = text.utf8.span
         guard count == text.count else { return false }
@@ -513,9 +499,7 @@ extension Span where Element == UInt8 {
         return true
     }
 
-    var first: UInt8? { isEmpty ? nil : self[0] }
-
-    func contains(_ text: String) -> Bool {
+    fileprivate func contains(_ text: String) -> Bool {
         let length = text.utf8.count
         guard count >= length else { return false }
         return (0...(count - length)).contains {
@@ -523,7 +507,7 @@ extension Span where Element == UInt8 {
         }
     }
 
-    /// By `memchr(3)`, which looks at many bytes at a time.
+    /// Uses `memchr(3)`, which examines many bytes at a time.
     func firstIndex(of byte: UInt8, from start: Int = 0) -> Int? {
         guard start < count else { return nil }
         return unsafe withUnsafeBytes { bytes in
@@ -539,15 +523,15 @@ extension Span where Element == UInt8 {
         return true
     }
 
-    /// The bytes without spaces and tabs at either end, as a range.
-    func trimmed(_ range: Range<Int>) -> Range<Int> {
+    /// The range without spaces and tabs at either end.
+    fileprivate func trimmed(_ range: Range<Int>) -> Range<Int> {
         var (start, end) = (range.lowerBound, range.upperBound)
         while start < end, self[start] == .space || self[start] == .tab { start += 1 }
         while end > start, self[end - 1] == .space || self[end - 1] == .tab { end -= 1 }
         return start..<end
     }
 
-    /// Takes the next item that is not empty off the front of a comma-separated list.
+    /// Removes the first item that is not empty from a comma-separated list.
     func nextListItem(in rest: inout Range<Int>) -> Range<Int>? {
         while !rest.isEmpty {
             var comma = rest.lowerBound
@@ -561,7 +545,7 @@ extension Span where Element == UInt8 {
 }
 
 extension String {
-    /// Takes bytes as UTF-8; a byte that is not becomes U+FFFD.
+    /// Decodes UTF-8; each invalid byte becomes U+FFFD.
     init(decoding bytes: Span<UInt8>) {
         self = unsafe bytes.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
     }

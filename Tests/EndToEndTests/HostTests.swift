@@ -55,12 +55,12 @@ struct HostTests {
         #expect(try check("'dash.example.org'").status == 0)
         let wrong = try check("['a', 'https://a']")
         #expect(wrong.status == 78)
-        #expect(wrong.output.contains("web.allowed_hosts: \"https://a\" is no host name"))
+        #expect(wrong.output.contains("web.allowed_hosts: \"https://a\" is not a host name"))
         let flag = try check("'a'", ["--web.allowed-host", "a:80"])
-        #expect(flag.output.contains("--web.allowed-host: \"a:80\" is no host name"))
+        #expect(flag.output.contains("--web.allowed-host: \"a:80\" is not a host name"))
         let exporter = try bench.run("streamvault-exporter", ["--web.allowed-host", "a:80"])
         #expect(exporter.status == 64)
-        #expect(exporter.output.contains("--web.allowed-host: \"a:80\" is no host name"))
+        #expect(exporter.output.contains("--web.allowed-host: \"a:80\" is not a host name"))
     }
 
     @Test("[::] is both families, and IPv6 alone beside 0.0.0.0")

@@ -55,6 +55,28 @@ struct EndpointTests {
             .map { $0.prefix(while: { $0 != " " }) }
     }
 
+    @Test(
+        "a bearer token is required for all paths but the probes",
+        arguments: ExporterService.routes(metricsPath: .standard).map(\.path)
+    )
+    func tokens(_ path: String) throws {
+        let token = files.path + "/token"
+        try Data("secret\n".utf8).write(to: URL(fileURLWithPath: token))
+        let probes = [
+            "/health", "/livez", "/readyz", "/startupz", "/-/healthy", "/-/ready",
+            "/-/terminating",
+        ]
+        var served = try Served(files.path, ["--web.bearer-token-file", token])
+        let refused = try served.ask(path)
+        #expect((refused.status == .unauthorized) == !probes.contains(path))
+        if refused.status == .unauthorized {
+            #expect(refused.header("WWW-Authenticate") == "Bearer")
+            #expect(try served.ask(path, method: "POST").status == .unauthorized)
+        }
+        let allowed = try served.ask(path, ["Authorization: Bearer secret"])
+        #expect(allowed.status != .unauthorized)
+    }
+
     @Test("a shutdown past its deadline fails liveness only where the operator says so")
     func pastDeadline() throws {
         let runs = try Scene.late.set(in: files.path)

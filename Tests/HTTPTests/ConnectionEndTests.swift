@@ -6,7 +6,7 @@ import Testing
 /// Answers with the number of the connection; asks for its end on the path `/tell`.
 private func number(_ request: Request) -> Response {
     var response = Response.text(.ok, "\(request.connection)")
-    response.tellsEnd = request.path == "/tell"
+    response.reportsEnd = request.path == "/tell"
     return response
 }
 
@@ -33,11 +33,11 @@ struct ConnectionEndTests {
             let clients = [try served.connect(), try served.connect()]
             _ = try served.reply(to: clients[0], sending: get("/tell"))
             _ = try served.reply(to: clients[1], sending: get("/"))
-            #expect(served.server.takeEnded().isEmpty)
+            #expect(served.server.removeClosed().isEmpty)
         }
         try served.serve { $0.openConnections > 0 }
-        #expect(served.server.takeEnded() == [1])
-        #expect(served.server.takeEnded().isEmpty)
+        #expect(served.server.removeClosed() == [1])
+        #expect(served.server.removeClosed().isEmpty)
     }
 
     @Test("a response that closes the connection ends it, whenever the client closes its side")
@@ -45,9 +45,9 @@ struct ConnectionEndTests {
         let served = try Served(handle: number)
         let client = try served.connect(sending: get("/tell", "Connection: close\r\n"))
         _ = try served.reply(to: client)
-        #expect(served.server.takeEnded() == [1])
+        #expect(served.server.removeClosed() == [1])
         try served.waitForClose(of: client)
-        #expect(served.server.takeEnded().isEmpty)
+        #expect(served.server.removeClosed().isEmpty)
     }
 
     @Test("one that is closed to make room has ended, too")
@@ -58,7 +58,7 @@ struct ConnectionEndTests {
         let first = try served.connect()
         _ = try served.reply(to: first, sending: get("/tell"))
         let second = try served.connect()
-        #expect(served.server.takeEnded() == [1])
+        #expect(served.server.removeClosed() == [1])
         withExtendedLifetime(second) {}
     }
 }

@@ -20,9 +20,9 @@ struct DeliveryTests {
         let client = try served.connect(sending: get("/a") + get("/b?tag=5"))
         for _ in 0..<2 { _ = try served.reply(to: client) }
         try served.serve { $0.busyConnections > 0 }
-        let delivery = Delivery(path: "/b", status: .ok, peer: "127.0.0.1", tag: 5)
-        #expect(served.server.takeDeliveries() == [delivery])
-        #expect(served.server.takeDeliveries().isEmpty)
+        let delivery = AcknowledgedResponse(path: "/b", status: .ok, peer: "127.0.0.1", tag: 5)
+        #expect(served.server.removeAcknowledged() == [delivery])
+        #expect(served.server.removeAcknowledged().isEmpty)
     }
 
     @Test("wait for the last byte of a response, not for those of later ones")
@@ -34,11 +34,11 @@ struct DeliveryTests {
         let client = try served.connect(sending: get("/?tag=1"))
         try served.serve { $0.counters.responses[.ok] == 0 }
         for _ in 0..<5 { try served.turn(until: soon(1)) }
-        #expect(served.server.takeDeliveries().isEmpty)
+        #expect(served.server.removeAcknowledged().isEmpty)
         #expect(served.server.busyConnections == 1)
         client.receive()
         try served.serve { $0.busyConnections > 0 }
-        #expect(served.server.takeDeliveries().map(\.tag) == [1])
+        #expect(served.server.removeAcknowledged().map(\.tag) == [1])
     }
 
     @Test("are told of the last response of a connection")
@@ -47,7 +47,7 @@ struct DeliveryTests {
         let client = try served.connect(sending: get("/?tag=1", "Connection: close\r\n"))
         #expect(try served.reply(to: client)?.body.count == 3_000_000)
         try served.serve { $0.busyConnections > 0 }
-        #expect(served.server.takeDeliveries().map(\.tag) == [1])
+        #expect(served.server.removeAcknowledged().map(\.tag) == [1])
     }
 
     @Test("do not happen when the client resets the connection")
@@ -60,7 +60,7 @@ struct DeliveryTests {
             try served.serve { $0.counters.responses[.ok] == 0 }
         }  // Closed with unread bytes.
         try served.serve { $0.openConnections > 0 }
-        #expect(served.server.takeDeliveries().isEmpty)
+        #expect(served.server.removeAcknowledged().isEmpty)
     }
 
     @Test("are given up when the acknowledgement does not come in time")
@@ -72,7 +72,7 @@ struct DeliveryTests {
         let served = try Served(on: .unix(path: path), limits: limits, handle: Self.tagged())
         let client = try served.connect(sending: get("/?tag=1"))
         try served.serve { $0.openConnections > 0 }
-        #expect(served.server.takeDeliveries().isEmpty)
+        #expect(served.server.removeAcknowledged().isEmpty)
         client.receive()
     }
 }

@@ -31,14 +31,14 @@ struct HealthcheckURLTests {
         arguments: [
             ("https://127.0.0.1/", "begins neither"), ("127.0.0.1:9847", "begins neither"),
             ("http://", "no host"), ("http://:80/", "no host"), ("http:///x", "no host"),
-            ("http://example.org/", "only localhost"), ("http://a@127.0.0.1/", "host name"),
+            ("http://example.org/", "use an IP address"), ("http://a@127.0.0.1/", "host name"),
             ("http://127.0.0.1:x/", "no number"), ("http://127.0.0.1:70000/", "no number"),
             ("http://::1/", "no host"), ("http://1::1/", "address"),
-            ("http://127.0.0.1/\r\nX: y", "is no URL"),
-            ("http://127.0.0.1/ x", "is no URL"), ("http://127.0.0.1/ü", "is no URL"),
+            ("http://127.0.0.1/\r\nX: y", "is not a URL"),
+            ("http://127.0.0.1/ x", "is not a URL"), ("http://127.0.0.1/ü", "is not a URL"),
             ("", "begins"),
-            ("unix:/run/a.sock", "of the form"), ("unix::/x", "of the form"),
-            ("http://127.0.0.1/" + String(repeating: "x", count: 2048), "is no URL"),
+            ("unix:/run/a.sock", "have the form"), ("unix::/x", "have the form"),
+            ("http://127.0.0.1/" + String(repeating: "x", count: 2048), "is not a URL"),
         ]
     )
     func badURL(_ text: String, _ words: String) {

@@ -15,7 +15,7 @@ struct ResponseTests {
                 + "Content-Length: 8\r\nConnection: close\r\nRetry-After: 3\r\n\r\n"
         )
         #expect(head(Response(), .keepAlive).contains("\r\nConnection: keep-alive\r\n"))
-        #expect(!head(Response(), .unsaid).contains("Connection"))
+        #expect(!head(Response(), .omitted).contains("Connection"))
     }
 
     @Test(
@@ -67,11 +67,11 @@ struct ResponseTests {
 
     private func head(
         _ response: Response,
-        _ persistence: ResponseHead.Persistence = .unsaid
+        _ connection: Response.ConnectionField = .omitted
     ) -> String {
         var bytes: [UInt8] = []
         let date = DateField(WallTime(nanoseconds: 784_111_777_999_999_999))
-        ResponseHead.append(response, date, persistence, to: &bytes)
+        response.appendHead(to: &bytes, date, connection)
         return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -98,6 +98,16 @@ final class Client {
         }
     }
 
+    /// Waits for bytes, and receives them; `false` when none arrive before `deadline`.
+    func receives(until deadline: BootTime) throws -> Bool {
+        var set = PollSet()
+        set.append(socket.rawValue, for: .reading)
+        _ = try set.wait(until: deadline)
+        let before = received.count
+        receive()
+        return received.count > before
+    }
+
     /// Takes the first whole response off what was received.
     func takeReply(hasBody: Bool) -> Reply? {
         guard let reply = Reply(received, hasBody: hasBody) else { return nil }

@@ -21,7 +21,7 @@ extension ExporterService {
             headers: [("Vary", "Accept")],
             body: body
         )
-        (response.tag, response.tellsEnd) = (tag?.rawValue, true)
+        (response.tag, response.reportsEnd) = (tag?.rawValue, true)
         return response
     }
 

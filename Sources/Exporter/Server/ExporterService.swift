@@ -38,7 +38,11 @@ struct ExporterService {
         directory = RecorderDirectory(path: arguments.telemetryDirectory, log: log)
         wrongTokens = WrongTokens(log)
         if let path = arguments.bearerTokenFile {
-            token = try BearerTokenFile(path: path, log: log)
+            do throws(BearerTokenError) {
+                token = try BearerTokenFile(path: path, log: log)
+            } catch {
+                throw StartError(description: "web.bearer-token-file \(error)")
+            }
         }
         let hasToken = token != nil
         own = OwnMetrics(

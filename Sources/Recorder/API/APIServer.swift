@@ -46,7 +46,7 @@ final class APIServer: Sendable {
             while true {
                 _ = try server.turn { api.respond(to: $0) }
                 handOver(from: &server, to: api.broadcaster)
-                if let count = server.crowdingReport() {
+                if let count = server.evictionsToReport() {
                     log(.warn, "Connections closed to make room for others", ["count": "\(count)"])
                 }
             }

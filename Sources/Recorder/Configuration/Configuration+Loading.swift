@@ -71,7 +71,7 @@ extension Configuration {
         if !arguments.allowedHosts.isEmpty { allowedHosts = arguments.allowedHosts }
         let source = arguments.allowedHosts.isEmpty ? "web.allowed_hosts" : "--web.allowed-host"
         for host in allowedHosts where !HostPolicy.isName(host) {
-            problems.add(source, HostPolicy.complaint(about: host))
+            problems.add(source, HostPolicy.validationError(for: host))
         }
         logFile = arguments.logFile ?? logFile
     }

@@ -145,9 +145,9 @@ extension WebSocketClient {
 
 /// A connection that the HTTP server has handed over.
 final class WebSocketArrival: Sendable {
-    let upgraded: Upgraded
+    let upgraded: UpgradedConnection
 
-    init(_ upgraded: consuming Upgraded) {
+    init(_ upgraded: consuming UpgradedConnection) {
         self.upgraded = upgraded
     }
 }

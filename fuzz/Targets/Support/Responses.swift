@@ -6,7 +6,7 @@ extension Response {
     /// The head as it is sent, in lines; ends the process where a field has become two.
     package var headLines: [String] {
         var bytes: [UInt8] = []
-        ResponseHead.append(self, DateField(.now()), .unsaid, to: &bytes)
+        appendHead(to: &bytes, DateField(.now()), .omitted)
         let lines = String(decoding: bytes, as: UTF8.self).split(
             separator: "\r\n",
             omittingEmptySubsequences: false

@@ -20,7 +20,7 @@ public func fuzzToken(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
         require(loaded?.bytes == expected, "the secret, and no other")
     }
     let token = BearerToken(content)
-    require((token != nil) == (expected.map { $0.count <= BearerToken.longest } ?? false), "one")
+    require((token != nil) == (expected.map { $0.count <= BearerToken.maxBytes } ?? false), "one")
     guard let token, let expected else { return 0 }
     require(isTaken(Array("bearer  ".utf8) + expected, for: token) == true, "who has it comes in")
     guard parts.count == 2, let isTaken = isTaken(Array(parts[1]), for: token) else { return 0 }

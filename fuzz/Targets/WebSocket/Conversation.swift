@@ -54,7 +54,7 @@ private struct Line: ~Copyable {
     func arrival() throws(SystemError) -> WebSocketArrival {
         let end = FileDescriptor(adopting: server)
         let socket = try Socket(adopting: end, peer: SocketAddress())
-        return WebSocketArrival(Upgraded(socket: socket, received: [], tag: nil))
+        return WebSocketArrival(UpgradedConnection(socket: socket, received: [], tag: nil))
     }
 
     /// What the client has been sent.
