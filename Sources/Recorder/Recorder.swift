@@ -254,7 +254,7 @@ extension Recorder {
         case .recovery:
             let recovery = try Recovery(directory: context.directory)
             let earlier = EarlierRuns(context: context, recovery: recovery)
-            try housekeeping.start("recovery") { earlier.takeUp(until: $0) }
+            try housekeeping.start("recovery") { earlier.recover(until: $0) }
         case .disk:
             let roster = roster
             try context.disk.start { for worker in roster.workers { worker.checkPart() } }

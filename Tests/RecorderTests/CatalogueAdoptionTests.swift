@@ -29,7 +29,10 @@ struct CatalogueAdoptionTests {
             ("cam-20261123T104500Z_part002-2-3.ts", nil, 0), ("-20261123T104500Z.ts", nil, 0),
             ("cam-20261123T10450٠Z.ts", nil, 0), ("cam-20261123T1045\u{65}0Z.ts", nil, 0),
             ("cam_20261123T104500Z.ts", nil, 0), ("cam-20260230T104500Z.ts", nil, 0),
-            ("Straße-20261123T104500Z.ts", "Straße", 1), ("holiday.ts", nil, 0), (".ts", nil, 0),
+            ("Straße-20261123T104500Z.ts", nil, 0), ("holiday.ts", nil, 0), (".ts", nil, 0),
+            ("cam-20261123T104500Z-1.ts", nil, 0), ("cam-20261123T104500Z_part001.ts", nil, 0),
+            ("cam-20261123T104500Z_part0002.ts", nil, 0), ("Cam-20261123T104500Z.ts", nil, 0),
+            ("cam-20261123T104500Z-02.ts", nil, 0), ("cam--20261123T104500Z.ts", nil, 0),
         ] as [(String, String?, Int)]
     )
     func names(_ name: String, _ stream: String?, _ part: Int) {

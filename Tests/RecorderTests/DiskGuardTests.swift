@@ -107,6 +107,8 @@ struct DiskGuardTests {
         var running = DiskReserve(directory, of: "other")
         try running.hold(4096)
         try self.directory.write("x", to: ".reserve-former")
+        try self.directory.write("theirs", to: ".reserve-Their file")
+        try self.directory.write("theirs", to: ".reserve-")
         try self.directory.write("x", to: "target")
         symlink("target", "\(directory)/.reserve-link")
         mkdir("\(directory)/.reserve-directory", 0o755)
@@ -116,18 +118,22 @@ struct DiskGuardTests {
         own.removeOthers(in: directory)
         #expect(
             try self.directory.entries == [
-                ".reserve-cam", ".reserve-directory", ".reserve-fifo", ".reserve-link",
-                ".reserve-other", "target",
+                ".reserve-", ".reserve-Their file", ".reserve-cam", ".reserve-directory",
+                ".reserve-fifo", ".reserve-link", ".reserve-other", "target",
             ]
         )
         _ = (own.release(), running.release())
     }
 
-    @Test("a reserve whose name is a link is not taken through it", arguments: [true, false])
-    func plantedReserve(isFIFO: Bool) throws {
-        try directory.write("mine", to: "target")
+    @Test("a reserve whose name is a link is not taken through it", arguments: 0..<3)
+    func plantedReserve(_ kind: Int) throws {
+        let target = try directory.write("mine", to: "target")
         let path = "\(directory.path)/.reserve-cam"
-        if isFIFO { mkfifo(path, 0o644) } else { symlink("target", path) }
+        switch kind {
+        case 0: mkfifo(path, 0o644)
+        case 1: symlink("target", path)
+        default: link(target, path)
+        }
         let directoryPath = directory.path
         #expect(throws: SystemError.self) {
             var reserve = DiskReserve(directoryPath, of: "cam")

@@ -73,7 +73,9 @@ func filesPart(
 }
 
 let filesStart = WallTime(nanoseconds: 1_795_430_700_000_000_000)
-let filesStem = "cam-20261123T104500Z"
+/// As in the name of a recording that starts then.
+let filesTime = "20261123T104500Z"
+let filesStem = "cam-\(filesTime)"
 
 /// A program that holds something until it is released.
 struct FilesHolder: ~Copyable {

@@ -385,14 +385,24 @@ struct ConversionTests {
 
     @Test("drafts that a kill left are removed, those under way are not")
     func leftovers() throws {
-        let name = RecordingName(directory: bench.files.path, stem: "a", container: .fragmentedMP4)
+        let name = RecordingName(
+            directory: bench.files.path,
+            stem: filesStem,
+            container: .fragmentedMP4
+        )
         let draft = try RemuxDraft(of: name)
-        try bench.files.write("x", to: ".b.123.remux")
-        try bench.files.write("x", to: "b.mp4.remux")
-        mkdir("\(bench.files.path)/c.remux", 0o755)
+        try bench.files.write("x", to: ".\(filesStem)_part002.1a3.remux")
+        try bench.files.write("x", to: "\(filesStem)-2.mp4.remux")
+        let directory = ".\(filesStem).123.remux"
+        mkdir("\(bench.files.path)/\(directory)", 0o755)
+        let foreign = [
+            ".b.123.remux", "film.mp4.remux", "\(filesStem).remux", ".\(filesStem).XYZ.remux",
+            ".\(filesStem).0123.remux", "\(filesStem).avi.remux", ".remux", "..remux",
+        ]
+        for name in foreign { try bench.files.write("theirs", to: name) }
         RemuxDraft.removeLeftovers(in: bench.files.path)
         let left = try bench.files.entries.filter { $0.hasSuffix(".remux") }
-        #expect(left == [lastPathComponent(draft.path), "c.remux"].sorted())
+        #expect(left == ([lastPathComponent(draft.path), directory] + foreign).sorted())
         let another = try RemuxDraft(of: name)
         #expect(another.path != draft.path)
     }

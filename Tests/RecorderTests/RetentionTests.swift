@@ -118,7 +118,7 @@ struct RetentionTests {
 
     @Test("a file is removed only as it was finished, and by nobody else's leave")
     func storedFile() throws {
-        let path = try directory.write(filesPackets(0..<2), to: "a.ts")
+        let path = try directory.write(filesPackets(0..<2), to: "a-\(filesTime).ts")
         let file = StoredFile(path: path, bytes: 376)
         #expect(throws: StoredFile.Objection.changed(bytes: 376)) {
             try StoredFile(path: path, bytes: 188).remove()
@@ -126,14 +126,26 @@ struct RetentionTests {
         let holder = try FilesHolder(["flock", path, "sh", "-c", "echo ready; cat"])
         #expect(throws: StoredFile.Objection.locked) { try file.remove() }
         try holder.release()
-        #expect(try directory.entries == ["a.ts"])
-        symlink(path, "\(directory.path)/b.ts")
+        #expect(try directory.entries == ["a-\(filesTime).ts"])
+        symlink(path, "\(directory.path)/b-\(filesTime).ts")
         #expect(throws: StoredFile.Objection.self) {
-            try StoredFile(path: "\(directory.path)/b.ts", bytes: 376).remove()
+            try StoredFile(path: "\(directory.path)/b-\(filesTime).ts", bytes: 376).remove()
         }
         try file.remove()
-        #expect(try directory.entries == ["b.ts"])
+        #expect(try directory.entries == ["b-\(filesTime).ts"])
         try file.remove()
+    }
+
+    @Test(
+        "a row that names a file of another program removes nothing",
+        arguments: ["holiday.ts", "cam-20261123T104500Z.ts.part", "cam.mp4", "catalogue.sqlite"]
+    )
+    func foreignFile(_ name: String) throws {
+        let path = try directory.write(filesPackets(0..<2), to: name)
+        #expect(throws: StoredFile.Objection.foreign) {
+            try StoredFile(path: path, bytes: 376).remove()
+        }
+        #expect(try directory.entries == [name])
     }
 
     /// A catalogue with finished recordings of these files, each of one packet; and the sweeps that are to remove them.
@@ -165,11 +177,11 @@ struct RetentionTests {
 
     @Test("a file is removed, logged and counted once, also while the catalogue cannot be written")
     func lockedCatalogue() throws {
-        let bench = try sweeping(["a.ts", "b.ts"])
+        let bench = try sweeping(["a-\(filesTime).ts", "b-\(filesTime).ts"])
         let stop = try StopSignal()
         defer { stop.request() }
         let reader = try FilesHolder([
-            "flock", "\(bench.files.path)/b.ts", "sh", "-c", "echo ready; cat",
+            "flock", "\(bench.files.path)/b-\(filesTime).ts", "sh", "-c", "echo ready; cat",
         ])
         let script = """
             import sqlite3, sys
@@ -201,20 +213,24 @@ struct RetentionTests {
 
     @Test("a file and what it was converted to are two files, each with its bytes")
     func product() throws {
-        let bench = try sweeping(["a.ts"], product: "a.mp4")
+        let bench = try sweeping(["a-\(filesTime).ts"], product: "a-\(filesTime).mp4")
         let stop = try StopSignal()
         defer { stop.request() }
         sweep(bench, until: stop)
         try waitFor("the catalogue") { try bench.context.catalogue.stored().isEmpty }
         #expect(try bench.word("streamvault_deleted_files_total", ["age"]) == 2)
         let log = try bench.logged()
-        #expect(log.contains("/a.ts bytes=188") && log.contains("/a.mp4 bytes=376"), "\(log)")
+        #expect(
+            log.contains("/a-\(filesTime).ts bytes=188")
+                && log.contains("/a-\(filesTime).mp4 bytes=376"),
+            "\(log)"
+        )
     }
 
     @Test("a file that was gone already is neither logged nor counted, and its row follows")
     func gone() throws {
-        let bench = try sweeping(["a.ts"])
-        unlink("\(bench.files.path)/a.ts")
+        let bench = try sweeping(["a-\(filesTime).ts"])
+        unlink("\(bench.files.path)/a-\(filesTime).ts")
         let stop = try StopSignal()
         defer { stop.request() }
         sweep(bench, until: stop)

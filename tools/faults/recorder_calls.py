@@ -12,7 +12,7 @@ from strace import NotMade, calls
 GRACE = 8
 RATE = 1_000_000
 ENOUGH = 350_000
-MARKS = [("Recorder started", "recovery"), ("taken up", "begin"), ("Recording started", "recording"),
+MARKS = [("Recorder started", "recovery"), ("of an earlier run", "begin"), ("Recording started", "recording"),
          ("Starting application shutdown", "finalize"), ("Closing database", "close")]
 # Where the reason of a recording's failure is counted, and what it is called.
 RECORDING_COUNTERS = ("finalize_errors_total", "recording_write_errors_total", "recordings_refused_total")
@@ -233,7 +233,7 @@ class Life:
 
 
 RECOVERY_DELAYED = 'msg="Task not started, to be tried again" task=recovery'
-EARLIER_KEPT = (RECOVERY_DELAYED, "left for the next start", "in use by another recorder")
+EARLIER_KEPT = (RECOVERY_DELAYED, "left unchanged", "locked by another program")
 TOLD = {
     "Telemetry is impaired": "telemetry in memory",
     "kept in memory for this run": "catalogue in memory",

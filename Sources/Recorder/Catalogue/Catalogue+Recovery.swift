@@ -110,12 +110,14 @@ extension CataloguePart {
 
     /// The recovery met no part file: the run died between publishing it and entering that here, or someone removed it.
     private func endWithoutFile(_ end: PartEnd, in directory: String) -> PartEnd? {
-        let partPath = "\(directory)/\(lastPathComponent(path))"
-        guard (try? FileSystem.status(of: partPath)) == nil else { return nil }
+        let name = RecordingName(partName: lastPathComponent(path), in: directory)
+        if let name, (try? FileSystem.linkStatus(of: name.partPath)) != nil { return nil }
         var end = end
-        let finalPath = String(partPath.dropLast(".part".count))
-        if let status = try? FileSystem.status(of: finalPath) {
-            (end.path, end.bytes) = (finalPath, Int(status.st_size))
+        // Another program's file, to which a row of a stranger refers, is not entered: retention would remove it.
+        if let name, let status = try? FileSystem.linkStatus(of: name.finalPath),
+            status.st_mode & S_IFMT == S_IFREG
+        {
+            (end.path, end.bytes) = (name.finalPath, Int(status.st_size))
         } else {
             (end.status, end.failureReason) = (.failed, FinalizeError.Reason.other.rawValue)
         }

@@ -23,8 +23,13 @@ struct DiskReserve: ~Copyable, Sendable {
         guard heldBytes != bytes || !isNamed else { return }
         do throws(SystemError) {
             let file = try FileDescriptor(opening: path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK)
-            guard try file.status().st_mode & S_IFMT == S_IFREG else {
-                throw SystemError(call: "\(path) is no regular file: open", code: EINVAL)
+            let status = try file.status()
+            guard status.st_mode & S_IFMT == S_IFREG else {
+                throw SystemError(call: "\(path) is not a regular file: open", code: EINVAL)
+            }
+            // It would be truncated, under its other name too.
+            guard status.st_nlink == 1 else {
+                throw SystemError(call: "\(path) has another hard link: open", code: EMLINK)
             }
             _ = try file.tryExclusiveLock()
             try file.truncate(to: Int(clamping: bytes))
@@ -58,8 +63,10 @@ struct DiskReserve: ~Copyable, Sendable {
 
     /// Removes the reserves of recorders that are not running: this one had another name once.
     func removeOthers(in directory: String) {
-        for name in (try? FileSystem.entries(of: directory)) ?? [] where name.hasPrefix(Self.prefix)
-        {
+        for name in (try? FileSystem.entries(of: directory)) ?? [] {
+            guard name.hasPrefix(Self.prefix),
+                ConfigurationRules.isName(String(name.dropFirst(Self.prefix.count)))
+            else { continue }
             let other = "\(directory)/\(name)"
             let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
             guard other != path, let file = try? FileDescriptor(opening: other, flags),

@@ -77,7 +77,14 @@ struct PartFile: ~Copyable, Sendable {
             guard try !file.isLockedElsewhere() else {
                 throw SystemError(call: "fcntl \(name.partPath)", code: EWOULDBLOCK)
             }
-            if let finished = try name.finalize(file, length: bytesWritten) { return finished }
+            let whole = try name.container.wholeLength(of: file)
+            if whole > 0 {
+                // Also where somebody has made a hard link: all of it is this recording's.
+                if whole < bytesWritten { try file.truncate(to: whole) }
+                try file.synchronize()
+                let cutBytes = bytesWritten - whole
+                return .published(path: try name.publish(), bytes: whole, cutBytes: cutBytes)
+            }
         } catch {
             throw FinalizeError(error)
         }
@@ -113,18 +120,4 @@ enum FinishedFile: Equatable, Sendable {
     case published(path: String, bytes: Int, cutBytes: Int)
     /// Nothing was recorded, and the file is gone.
     case empty
-}
-
-extension RecordingName {
-    /// Cuts, syncs and publishes the open and locked file at `partPath`; `nil` when it holds no media.
-    func finalize(
-        _ file: borrowing FileDescriptor,
-        length: Int
-    ) throws(SystemError) -> FinishedFile? {
-        let whole = try container.wholeLength(of: file)
-        guard whole > 0 else { return nil }
-        if whole < length { try file.truncate(to: whole) }
-        try file.synchronize()
-        return .published(path: try publish(), bytes: whole, cutBytes: length - whole)
-    }
 }

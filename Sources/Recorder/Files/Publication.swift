@@ -10,16 +10,19 @@ extension RecordingName {
     /// name survives a power cut, and a part's name that comes back with one is again the former case.
     ///
     /// - Returns: the final path, with a number in it when the plain one is taken.
-    func publish(_ draft: String? = nil) throws(SystemError) -> String {
+    func publish(
+        _ draft: String? = nil,
+        as newPath: (RecordingName) -> String = { $0.finalPath }
+    ) throws(SystemError) -> String {
         let draft = draft ?? partPath
         for number in 1...Self.mostAlternatives {
-            let path = alternative(number).finalPath
+            let path = newPath(alternative(number))
             guard try claim(path, for: draft) else { continue }
             try synchronizeDirectory()
             try FileSystem.unlink(draft)
             return path
         }
-        throw SystemError(call: "link \(finalPath)", code: EEXIST)
+        throw SystemError(call: "link \(newPath(self))", code: EEXIST)
     }
 
     /// Makes sure that the names in the directory are on the disk.

@@ -15,7 +15,7 @@ struct RecordingName: Equatable, Sendable {
 
     var partPath: String { "\(directory)/\(stem)\(container.partSuffix)" }
     var finalPath: String { "\(directory)/\(stem).\(container.rawValue)" }
-    /// Where bytes that are no media are set aside.
+    /// Where a file without media is kept.
     var invalidPath: String { "\(finalPath).invalid" }
 
     /// The name of a part of a recording: `cam-20261123T104500Z` for the first, `cam-20261123T104500Z_part002` for the next.
@@ -42,37 +42,60 @@ struct RecordingName: Equatable, Sendable {
         (self.directory, self.stem, self.container) = (directory, stem, container)
     }
 
-    /// The name of the file `partName` in `directory`; `nil` when it is not one of a recording.
+    /// The name of the part file `partName` in `directory`.
+    ///
+    /// `nil` for a name that this recorder does not give: a `holiday.ts.part` is another program's download.
     init?(partName: String, in directory: String) {
-        let match = MediaContainer.allCases.first { partName.hasSuffix($0.partSuffix) }
-        guard let container = match else { return nil }
-        let stem = String(partName.dropLast(container.partSuffix.count))
-        guard !stem.isEmpty else { return nil }
-        self.init(directory: directory, stem: stem, container: container)
+        self.init(partName, in: directory) { $0.partSuffix }
     }
 
-    /// The name of the finished recording `finalName`; `nil` when its form is not one that a recorder gives.
+    /// The name of the finalized recording `finalName`; `nil` for a name that this recorder does not give.
     init?(finalName: String, in directory: String) {
-        let container = MediaContainer.allCases.first { finalName.hasSuffix(".\($0.rawValue)") }
+        self.init(finalName, in: directory) { ".\($0.rawValue)" }
+    }
+
+    private init?(_ name: String, in directory: String, suffix: (MediaContainer) -> String) {
+        let container = MediaContainer.allCases.first { name.hasSuffix(suffix($0)) }
         guard let container else { return nil }
-        let stem = String(finalName.dropLast(container.rawValue.count + 1))
+        let stem = String(name.dropLast(suffix(container).count))
         self.init(directory: directory, stem: stem, container: container)
         guard parts != nil else { return nil }
     }
 
     /// What the name says: the stream, the start of its recording, and the number of the part.
     ///
-    /// By hand, from its end: a regular expression takes a second and more for 10,000 names, while the start waits.
+    /// `nil` unless the name is exactly the one that a recorder gives for these three. Parsed by hand, from the end: a regular
+    /// expression takes a second and more for 10,000 names, while the start waits.
     var parts: (stream: String, startedAt: UTCTime, part: Int)? {
         var rest = Substring(stem)
-        _ = rest.takeDigits(1...4, behind: "-")
+        let number = rest.takeDigits(1...4, behind: "-").flatMap { Int($0) } ?? 1
         let part = rest.takeDigits(3...6, behind: "_part").flatMap { Int($0) } ?? 1
         let start = rest.suffix("20261123T104500Z".count)
         let stream = rest.dropLast(start.count)
-        guard stream.utf8.count > 1, stream.utf8.last == UInt8(ascii: "-"),
-            let startedAt = UTCTime(compact: start)
+        guard stream.utf8.last == UInt8(ascii: "-"), Self.isStream(stream.utf8.dropLast()),
+            number <= Self.mostAlternatives, let startedAt = UTCTime(compact: start)
         else { return nil }
+        let name = RecordingName(
+            directory: directory,
+            stream: String(stream.dropLast()),
+            startedAt: startedAt,
+            part: part,
+            container: container
+        )
+        guard name.alternative(number).stem.utf8.elementsEqual(stem.utf8) else { return nil }
         return (String(stream.dropLast()), startedAt, part)
+    }
+
+    /// Whether the configuration accepts such a name of a stream: a to z, 0 to 9 and inner dashes, at most 63.
+    private static func isStream(_ name: Substring.UTF8View) -> Bool {
+        let dash = UInt8(ascii: "-")
+        guard (1...63).contains(name.count), name.first != dash, name.last != dash else {
+            return false
+        }
+        return name.allSatisfy {
+            $0 == dash || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+        }
     }
 
     /// The `number`-th name to try when those before it are taken: `…Z`, `…Z-2`, `…Z-3`.

@@ -1,6 +1,6 @@
 import Posix
 
-/// A part file that the recovery met, and what became of it.
+/// A part file of an earlier run, and what the recovery did with it.
 struct RecoveredFile: Equatable, Sendable {
     let name: RecordingName
     /// When media was last written to it, by the file's time; `nil` when that could not be read.
@@ -8,27 +8,27 @@ struct RecoveredFile: Equatable, Sendable {
     let outcome: Outcome
 
     enum Outcome: Equatable, Sendable, CustomStringConvertible {
-        /// It was whole, and has its final name.
+        /// It was complete, and has its final name.
         case published(path: String, bytes: Int)
-        /// It has its final name; `cutBytes` at its end were no whole packet.
+        /// It has its final name; `cutBytes` at its end were no complete packet.
         case truncated(path: String, bytes: Int, cutBytes: Int)
-        /// It held no media; what it held is removed, or set aside at `keptAt`.
+        /// No media was found in it: it is kept at `keptAt`, or was empty and is removed.
         case discarded(bytes: Int, keptAt: String?)
-        /// A living recorder holds it.
+        /// A running recorder has locked it.
         case inUse
-        /// It is left as it was, for the next start.
+        /// It is left unchanged, for the next start.
         case failed(FinalizeError)
 
         /// In words, for the log.
         var description: String {
             switch self {
-            case .published(let path, let bytes): "published \(path), \(bytes) bytes"
+            case .published(let path, let bytes): "recovered as \(path), \(bytes) bytes"
             case .truncated(let path, let bytes, let cut):
-                "published \(path), \(bytes) bytes, \(cut) cut off its end"
-            case .discarded(let bytes, nil): "removed \(bytes) bytes that are no media"
-            case .discarded(_, let path?): "no media, set aside as \(path)"
-            case .inUse: "in use by another recorder"
-            case .failed(let error): "left for the next start: \(error.detail)"
+                "recovered as \(path), \(bytes) bytes, after \(cut) incomplete bytes at the end were removed"
+            case .discarded(_, nil): "removed, it was empty"
+            case .discarded(let bytes, let path?): "no media in \(bytes) bytes, kept as \(path)"
+            case .inUse: "locked by another program"
+            case .failed(let error): "left unchanged: \(error.detail)"
             }
         }
     }

@@ -1,17 +1,19 @@
 import Glibc
 import Posix
 
-/// Takes up what a crash, a kill or a power cut left of earlier recordings, at start.
+/// Finalizes the part files that a crash, a kill or a power cut left, at the start.
 ///
 /// Each step leaves the file as usable as it was, so a kill in the middle costs nothing: the next start does the rest.
 struct Recovery {
     let directory: String
-    /// The files to take up: those that were there before anything was recorded.
+    /// The part files that were there before anything was recorded.
     private let names: [RecordingName]
-    /// Whole recordings that were there.
+    /// The finalized recordings that were there.
     let finished: [RecordingName]
+    /// Files that end as part files do, but have no name that a recorder gives: other programs', which are left alone.
+    let foreign: [String]
 
-    /// Lists every `.part` file, and every recording that is finished.
+    /// Lists every part file, and every finalized recording.
     ///
     /// - Throws: when the directory cannot be read.
     init(directory: String) throws(SystemError) {
@@ -19,10 +21,21 @@ struct Recovery {
         let entries = try FileSystem.entries(of: directory)
         names = entries.compactMap { RecordingName(partName: $0, in: directory) }
         finished = entries.compactMap { RecordingName(finalName: $0, in: directory) }
-        // Former versions tried the directory with a file, which a kill could leave.
-        for name in entries where name.hasPrefix(".writable-") {
-            try? FileSystem.unlink("\(directory)/\(name)")
+        foreign = entries.filter { name in
+            MediaContainer.allCases.contains { name.hasSuffix($0.partSuffix) }
+                && RecordingName(partName: name, in: directory) == nil
         }
+        for name in entries { Self.removeProbe(name, in: directory) }
+    }
+
+    /// Removes an empty `.writable-PID`, with which former versions tested the directory, and which a kill could leave.
+    private static func removeProbe(_ name: String, in directory: String) {
+        let (prefix, path) = (".writable-", "\(directory)/\(name)")
+        guard name.hasPrefix(prefix), CInt(name.dropFirst(prefix.count)) ?? 0 > 0,
+            let status = try? FileSystem.linkStatus(of: path),
+            status.st_mode & S_IFMT == S_IFREG, status.st_size == 0
+        else { return }
+        try? FileSystem.unlink(path)
     }
 
     /// Works through the files that no living recorder holds; one that fails does not stop the others.
@@ -46,62 +59,65 @@ struct Recovery {
 
     /// The file's time, before the recovery changes it.
     private func lastWrite(to name: RecordingName) -> WallTime? {
-        try? FileSystem.status(of: name.partPath).modifiedAt
+        try? FileSystem.linkStatus(of: name.partPath).modifiedAt
     }
 
     /// What became of one file; `nil` when it was gone by the time of the lock.
     private func recover(_ name: RecordingName) -> RecoveredFile.Outcome? {
         do throws(SystemError) {
-            // Not blocking: a FIFO of that name would hold up the start.
+            let named = try FileSystem.linkStatus(of: name.partPath)
+            guard named.st_mode & S_IFMT == S_IFREG else {
+                let detail = "\(name.partPath) is not a regular file"
+                return .failed(FinalizeError(.other, detail: detail))
+            }
+            // Not blocking: a FIFO may have taken the name since.
             let file = try FileDescriptor(
                 opening: name.partPath,
                 O_RDWR | O_NOFOLLOW | O_NONBLOCK
             )
             guard try file.tryExclusiveLock(), try !file.isLockedElsewhere() else { return .inUse }
-            return try length(of: file, named: name).map { (length) throws(SystemError) in
-                try settle(file, named: name, length: length)
-            }
+            let held = try file.status()
+            // Otherwise another recovery was faster.
+            guard try PartIdentity(path: name.partPath, held).isInPlace() else { return nil }
+            return try finalize(file, named: name, held)
         } catch {
             return error.code == ENOENT ? nil : .failed(FinalizeError(error))
         }
     }
 
-    /// The file's length; `nil` when another recovery was faster and took its name away.
-    private func length(
-        of file: borrowing FileDescriptor,
-        named name: RecordingName
-    ) throws(SystemError) -> Int? {
-        let (held, named) = (try file.status(), try FileSystem.status(of: name.partPath))
-        guard held.st_ino == named.st_ino, held.st_dev == named.st_dev else { return nil }
-        guard held.st_mode & S_IFMT == S_IFREG else {
-            throw SystemError(call: "\(name.partPath) is no regular file: open", code: EINVAL)
-        }
-        return Int(held.st_size)
-    }
-
-    private func settle(
+    private func finalize(
         _ file: borrowing FileDescriptor,
         named name: RecordingName,
-        length: Int
+        _ status: stat
     ) throws(SystemError) -> RecoveredFile.Outcome {
-        switch try name.finalize(file, length: length) {
-        case .published(let path, let bytes, 0): .published(path: path, bytes: bytes)
-        case .published(let path, let bytes, let cutBytes):
-            .truncated(path: path, bytes: bytes, cutBytes: cutBytes)
-        case .empty, nil: try discard(name, length: length)
+        let length = Int(status.st_size)
+        let whole = try name.container.wholeLength(of: file)
+        guard whole > 0 else { return try discard(name, length: length) }
+        if whole < length {
+            guard status.st_nlink == 1 else {
+                let detail = "\(name.partPath) has \(status.st_nlink) hard links"
+                let remedy = ": truncating it would change the others, copy it or remove them"
+                return .failed(FinalizeError(.other, detail: detail + remedy))
+            }
+            try file.truncate(to: whole)
         }
+        try file.synchronize()
+        let path = try name.publish()
+        guard whole < length else { return .published(path: path, bytes: length) }
+        return .truncated(path: path, bytes: whole, cutBytes: length - whole)
     }
 
-    /// Removes what is no media; more than a packet is set aside instead: another container's, it may be all there is.
+    /// Keeps a file in which no media was found: another container's, or not this recorder's at all.
+    ///
+    /// Only an empty one is removed.
     private func discard(
         _ name: RecordingName,
         length: Int
     ) throws(SystemError) -> RecoveredFile.Outcome {
-        guard length > TransportStream.packetBytes else {
+        guard length > 0 else {
             try FileSystem.unlink(name.partPath)
-            return .discarded(bytes: length, keptAt: nil)
+            return .discarded(bytes: 0, keptAt: nil)
         }
-        try FileSystem.rename(name.partPath, to: name.invalidPath)
-        return .discarded(bytes: length, keptAt: name.invalidPath)
+        return .discarded(bytes: length, keptAt: try name.publish { $0.invalidPath })
     }
 }

@@ -9,6 +9,8 @@ struct StoredFile: Equatable, Sendable {
 
     /// Why it is not removed.
     enum Objection: Error, Equatable, CustomStringConvertible {
+        /// Its name is not one that a recorder gives.
+        case foreign
         case locked
         /// Its size is another than when it was finished: somebody works on it.
         case changed(bytes: Int)
@@ -16,6 +18,7 @@ struct StoredFile: Equatable, Sendable {
 
         var description: String {
             switch self {
+            case .foreign: "not named as a recording of this recorder"
             case .locked: "locked by another program"
             case .changed(let bytes): "has \(bytes) bytes, not as many as were recorded"
             case .system(let error): error.description
@@ -27,6 +30,9 @@ struct StoredFile: Equatable, Sendable {
     ///
     /// - Throws: why it must not be touched.
     func lock() throws(Objection) -> FileDescriptor? {
+        guard RecordingName(finalName: lastPathComponent(path), in: "") != nil else {
+            throw .foreign
+        }
         guard let file = try open() else { return nil }
         if let objection = try objection(to: file) { throw objection }
         return file

@@ -2,15 +2,21 @@ import Glibc
 import Posix
 import StreamVaultTelemetry
 
-/// Takes up what earlier runs left: their files, their rows, and the recordings that may go on.
+/// Recovers what earlier runs left: their files, their rows in the catalogue, and the recordings that may be continued.
 struct EarlierRuns: Sendable {
     let context: RecordingContext
     let recovery: Recovery
 
     /// Goes through the files, one by one, until `stop` is requested; the next start does the rest.
-    func takeUp(until stop: StopSignal) {
+    func recover(until stop: StopSignal) {
+        if let first = recovery.foreign.first {
+            let fields: KeyValuePairs = ["count": "\(recovery.foreign.count)", "first": first]
+            context.log(.info, "Part files that are not this recorder's left alone", fields)
+        }
         let files = recovery.run(while: { !stop.isRequested }, onOutcome: report)
-        if stop.isRequested { context.log(.warn, "Recovery cut short, the next start goes on") }
+        if stop.isRequested {
+            context.log(.warn, "Recovery interrupted, the next start continues it")
+        }
         do throws(CatalogueError) {
             let changed = try context.catalogue.recoverUnfinished(files, in: recovery.directory)
             for part in changed.flatMap(\.parts) where wantsRemux(part) {
@@ -62,7 +68,8 @@ struct EarlierRuns: Sendable {
         }
         context.log(
             file.label == nil ? .warn : .info,
-            "Recording of an earlier run taken up",
+            file.publishedName == nil
+                ? "Part file of an earlier run examined" : "Recording of an earlier run recovered",
             ["path": file.name.partPath, "outcome": "\(file.outcome)"]
         )
     }

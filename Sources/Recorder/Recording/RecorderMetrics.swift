@@ -86,7 +86,7 @@ struct RecorderMetrics: Sendable {
         recovered = counters(
             publisher,
             "recovered_recordings_total",
-            "Files of earlier runs that were taken up at a start.",
+            "Part files of earlier runs that the recovery finalized or discarded at a start.",
             "result"
         )
         transactionDuration = publisher.histogram(

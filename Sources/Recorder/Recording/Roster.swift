@@ -12,7 +12,7 @@ final class Roster: Sendable {
 
     /// Where the recorder is in its life.
     enum Stage: Sendable {
-        /// Recordings of earlier runs are taken up; nothing is known of new ones.
+        /// Recordings of earlier runs are recovered; nothing is known of new ones.
         case starting
         case recording
         /// No new recordings; the recorder ends with the last that runs.

@@ -166,6 +166,8 @@ extension RunningRecording {
             try file?.append(header.span)
             self.header = header
         }
+        let fields: KeyValuePairs = ["stream": facts.stream, "path": facts.filePath]
+        context.log(.info, "Recording continues in a new file", fields)
     }
 
     private func noteLost(bytes: Int) {

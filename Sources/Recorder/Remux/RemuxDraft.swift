@@ -39,9 +39,29 @@ struct RemuxDraft: ~Copyable {
         return StoredFile(path: final, bytes: Int(held.st_size))
     }
 
-    /// Removes the drafts in `directory` that nobody has locked; those of former versions are named `….mp4.remux`.
+    /// Whether this is the name of a draft; those of former versions are named `STEM.mp4.remux`.
+    static func isDraft(_ name: String) -> Bool {
+        guard name.hasSuffix(suffix) else { return false }
+        var fields = name.dropLast(suffix.count).split(
+            separator: ".",
+            omittingEmptySubsequences: false
+        )
+        let last = fields.popLast()
+        if fields.count == 2, fields[0].isEmpty {
+            let number = last.flatMap { UInt64($0, radix: 16) }
+            guard let number, last.map(String.init) == String(number, radix: 16) else {
+                return false
+            }
+            fields.removeFirst()
+        } else if last != "mp4" {
+            return false
+        }
+        return fields.count == 1 && RecordingName(finalName: "\(fields[0]).mp4", in: "") != nil
+    }
+
+    /// Removes the drafts in `directory` that nobody has locked.
     static func removeLeftovers(in directory: String) {
-        for name in (try? FileSystem.entries(of: directory)) ?? [] where name.hasSuffix(suffix) {
+        for name in (try? FileSystem.entries(of: directory)) ?? [] where isDraft(name) {
             let path = "\(directory)/\(name)"
             let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
             guard let file = try? FileDescriptor(opening: path, flags),

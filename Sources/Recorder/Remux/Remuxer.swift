@@ -97,10 +97,9 @@ struct Remuxer: Sendable {
 extension RecordingName {
     /// The name of the MP4 that a transport stream is converted to; `nil` for a path that is not one's.
     fileprivate init?(productOf path: String, in directory: String) {
-        let (name, suffix) = (lastPathComponent(path), ".\(MediaContainer.mpegTS.rawValue)")
-        guard name.hasSuffix(suffix), name != suffix else { return nil }
-        let stem = String(name.dropLast(suffix.count))
-        self.init(directory: directory, stem: stem, container: .fragmentedMP4)
+        let source = RecordingName(finalName: lastPathComponent(path), in: directory)
+        guard let source, source.container == .mpegTS else { return nil }
+        self.init(directory: directory, stem: source.stem, container: .fragmentedMP4)
     }
 }
 

@@ -25,7 +25,7 @@ def locked_in_finalize(bench):
         expect(bench.metrics(), finalize_errors_total__file_locked=1, shutdowns_total__degraded=1,
                shutdown_phases_total__recordings__error=1)
         next_one = bench.start([])
-        next_one.line("in use by another recorder")
+        next_one.line("locked by another program")
         ended_in_time(next_one.stop(), 0)
         assert decodes(path) > 0
     heal(bench)
