@@ -48,6 +48,8 @@ let package = Package(
             pkgConfig: "libcrypto",
             providers: [.apt(["libssl-dev"])]
         ),
+        .target(name: "Media", dependencies: ["Posix"], swiftSettings: strict),
+        .target(name: "Fetch", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
         .executableTarget(
             name: "Exporter",
             dependencies: ["Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry"],
@@ -56,8 +58,8 @@ let package = Package(
         .executableTarget(
             name: "Recorder",
             dependencies: [
-                "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl",
-                "CCrypto",
+                "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "Media", "Fetch",
+                "CSQLite", "CCrypto",
             ],
             swiftSettings: strict
         ),
@@ -126,6 +128,7 @@ let package = Package(
             name: "RecorderTests",
             dependencies: [
                 "Recorder", "StreamVaultTelemetry", "HTTP", "CommandLine", "JSON", "Posix",
+                "Media", "Fetch",
             ],
             swiftSettings: testing
         ),

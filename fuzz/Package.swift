@@ -46,11 +46,13 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3"),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl"),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto"),
+        .target(name: "Media", dependencies: ["Posix"], swiftSettings: settings),
+        .target(name: "Fetch", dependencies: ["Posix", "CCurl"], swiftSettings: settings),
         .target(
             name: "Recorder",
             dependencies: [
-                "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "CSQLite", "CCurl",
-                "CCrypto",
+                "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "Media", "Fetch",
+                "CSQLite", "CCrypto",
             ],
             exclude: ["Main.swift"],
             swiftSettings: settings
@@ -66,17 +68,20 @@ let package = Package(
         fuzzer("Segment", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Ingest", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Playlist", ["Recorder", "Posix"]),
-        fuzzer("Sequence", ["Recorder", "FuzzSupport", "Posix"]),
+        fuzzer("Sequence", ["Recorder", "Fetch", "Media", "FuzzSupport", "Posix"]),
         fuzzer("Configuration", ["Recorder", "FuzzSupport", "JSON", "Posix"]),
-        fuzzer("EventSub", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),
+        fuzzer("EventSub", ["Recorder", "Fetch", "FuzzSupport", "HTTP", "Posix"]),
         fuzzer("WebSocket", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),
-        fuzzer("Media", ["Recorder", "FuzzSupport", "CCrypto", "Posix"]),
-        fuzzer("Catalogue", ["Recorder", "FuzzSupport", "Posix"]),
-        fuzzer("Stderr", ["Recorder", "FuzzSupport"]),
+        fuzzer("Media", ["Recorder", "Media", "FuzzSupport", "CCrypto", "Posix"]),
+        fuzzer("Catalogue", ["Recorder", "Media", "FuzzSupport", "Posix"]),
+        fuzzer("Stderr", ["Recorder", "Fetch", "FuzzSupport"]),
         fuzzer("Token", ["Recorder", "FuzzSupport", "HTTP"]),
-        fuzzer("Answer", ["Recorder", "FuzzSupport", "Posix"]),
-        fuzzer("Response", ["Recorder", "FuzzSupport", "Posix"]),
-        fuzzer("API", ["Recorder", "FuzzSupport", "HTTP", "Posix", "StreamVaultTelemetry"]),
+        fuzzer("Answer", ["Recorder", "Fetch", "FuzzSupport", "Posix"]),
+        fuzzer("Response", ["Recorder", "Fetch", "FuzzSupport", "Posix"]),
+        fuzzer(
+            "API",
+            ["Recorder", "Fetch", "FuzzSupport", "HTTP", "Posix", "StreamVaultTelemetry"]
+        ),
         fuzzer(
             "Page",
             ["Exporter", "CommandLine", "FuzzSupport", "HTTP", "Posix", "StreamVaultTelemetry"]

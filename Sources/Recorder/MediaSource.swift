@@ -1,3 +1,4 @@
+import Media
 import Posix
 
 /// Where a recording's media comes from; runs on the recording's own thread, and blocks it.

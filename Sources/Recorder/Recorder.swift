@@ -1,5 +1,7 @@
+import Fetch
 import Glibc
 import HTTP
+import Media
 import Posix
 import StreamVaultTelemetry
 

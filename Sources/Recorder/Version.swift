@@ -1,2 +1,4 @@
-/// As `--version` and the User-Agent tell it.
 let recorderVersion = "0.1.0"
+
+/// For the requests of this program.
+let userAgent = "streamvault-recorder/\(recorderVersion)"

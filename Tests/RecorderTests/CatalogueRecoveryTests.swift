@@ -3,6 +3,7 @@ import Glibc
 import Posix
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 @Suite("Catalogue and recovery", .timeLimit(.minutes(5)))

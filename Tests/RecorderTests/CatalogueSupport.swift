@@ -1,6 +1,7 @@
 import Posix
 import Synchronization
 
+@testable import Media
 @testable import Recorder
 
 private let lastID = Atomic<Int64>(1_000_000)

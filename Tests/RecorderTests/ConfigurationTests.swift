@@ -4,6 +4,8 @@ import JSON
 import Posix
 import Testing
 
+@testable import Fetch
+@testable import Media
 @testable import Recorder
 
 @Suite("Configuration")

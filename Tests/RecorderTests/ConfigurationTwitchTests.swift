@@ -2,6 +2,7 @@ import Foundation
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("Configuration of what switches streams")

@@ -1,6 +1,7 @@
 import Posix
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 @Suite("Recordings that go on")

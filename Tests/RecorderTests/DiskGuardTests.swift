@@ -4,6 +4,7 @@ import Posix
 import StreamVaultTelemetry
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 @Suite("Disk guard", .timeLimit(.minutes(5)))

@@ -3,6 +3,7 @@ import Glibc
 import Posix
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 /// Records for ever, as a recorder does, until it is killed `microseconds` after its start.

@@ -3,6 +3,7 @@ import Glibc
 import Posix
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 /// A directory for one test, removed with it.

@@ -4,6 +4,7 @@ import Posix
 import StreamVaultTelemetry
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 @Suite("A file that somebody takes away while it is recorded", .timeLimit(.minutes(5)))

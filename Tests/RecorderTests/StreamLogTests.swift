@@ -1,6 +1,7 @@
 import Posix
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 @Suite("What goes wrong with a stream is logged once, and then every ten minutes")

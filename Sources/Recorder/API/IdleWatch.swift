@@ -1,3 +1,4 @@
+import Fetch
 import Posix
 
 /// What the answers of a recorder come to; pure.

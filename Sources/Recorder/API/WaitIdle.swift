@@ -1,3 +1,4 @@
+import Fetch
 import FoundationEssentials
 import Posix
 
@@ -28,7 +29,7 @@ struct WaitIdle: Equatable, Sendable {
         Result { () throws(FetchError) in
             let limits = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(10))
             let address = url.appending(path: "api/status/recordings-active")
-            let body = try Fetcher().get(address, limits: limits, until: stop)
+            let body = try Fetcher(userAgent: userAgent).get(address, limits: limits, until: stop)
             return decodedJSON(RecordingsActive.self, body.bytes)
         }
     }

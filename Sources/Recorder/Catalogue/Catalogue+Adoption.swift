@@ -1,3 +1,4 @@
+import Media
 import Posix
 
 /// A finished recording that the catalogue does not know: it was damaged, or could not be written to.

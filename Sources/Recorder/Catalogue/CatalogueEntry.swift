@@ -1,3 +1,4 @@
+import Media
 import Posix
 
 /// Something that happened to a recording, to be entered into the catalogue.

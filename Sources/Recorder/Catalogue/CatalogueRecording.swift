@@ -1,3 +1,4 @@
+import Media
 import Posix
 
 /// A recording as the catalogue keeps it: one take of a stream, in one or more parts.

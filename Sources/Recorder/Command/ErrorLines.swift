@@ -1,3 +1,5 @@
+import Fetch
+
 /// Cuts what a program writes to its standard error into lines fit for a log.
 ///
 /// A carriage return ends a line too: progress displays overwrite themselves with it. Lines are cut at `longest` bytes,

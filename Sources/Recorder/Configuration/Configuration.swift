@@ -1,4 +1,6 @@
+import Fetch
 import FoundationEssentials
+import Media
 import Posix
 import StreamVaultTelemetry
 

@@ -41,8 +41,7 @@ enum HealthcheckArguments {
             let timeout = values.duration("timeout") ?? Healthcheck.defaultTimeout
             do throws(HealthcheckURLError) {
                 let url = try HealthcheckURL(values.operands[0])
-                let agent = "streamvault-recorder/\(recorderVersion)"
-                return .healthcheck(Healthcheck(url, timeout: timeout, agent: agent))
+                return .healthcheck(Healthcheck(url, timeout: timeout, agent: userAgent))
             } catch {
                 throw CommandLineError(error.description)
             }

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Media
 
 extension StreamConfiguration {
     /// Takes `streams`; a stream with a mistake is reported and left out.

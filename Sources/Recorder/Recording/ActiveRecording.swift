@@ -1,3 +1,4 @@
+import Media
 import Posix
 
 /// A recording under way, as the API shows it.

@@ -1,3 +1,5 @@
+import Fetch
+import Media
 import Posix
 
 extension StreamConfiguration {

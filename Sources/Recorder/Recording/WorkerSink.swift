@@ -1,3 +1,4 @@
+import Media
 import Posix
 
 /// Takes a source's media; the recording begins with the first of it, so that a stream that is off leaves no file.

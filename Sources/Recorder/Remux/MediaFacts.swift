@@ -1,4 +1,5 @@
 import Glibc
+import Media
 import Posix
 
 /// The packets of each stream of a file, as ffprobe counts them.

@@ -1,4 +1,5 @@
 import Glibc
+import Media
 import Posix
 
 /// Owns the file that a conversion writes, under a name that nobody can foresee; removed when dropped.

@@ -1,3 +1,4 @@
+import Media
 import Posix
 
 /// The conversion of one part to MP4, as the catalogue keeps it.

@@ -1,3 +1,4 @@
+import Media
 import Posix
 
 /// Passes on what a program writes; when a split is due, in two parts that each play by themselves.

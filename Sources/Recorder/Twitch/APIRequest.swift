@@ -1,13 +1,7 @@
+import Fetch
 import FoundationEssentials
-import Posix
 
-/// A request of an API: small, and answered at once.
-struct APIRequest: Sendable {
-    let url: URL
-    var method = "GET"
-    var headers: [String: String] = [:]
-    var body: [UInt8] = []
-
+extension APIRequest {
     /// Asks for a token by client credentials (RFC 6749 §4.4), as Twitch wants it: all in the content.
     static func token(
         _ application: TwitchConfiguration.Application,
@@ -29,26 +23,7 @@ struct APIRequest: Sendable {
     }
 }
 
-/// What a server answered, whatever its status.
-struct APIAnswer: Sendable {
-    let status: Int
-    let body: [UInt8]
-    /// `Retry-After`, in seconds.
-    var retryAfter: String?
-    /// `Ratelimit-Reset`, in seconds since 1970, as Twitch sends it.
-    var rateLimitReset: String?
-
-    private static let longestPause = Duration.seconds(120)
-
-    /// How long the server wants to be left alone; bounded, for a clock may be wrong.
-    func pause(at now: WallTime) -> Duration? {
-        let fromReset = rateLimitReset.flatMap { UInt64($0) }.map { reset in
-            Duration.seconds(Int(clamping: reset) - Int(clamping: now.nanoseconds / 1_000_000_000))
-        }
-        let wish = retryAfter.flatMap { Int($0) }.map { Duration.seconds($0) } ?? fromReset
-        return wish.map { min(max($0, .zero), Self.longestPause) }
-    }
-
+extension APIAnswer {
     /// The token that was asked for; of visible ASCII, for it goes into a header field.
     func token() throws(HelixError) -> Secret {
         guard status == 200 else { throw .refused(status: status, message: "token: \(message)") }

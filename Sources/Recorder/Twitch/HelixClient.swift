@@ -1,3 +1,4 @@
+import Fetch
 import FoundationEssentials
 import Posix
 
@@ -70,7 +71,7 @@ struct HelixClient {
         while true {
             let wait: Duration
             do throws(FetchError) {
-                let answer = try request.send(Self.limits, until: stop)
+                let answer = try request.send(Self.limits, userAgent: userAgent, until: stop)
                 guard answer.status == 429 || answer.status >= 500 else { return answer }
                 wait = max(pause.next(), answer.pause(at: .now()) ?? .zero)
                 report(name, "HTTP status \(answer.status)", wait)

@@ -1,3 +1,4 @@
+import Fetch
 import Posix
 import StreamVaultTelemetry
 

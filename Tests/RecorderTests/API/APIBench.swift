@@ -6,6 +6,7 @@ import StreamVaultTelemetry
 import Synchronization
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 /// A recorder without a process of its own: real streams, files, catalogue and API, on a test's threads.

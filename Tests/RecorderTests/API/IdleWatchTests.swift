@@ -1,6 +1,7 @@
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("The gate before an update")

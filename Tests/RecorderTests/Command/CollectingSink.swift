@@ -2,6 +2,7 @@ import Foundation
 import Posix
 import Synchronization
 
+@testable import Media
 @testable import Recorder
 
 /// Keeps in memory what a source delivers.

@@ -2,6 +2,7 @@ import Glibc
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("parts of the command source")

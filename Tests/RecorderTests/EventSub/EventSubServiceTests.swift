@@ -3,6 +3,7 @@ import HTTP
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("EventSub switches streams", .timeLimit(.minutes(5)))

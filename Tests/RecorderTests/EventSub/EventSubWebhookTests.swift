@@ -3,6 +3,7 @@ import HTTP
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 /// Signs as Twitch does, by Python's own HMAC.

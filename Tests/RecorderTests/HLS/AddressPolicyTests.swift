@@ -2,6 +2,7 @@ import Foundation
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("which addresses a stream may use")
@@ -258,6 +259,7 @@ struct AddressFetchingTests {
             guard
                 let transfers = try? Transfers(
                     headers: [:],
+                    userAgent: "test",
                     proxies: ProxyRules {
                         ["http_proxy": address, "no_proxy": "127.0.0.1"][$0]
                     }
@@ -293,6 +295,7 @@ private func fetch(
     do throws(FetchError) {
         let transfers = try Transfers(
             headers: [:],
+            userAgent: "test",
             policy: policy,
             proxies: ProxyRules { _ in nil }
         )

@@ -3,6 +3,7 @@ import Glibc
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("connections of the fetcher", .timeLimit(.minutes(5)))
@@ -55,7 +56,7 @@ struct HLSFetcherConnectionTests {
         }
         let stop = stop
         let bodies = await onThread {
-            let fetcher = Fetcher()
+            let fetcher = Fetcher(userAgent: "test")
             return ["/a", "/missing", "/b", "/last", "/c"].map {
                 fetched(fetcher, server.url($0), standard, stop)
             }.map { try? $0.get().bytes.count }
@@ -69,13 +70,15 @@ struct HLSFetcherConnectionTests {
         let server = try HLSScriptedServer { path, _ in path == "/a" ? .redirect("/b") : .text("") }
         let stop = stop
         let given = ["Authorization": "Bearer t\r\n", "X-Empty": ""]
-        _ = await onThread { fetched(Fetcher(headers: given), server.url("/a"), standard, stop) }
+        _ = await onThread {
+            fetched(Fetcher(headers: given, userAgent: "test"), server.url("/a"), standard, stop)
+        }
         #expect(server.requestHeads.count == 2)
         for head in server.requestHeads {
             let lines = Set(head.split(separator: "\r\n").dropFirst().map(String.init))
             #expect(
                 lines.isSuperset(of: [
-                    "User-Agent: streamvault-recorder/\(recorderVersion)",
+                    "User-Agent: test",
                     "Accept-Encoding: identity",
                     "Authorization: Bearer t", "X-Empty:",
                 ])
@@ -88,7 +91,9 @@ struct HLSFetcherConnectionTests {
         let server = try HLSScriptedServer { _, _ in .text("") }
         let stop = stop
         let given = ["user-agent": "camera", "accept-encoding": "br"]
-        _ = await onThread { fetched(Fetcher(headers: given), server.url("/a"), standard, stop) }
+        _ = await onThread {
+            fetched(Fetcher(headers: given, userAgent: "test"), server.url("/a"), standard, stop)
+        }
         let head = try #require(server.requestHeads.first).lowercased()
         #expect(head.contains("user-agent: camera\r\n") && head.contains("accept-encoding: br\r\n"))
         #expect(!head.contains("streamvault") && !head.contains("identity"))
@@ -111,7 +116,7 @@ struct HLSFetcherConnectionTests {
         }
         let stop = stop
         await onThread {
-            let fetcher = Fetcher()
+            let fetcher = Fetcher(userAgent: "test")
             for _ in 0..<7 { _ = fetched(fetcher, server.url("/a"), standard, stop) }
         }
         let counts = server.requestHeads.map { $0.split(separator: "=v").count - 1 }

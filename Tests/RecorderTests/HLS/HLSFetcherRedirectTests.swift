@@ -2,6 +2,7 @@ import Foundation
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("redirects to odd places", .timeLimit(.minutes(5)))
@@ -52,7 +53,7 @@ struct HLSFetcherRedirectTests {
         }
         let stop = stop
         let failures = await onThread {
-            let fetcher = Fetcher()
+            let fetcher = Fetcher(userAgent: "test")
             return (0..<3000).filter { number in
                 !endsAsItShould(fetcher, server.url("/\(number)"), number, stop)
             }

@@ -3,6 +3,7 @@ import Posix
 import Synchronization
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("fetching over HTTP", .timeLimit(.minutes(5)))
@@ -109,7 +110,7 @@ struct HLSFetcherTests {
         }
         let fresh = try StopSignal()
         let results = await onThread {
-            let fetcher = Fetcher()
+            let fetcher = Fetcher(userAgent: "test")
             return [("/slow", stop), ("/good", fresh)].map { path, stop in
                 fetched(fetcher, server.url(path), standard, stop)
             }
@@ -131,7 +132,7 @@ struct HLSFetcherTests {
                 group.addTask {
                     async let stopped: Void = onThread { requestAfter(delay, stop) }
                     let result = await onThread {
-                        fetched(Fetcher(), server.url("/"), standard, stop)
+                        fetched(Fetcher(userAgent: "test"), server.url("/"), standard, stop)
                     }
                     await stopped
                     return result == .failure(.cancelled) ? 1 : 0
@@ -167,7 +168,7 @@ struct HLSFetcherTests {
         _ limits: Fetcher.Limits = standard
     ) async -> Result<FetchedBody, FetchError> {
         let stop = stop
-        return await onThread { fetched(Fetcher(), url, limits, stop) }
+        return await onThread { fetched(Fetcher(userAgent: "test"), url, limits, stop) }
     }
 }
 
@@ -178,7 +179,7 @@ private func growth(
 ) async throws -> (kilobytes: Int, descriptors: Int, bytes: Int) {
     let stop = try StopSignal()
     return await onThread {
-        let fetcher = Fetcher()
+        let fetcher = Fetcher(userAgent: "test")
         func fetch(_ count: Int) -> Int {
             (0..<count).reduce(0) { total, _ in
                 let result = fetched(fetcher, server.url("/a"), standard, stop)

@@ -1,6 +1,7 @@
 import Foundation
 import Posix
 
+@testable import Fetch
 @testable import Recorder
 
 let standard = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(60))
@@ -20,5 +21,5 @@ func get(
     _ limits: Fetcher.Limits = standard,
     until stop: StopSignal
 ) async -> Result<FetchedBody, FetchError> {
-    await onThread { fetched(Fetcher(), url, limits, stop) }
+    await onThread { fetched(Fetcher(userAgent: "test"), url, limits, stop) }
 }

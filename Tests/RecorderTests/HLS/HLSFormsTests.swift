@@ -3,6 +3,8 @@ import Posix
 import Synchronization
 import Testing
 
+@testable import Fetch
+@testable import Media
 @testable import Recorder
 
 @Suite("forms of HLS: ranges, headers, keys, variants, parts", .timeLimit(.minutes(5)))

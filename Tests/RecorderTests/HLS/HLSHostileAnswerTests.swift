@@ -3,6 +3,7 @@ import Posix
 import Synchronization
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("answers that nobody would send by accident", .timeLimit(.minutes(5)))
@@ -92,7 +93,7 @@ struct HLSHostileAnswerTests {
         }
         let range = try #require(ByteRange(offset: 2, count: 5))
         let broken = await onThread { () -> [Int] in
-            let fetcher = Fetcher()
+            let fetcher = Fetcher(userAgent: "test")
             let limits = Fetcher.Limits(bytes: 1000, timeout: .seconds(30), redirects: 1)
             return (0..<600).filter { number in
                 let url = server.url("/\(number)")
@@ -125,7 +126,8 @@ struct HLSHostileAnswerTests {
             defer { nothing.deallocate() }
             let tries = Mutex(0)
             do throws(FetchError) {
-                let transfers = try Transfers(headers: [:]) { () throws(FetchError) in
+                let transfers = try Transfers(headers: [:], userAgent: "test") {
+                    () throws(FetchError) in
                     let number = tries.withLock { tries in
                         tries += 1
                         return tries

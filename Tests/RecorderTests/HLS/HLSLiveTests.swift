@@ -3,6 +3,7 @@ import Posix
 import Synchronization
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 @Suite("recording from a real encoder", .timeLimit(.minutes(5)))

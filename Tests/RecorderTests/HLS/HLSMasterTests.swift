@@ -1,6 +1,8 @@
 import Foundation
 import Testing
 
+@testable import Fetch
+@testable import Media
 @testable import Recorder
 
 @Suite("master playlists")

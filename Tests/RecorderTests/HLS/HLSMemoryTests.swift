@@ -3,6 +3,7 @@ import Posix
 import Synchronization
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("memory of HLS streams", .timeLimit(.minutes(5)))

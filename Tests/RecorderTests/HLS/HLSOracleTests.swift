@@ -2,6 +2,7 @@ import Foundation
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("playlists, read by what others wrote", .timeLimit(.minutes(5)))

@@ -1,6 +1,9 @@
 import Foundation
 import Testing
 
+@testable import Fetch
+@testable import Media
+@testable import Posix
 @testable import Recorder
 
 @Suite("media playlists", .timeLimit(.minutes(5)))

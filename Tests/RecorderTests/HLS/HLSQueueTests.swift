@@ -2,6 +2,8 @@ import Foundation
 import Posix
 import Testing
 
+@testable import Fetch
+@testable import Media
 @testable import Recorder
 
 @Suite("the queue of segments")

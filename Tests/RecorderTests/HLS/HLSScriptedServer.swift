@@ -3,6 +3,8 @@ import Glibc
 import Posix
 import Synchronization
 
+@testable import Fetch
+
 /// An HTTP server on loopback that answers as a test tells it.
 final class HLSScriptedServer: Sendable {
     struct Reply: Sendable {

@@ -2,6 +2,7 @@ import Foundation
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("loads of a playlist with hostile numbers, one after the other", .timeLimit(.minutes(5)))

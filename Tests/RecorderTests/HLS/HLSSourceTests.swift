@@ -3,6 +3,7 @@ import Posix
 import Synchronization
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("recording an HLS stream", .timeLimit(.minutes(5)))

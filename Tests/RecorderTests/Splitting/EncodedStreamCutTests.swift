@@ -1,5 +1,7 @@
 import Testing
 
+@testable import Media
+@testable import Posix
 @testable import Recorder
 
 @Suite("Streams of a real encoder, cut", .serialized, .timeLimit(.minutes(5)))

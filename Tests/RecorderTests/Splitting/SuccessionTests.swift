@@ -2,6 +2,7 @@ import Foundation
 import Posix
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 @Suite("Recordings that follow on one another", .timeLimit(.minutes(5)))

@@ -1,5 +1,6 @@
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 @Suite("Where a transport stream is cut")

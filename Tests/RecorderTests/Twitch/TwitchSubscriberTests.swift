@@ -3,6 +3,7 @@ import HTTP
 import Posix
 import Testing
 
+@testable import Fetch
 @testable import Recorder
 
 @Suite("Subscriptions at Twitch", .timeLimit(.minutes(5)))

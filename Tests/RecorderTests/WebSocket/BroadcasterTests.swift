@@ -3,6 +3,7 @@ import Posix
 import StreamVaultTelemetry
 import Testing
 
+@testable import Media
 @testable import Recorder
 
 /// The WebSocket as Python's `websockets` and bare sockets see it.

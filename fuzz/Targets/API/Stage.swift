@@ -3,6 +3,7 @@ import HTTP
 import Posix
 import StreamVaultTelemetry
 
+@testable import Fetch
 @testable import Recorder
 
 /// A recorder without files, threads or sockets, which drains: so no request starts anything.

@@ -2,6 +2,7 @@ import Foundation
 import FuzzSupport
 import Posix
 
+@testable import Fetch
 @testable import Recorder
 
 /// What the recorder is answered by Twitch, ffprobe or another recorder; the first letter says by whom.

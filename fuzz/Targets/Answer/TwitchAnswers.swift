@@ -1,6 +1,7 @@
 import Foundation
 import FuzzSupport
 
+@testable import Fetch
 @testable import Recorder
 
 private let application = TwitchConfiguration.Application(

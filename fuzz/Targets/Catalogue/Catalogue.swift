@@ -1,6 +1,7 @@
 import FuzzSupport
 import Posix
 
+@testable import Media
 @testable import Recorder
 
 /// A catalogue whose rows a stranger wrote, used as a recorder uses it; the bytes are names of files and lines of ffprobe, too.

@@ -1,6 +1,7 @@
 import FuzzSupport
 import HTTP
 
+@testable import Fetch
 @testable import Recorder
 
 /// A delivery of EventSub, without its signature.

@@ -1,6 +1,7 @@
 import Glibc
 import Posix
 
+@testable import Media
 @testable import Recorder
 
 /// A file without a name, used again and again.

@@ -1,6 +1,7 @@
 import FuzzSupport
 import Posix
 
+@testable import Media
 @testable import Recorder
 
 /// Segments as a server sends them, and files as a crash leaves them; encrypted ones, too.

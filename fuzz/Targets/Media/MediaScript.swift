@@ -1,3 +1,4 @@
+@testable import Media
 @testable import Recorder
 
 /// A file put together as bytes say, two for each piece: what it is, and how long.

@@ -4,6 +4,7 @@ import Glibc
 import Posix
 import Synchronization
 
+@testable import Fetch
 @testable import Recorder
 
 /// What an origin answers, byte by byte, to the real client; the first letter says what is asked for.
@@ -15,7 +16,7 @@ public func fuzzResponse(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard let origin, let stop else { fatalError("no origin") }
     origin.answer.withLock { $0 = Array(bytes.dropFirst()) }
     let result = Result { () throws(FetchError) in
-        try Fetcher().get(origin.url, range: range, limits: limits, until: stop)
+        try Fetcher(userAgent: "test").get(origin.url, range: range, limits: limits, until: stop)
     }
     switch result {
     case .success(let body):

@@ -2,6 +2,8 @@ import Foundation
 import FuzzSupport
 import Posix
 
+@testable import Fetch
+@testable import Media
 @testable import Recorder
 
 /// Several loads of one stream, what was fetched in between, and the files that come of it: numbers add up, and nothing traps.

@@ -1,5 +1,6 @@
 import FuzzSupport
 
+@testable import Fetch
 @testable import Recorder
 
 /// What programs write to standard error becomes lines of a log: short, and without what is secret in an address.

@@ -1,3 +1,4 @@
+import Fetch
 import FoundationEssentials
 
 /// Reads a master playlist, line by line.

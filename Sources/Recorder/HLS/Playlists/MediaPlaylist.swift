@@ -1,3 +1,4 @@
+import Fetch
 import FoundationEssentials
 
 /// A media playlist (RFC 8216, section 4.3.3), as far as a recorder needs it.
@@ -113,36 +114,6 @@ struct PathHash: Hashable, Sendable {
     mutating func add(_ bytes: some Sequence<UInt8>) {
         for byte in bytes { state = (state ^ UInt64(byte)) &* 0x100_0000_01b3 }
     }
-}
-
-/// Part of a resource.
-struct ByteRange: Hashable, Sendable {
-    let offset: Int
-    /// At least 1.
-    let count: Int
-
-    var end: Int { offset + count }
-
-    /// `nil` where the range is empty, or reaches beyond what a file can hold.
-    init?(offset: Int, count: Int) {
-        guard offset >= 0, count > 0, !offset.addingReportingOverflow(count).overflow else {
-            return nil
-        }
-        (self.offset, self.count) = (offset, count)
-    }
-
-    /// Reads `count`, or `count@offset`; without an offset it begins at `start`.
-    init?(_ text: Substring, from start: Int?) {
-        let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let count = parts.first.flatMap({ decimal($0) }) else { return nil }
-        guard let offset = parts.count == 2 ? decimal(parts[1]) : start else { return nil }
-        self.init(offset: offset, count: count)
-    }
-}
-
-/// A decimal integer of digits alone (RFC 8216, section 4.2).
-func decimal(_ text: some StringProtocol) -> Int? {
-    text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? Int(text) : nil
 }
 
 /// `EXT-X-MAP`.

@@ -1,3 +1,4 @@
+import Fetch
 import FoundationEssentials
 
 /// Reads a media playlist, line by line.

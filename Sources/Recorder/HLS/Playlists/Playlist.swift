@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Posix
 
 /// What stands at the address of a stream: its segments, or a list of the forms in which it is to be had.
 enum Playlist: Equatable, Sendable {

@@ -1,3 +1,5 @@
+import Fetch
+
 /// Why a text is not a playlist that can be recorded.
 struct PlaylistError: Error, Equatable, CustomStringConvertible {
     /// Counted from 1; 0 where the whole text is meant.

@@ -1,3 +1,6 @@
+import Fetch
+import Posix
+
 /// The lines of a playlist that say something (RFC 8216, section 4.1), one after the other.
 struct PlaylistLines {
     enum Line: Equatable {

@@ -1,3 +1,5 @@
+import Fetch
+
 /// Which variant of a master playlist to record.
 enum Quality: Equatable, Sendable {
     case best

@@ -1,3 +1,4 @@
+import Fetch
 import Posix
 
 /// A resource that is being fetched, again where that may help.

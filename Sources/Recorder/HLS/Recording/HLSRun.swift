@@ -1,3 +1,4 @@
+import Fetch
 import FoundationEssentials
 import Posix
 
@@ -34,6 +35,7 @@ struct HLSRun {
         do throws(FetchError) {
             transfers = try Transfers(
                 headers: source.settings.headers,
+                userAgent: userAgent,
                 policy: AddressPolicy(source.settings.addressExceptions, origin: source.origin)
             )
         } catch {

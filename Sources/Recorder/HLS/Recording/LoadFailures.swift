@@ -1,3 +1,4 @@
+import Fetch
 import Posix
 
 /// Why one load of a playlist failed.

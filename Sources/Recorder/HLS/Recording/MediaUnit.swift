@@ -1,3 +1,5 @@
+import Media
+
 /// A segment as it is written: decrypted, and whole as far as its packets or boxes tell.
 struct MediaUnit: Equatable {
     /// What must stand at the start of a file of fragmented MP4; `nil` for a transport stream.

@@ -1,3 +1,4 @@
+import Media
 import Posix
 
 /// Puts segments into parts: each part is of one encoding, and plays by itself.

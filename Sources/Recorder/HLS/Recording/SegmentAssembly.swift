@@ -1,3 +1,5 @@
+import Fetch
+
 /// Makes of what has been fetched what is written.
 struct SegmentAssembly {
     let requests: SegmentRequests

@@ -1,3 +1,5 @@
+import Fetch
+
 /// Why a segment could not be had.
 enum SegmentError: Error, Equatable, CustomStringConvertible {
     case address(AddressError)

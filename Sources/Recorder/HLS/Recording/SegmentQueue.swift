@@ -1,3 +1,4 @@
+import Fetch
 import Posix
 
 /// The segments between the playlist and the file: fetched several at a time, given out in order, and only whole.

@@ -1,3 +1,5 @@
+import Fetch
+
 /// All that a segment needs from the network.
 struct SegmentRequests {
     let media: FetchRequest

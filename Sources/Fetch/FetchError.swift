@@ -1,5 +1,5 @@
 /// Why a body could not be had; texts contain no query of an address.
-enum FetchError: Error, Equatable, CustomStringConvertible {
+package enum FetchError: Error, Equatable, CustomStringConvertible {
     case network(String)
     case timedOut
     /// An answer other than 200, or 206 to a range.
@@ -14,7 +14,7 @@ enum FetchError: Error, Equatable, CustomStringConvertible {
     case noRoom
     case cancelled
 
-    var description: String {
+    package var description: String {
         switch self {
         case .network(let text): text
         case .timedOut: "timed out"
@@ -30,10 +30,10 @@ enum FetchError: Error, Equatable, CustomStringConvertible {
     }
 
     /// Whether the resource itself is gone, not only out of reach.
-    var isGone: Bool { self == .http(status: 404) || self == .http(status: 410) }
+    package var isGone: Bool { self == .http(status: 404) || self == .http(status: 410) }
 }
 
-enum RedirectError: Error, Equatable {
+package enum RedirectError: Error, Equatable {
     case tooMany
     case address(AddressError)
 }

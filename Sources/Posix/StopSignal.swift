@@ -1,30 +1,29 @@
 import Glibc
-import Posix
 import Synchronization
 
 /// Asks a recording's thread to stop, whether it waits in `poll(2)` or for a time.
-final class StopSignal: Sendable {
+package final class StopSignal: Sendable {
     private let requested = Atomic(false)
     private let pipe: Pipe
 
-    init() throws(SystemError) {
+    package init() throws(SystemError) {
         pipe = try Pipe()
     }
 
     /// Readable from the moment of the request on; nobody reads it, so it stays readable.
-    var readableDescriptor: CInt { pipe.reader.rawValue }
+    package var readableDescriptor: CInt { pipe.reader.rawValue }
 
-    var isRequested: Bool { requested.load(ordering: .acquiring) }
+    package var isRequested: Bool { requested.load(ordering: .acquiring) }
 
     /// Makes the request; a second one changes nothing.
-    func request() {
+    package func request() {
         guard !requested.exchange(true, ordering: .acquiringAndReleasing) else { return }
         let byte: [UInt8] = [1]
         try? pipe.writer.writeAll(byte.span)
     }
 
     /// Waits until `deadline`, or until the request; whether the request was made.
-    func wait(until deadline: BootTime) -> Bool {
+    package func wait(until deadline: BootTime) -> Bool {
         while !isRequested {
             let left = deadline.since(.now())
             guard left > .zero else { break }

@@ -1,22 +1,22 @@
 import Glibc
-import Posix
+package import Posix
 
 /// Finalizes the part files that a crash, a kill or a power cut left, at the start.
 ///
 /// Each step leaves the file as usable as it was, so a kill in the middle costs nothing: the next start does the rest.
-struct Recovery {
-    let directory: String
+package struct Recovery {
+    package let directory: String
     /// The part files that were there before anything was recorded.
     private let names: [RecordingName]
     /// The finalized recordings that were there.
-    let finished: [RecordingName]
+    package let finished: [RecordingName]
     /// Files that end as part files do, but have no name that a recorder gives: other programs', which are left alone.
-    let foreign: [String]
+    package let foreign: [String]
 
     /// Lists every part file, and every finalized recording.
     ///
     /// - Throws: when the directory cannot be read.
-    init(directory: String) throws(SystemError) {
+    package init(directory: String) throws(SystemError) {
         self.directory = directory
         let entries = try FileSystem.entries(of: directory)
         names = entries.compactMap { RecordingName(partName: $0, in: directory) }
@@ -42,7 +42,7 @@ struct Recovery {
     ///
     /// `isWanted` is asked before each file: what is left then is left to the next start. `onOutcome` is called after each:
     /// many or large ones take their time.
-    func run(
+    package func run(
         while isWanted: () -> Bool = { true },
         onOutcome: (RecoveredFile) -> Void = { _ in }
     ) -> [RecoveredFile] {

@@ -3,21 +3,21 @@
 /// That is where a decoder may begin with the video, or, without video, where any stream begins a PES packet. What is left of
 /// other streams' PES packets goes to the first part, behind the video that precedes the cut: a player would take half a
 /// PES packet for damage.
-struct TransportStreamCutter {
+package struct TransportStreamCutter {
     /// What can be said after some more bytes.
-    struct Progress: Equatable {
+    package struct Progress: Equatable {
         /// What belongs to the first part.
-        var before: [UInt8] = []
+        package var before: [UInt8] = []
         /// The end of the search.
-        var cut: Cut?
+        package var cut: Cut?
     }
 
     /// A place to cut.
-    struct Cut: Equatable {
+    package struct Cut: Equatable {
         /// The packets with the tables, for the second part to begin with: they are in the first, too.
-        let tables: [UInt8]
+        package let tables: [UInt8]
         /// What belongs to the second part.
-        let media: [UInt8]
+        package let media: [UInt8]
     }
 
     /// What was found, while streams are in the middle of a PES packet.
@@ -42,11 +42,13 @@ struct TransportStreamCutter {
     private var open = OpenUnits()
     private var second: Second?
 
+    package init() {}
+
     /// What was taken and belongs to no part yet, when nothing more is to come.
-    var rest: [UInt8] { (second?.media ?? []) + unread }
+    package var rest: [UInt8] { (second?.media ?? []) + unread }
 
     /// Takes the next bytes, cut anywhere; not to be called after the cut.
-    mutating func take(_ bytes: ArraySlice<UInt8>) -> Progress {
+    package mutating func take(_ bytes: ArraySlice<UInt8>) -> Progress {
         var progress = Progress()
         unread += bytes
         var place = 0

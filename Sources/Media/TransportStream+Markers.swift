@@ -3,7 +3,7 @@ extension TransportStream {
     ///
     /// It has no payload, and says by `discontinuity_indicator` (ISO/IEC 13818-1, 2.4.3.5) that counters and clocks leap
     /// here. Without it, demultiplexers take the leap for damage.
-    static func discontinuityMarkers(before media: [UInt8]) -> [UInt8] {
+    package static func discontinuityMarkers(before media: [UInt8]) -> [UInt8] {
         var markers: [UInt8] = []
         var marked: Set<UInt16> = [nullStream]
         for start in stride(from: 0, through: media.count - packetBytes, by: packetBytes) {

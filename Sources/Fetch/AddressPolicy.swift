@@ -1,5 +1,5 @@
 import FoundationEssentials
-import Posix
+package import Posix
 
 /// From where an address can be reached, by IANA's registries of special-purpose addresses (RFC 6890).
 ///
@@ -104,7 +104,7 @@ extension IPAddress {
 }
 
 /// Where a server is, which decides what it may make the recorder ask.
-struct ServerPlace: Equatable, Sendable {
+package struct ServerPlace: Equatable, Sendable {
     var scope: AddressScope
     /// Whether it runs on this machine, also under an address that everybody can reach.
     var isThisMachine = false
@@ -130,9 +130,9 @@ struct ServerPlace: Equatable, Sendable {
 /// The address that is used decides, not the name: it may have several, and others the next time. The origin is what the
 /// configured address was answered from. Once that was a public server the stream stays public: its name may lead
 /// elsewhere later (DNS rebinding).
-struct AddressPolicy: Sendable {
+package struct AddressPolicy: Sendable {
     /// What names the first address of a request.
-    enum Role: Sendable {
+    package enum Role: Sendable {
         /// The configuration.
         case start
         /// A master playlist; what comes is a playlist, and names others.
@@ -141,15 +141,16 @@ struct AddressPolicy: Sendable {
         case media
     }
 
-    let exceptions: AddressExceptions
+    package let exceptions: AddressExceptions
     /// Where the configured address was answered from; `nil` before the first answer.
-    private(set) var origin: ServerPlace?
+    package private(set) var origin: ServerPlace?
     /// Where the document at the configured address came from, redirects included.
     private var startDocument: ServerPlace?
     /// The same of the media playlist, together with the document that named it.
     private var mediaPlaylist: ServerPlace?
 
-    init(_ exceptions: AddressExceptions = AddressExceptions(), origin: ServerPlace? = nil) {
+    package init(_ exceptions: AddressExceptions = AddressExceptions(), origin: ServerPlace? = nil)
+    {
         (self.exceptions, self.origin) = (exceptions, origin)
     }
 
@@ -187,15 +188,17 @@ struct AnsweringPlaces: Equatable, Sendable {
 }
 
 /// Addresses that may be named although they are private, by the configuration.
-struct AddressExceptions: Equatable, Sendable {
+package struct AddressExceptions: Equatable, Sendable {
     private(set) var networks: [AddressNetwork] = []
     /// In lower case; a pattern begins with `*.`.
-    private(set) var hosts: [String] = []
+    package private(set) var hosts: [String] = []
 
-    static let rule = "must be an address, a network such as \"10.0.0.0/8\", or a host name"
+    package init() {}
+
+    package static let rule = "must be an address, a network such as \"10.0.0.0/8\", or a host name"
 
     /// Takes an address, a block of them, a name, or `*.` and a name; whether it is one.
-    mutating func take(_ text: String) -> Bool {
+    package mutating func take(_ text: String) -> Bool {
         if let network = AddressNetwork(text) {
             networks.append(network)
             return true
@@ -213,14 +216,14 @@ struct AddressExceptions: Equatable, Sendable {
         return true
     }
 
-    func contains(host: String) -> Bool {
+    package func contains(host: String) -> Bool {
         let host = host.lowercased()
         return hosts.contains { pattern in
             pattern.hasPrefix("*.") ? host.hasSuffix(pattern.dropFirst()) : host == pattern
         }
     }
 
-    func contains(_ address: IPAddress) -> Bool {
+    package func contains(_ address: IPAddress) -> Bool {
         networks.contains { $0.contains(address) }
     }
 
@@ -233,12 +236,12 @@ struct AddressExceptions: Equatable, Sendable {
 }
 
 /// A connection that was not used, and why.
-struct AddressRefusal: Error, Equatable, Sendable, CustomStringConvertible {
+package struct AddressRefusal: Error, Equatable, Sendable, CustomStringConvertible {
     /// In numbers.
-    let address: String
+    package let address: String
     let scope: AddressScope
 
-    var description: String {
+    package var description: String {
         let kind =
             switch scope {
             case .global: "of this machine"

@@ -4,15 +4,15 @@ import Synchronization
 ///
 /// The segment that a stream writes next goes on in any case, or all streams could wait for each other: beyond the limit
 /// come at most one segment and its decrypted copy for each stream.
-final class SegmentMemory: Sendable {
-    static let defaultLimit = 256 << 20
+package final class SegmentMemory: Sendable {
+    package static let defaultLimit = 256 << 20
 
     private let limit: Int
     private let used = Mutex(0)
     /// Takes the bytes in use after each change; must not block.
     private let report: @Sendable (Int) -> Void
 
-    init(limit: Int = defaultLimit, report: @escaping @Sendable (Int) -> Void = { _ in }) {
+    package init(limit: Int = defaultLimit, report: @escaping @Sendable (Int) -> Void = { _ in }) {
         (self.limit, self.report) = (limit, report)
     }
 
@@ -37,20 +37,20 @@ final class SegmentMemory: Sendable {
 }
 
 /// What one body has of the memory, until it is gone; lives on its stream's thread.
-final class MemoryReservation {
+package final class MemoryReservation {
     private let memory: SegmentMemory
-    private(set) var bytes = 0
+    package private(set) var bytes = 0
     /// Whether the body is of the segment that is written next, and so does not wait for room.
-    var mayExceedLimit = false
+    package var mayExceedLimit = false
 
-    init(of memory: SegmentMemory) {
+    package init(of memory: SegmentMemory) {
         self.memory = memory
     }
 
     deinit { memory.giveBack(bytes) }
 
     /// Sees to it that a body of `total` bytes has room; whether it has.
-    func cover(_ total: Int) -> Bool {
+    package func cover(_ total: Int) -> Bool {
         let lacking = total - bytes
         guard lacking > 0 else { return true }
         // Some more at once: a body comes in thousands of pieces.
@@ -61,7 +61,7 @@ final class MemoryReservation {
     }
 
     /// Gives back what a body that is complete does not need.
-    func settle(at total: Int) {
+    package func settle(at total: Int) {
         guard total < bytes else { return }
         memory.giveBack(bytes - total)
         bytes = total

@@ -1,11 +1,11 @@
-import Posix
+package import Posix
 
 extension TransportStream {
     /// Packets in a row that must begin with the sync byte, so that chance does not pass for media.
-    static let run = 4
+    package static let run = 4
 
     /// Bytes of the file up to the end of its last whole packet; 0 when it does not begin with packets.
-    static func wholeLength(
+    package static func wholeLength(
         of file: borrowing FileDescriptor,
         length: Int
     ) throws(SystemError) -> Int {

@@ -1,10 +1,10 @@
 import Glibc
-import Posix
+package import Posix
 
 /// Why a recording's file could not be made, or be brought to its final name.
-struct FinalizeError: Error, Equatable, CustomStringConvertible {
+package struct FinalizeError: Error, Equatable, CustomStringConvertible {
     /// The label of the metric.
-    enum Reason: String, CaseIterable, Sendable {
+    package enum Reason: String, CaseIterable, Sendable {
         case timeout
         case fileLocked = "file_locked"
         case noSpace = "no_space"
@@ -27,26 +27,26 @@ struct FinalizeError: Error, Equatable, CustomStringConvertible {
         }
     }
 
-    let reason: Reason
+    package let reason: Reason
     /// What happened to which file, for a field of the log line.
-    let detail: String
+    package let detail: String
 
     /// The words of the log line: `file locked`.
-    var description: String { reason.words }
+    package var description: String { reason.words }
 
-    init(_ reason: Reason, detail: String) {
+    package init(_ reason: Reason, detail: String) {
         self.reason = reason
         self.detail = detail
     }
 
-    init(_ error: SystemError) {
+    package init(_ error: SystemError) {
         self.init(Reason(code: error.code), detail: error.description)
     }
 }
 
 extension FinalizeError.Reason {
     /// The reason that an `errno` stands for.
-    init(code: CInt) {
+    package init(code: CInt) {
         self =
             switch code {
             case ENOSPC, EDQUOT: .noSpace

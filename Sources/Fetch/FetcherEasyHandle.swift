@@ -19,7 +19,7 @@ import Posix
     private let cookies: CookieShare
 
     /// `headers` go with every request.
-    init(headers: [String: String], cookies: CookieShare) throws(FetchError) {
+    init(headers: [String: String], userAgent: String, cookies: CookieShare) throws(FetchError) {
         let headers = try HeaderList(headers)
         guard Self.isReady, let handle = unsafe curl_easy_init() else {
             throw .network("libcurl does not start")
@@ -31,7 +31,7 @@ import Posix
         unsafe intake.initialize(to: Intake(easy: handle, exchange: Exchange(limit: 0)))
         self.headers = headers
         self.cookies = cookies
-        try configure()
+        try configure(userAgent: userAgent)
     }
 
     deinit {
@@ -42,7 +42,7 @@ import Posix
     }
 
     /// Sets what all requests have in common.
-    private func configure() throws(FetchError) {
+    private func configure(userAgent: String) throws(FetchError) {
         try set(CURLOPT_PROTOCOLS_STR, "http,https")
         try set(CURLOPT_FOLLOWLOCATION, 0)
         try set(CURLOPT_NOSIGNAL, 1)
@@ -53,7 +53,7 @@ import Posix
         try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
         // No file to read cookies from, but memory to keep them.
         try set(CURLOPT_COOKIEFILE, "")
-        try set(CURLOPT_USERAGENT, "streamvault-recorder/\(recorderVersion)")
+        try set(CURLOPT_USERAGENT, userAgent)
         // A segment is written as it was sent; should a server compress all the same, it is not unpacked.
         try set(CURLOPT_ACCEPT_ENCODING, "identity")
         try set(CURLOPT_HTTP_CONTENT_DECODING, 0)

@@ -1,8 +1,8 @@
 import Glibc
-import Posix
+package import Posix
 
 /// How media is packed in a file; the raw value is the file's extension.
-enum MediaContainer: String, CaseIterable, Sendable {
+package enum MediaContainer: String, CaseIterable, Sendable {
     /// Packets of 188 bytes.
     case mpegTS = "ts"
     /// Boxes: `ftyp` and `moov` once, then pairs of `moof` and `mdat`.
@@ -14,7 +14,7 @@ enum MediaContainer: String, CaseIterable, Sendable {
     /// Bytes from the start of `file` that are whole packets or boxes, and so play.
     ///
     /// 0 when the file does not begin as this container does, or has not one whole unit of media.
-    func wholeLength(of file: borrowing FileDescriptor) throws(SystemError) -> Int {
+    package func wholeLength(of file: borrowing FileDescriptor) throws(SystemError) -> Int {
         let length = Int(try file.status().st_size)
         return switch self {
         case .mpegTS: try TransportStream.wholeLength(of: file, length: length)
@@ -23,7 +23,7 @@ enum MediaContainer: String, CaseIterable, Sendable {
     }
 
     /// Whether a file of this kind may begin so; too few bytes may be anything.
-    func mayBegin(with media: Span<UInt8>) -> Bool {
+    package func mayBegin(with media: Span<UInt8>) -> Bool {
         switch self {
         case .mpegTS: return media.isEmpty || media[0] == TransportStream.syncByte
         case .fragmentedMP4:

@@ -1,18 +1,6 @@
+import Fetch
 import Glibc
 import Posix
-
-/// Text that is shown to nobody.
-struct Secret: Equatable, Sendable, CustomStringConvertible, CustomReflectable {
-    let bytes: [UInt8]
-
-    init(_ bytes: [UInt8]) {
-        self.bytes = bytes
-    }
-
-    var text: String { String(decoding: bytes, as: UTF8.self) }
-    var description: String { "(secret)" }
-    var customMirror: Mirror { Mirror(self, children: []) }
-}
 
 /// Where a secret is to be found: in a file that the configuration names, or in a variable.
 struct SecretSource {

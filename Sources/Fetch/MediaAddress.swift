@@ -1,7 +1,7 @@
-import FoundationEssentials
+package import FoundationEssentials
 
 /// Why an address in a playlist or a redirect is not followed.
-enum AddressError: Error, Equatable, Sendable, CustomStringConvertible {
+package enum AddressError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Not an address at all, or one without a host.
     case malformed
     /// Neither `http` nor `https`: a playlist must not make the recorder read files.
@@ -10,7 +10,7 @@ enum AddressError: Error, Equatable, Sendable, CustomStringConvertible {
     case downgrade
     case tooLong
 
-    var description: String {
+    package var description: String {
         switch self {
         case .malformed: "malformed address"
         case .scheme(let scheme): "address of scheme \(scheme.prefix(16)) refused"
@@ -21,14 +21,14 @@ enum AddressError: Error, Equatable, Sendable, CustomStringConvertible {
 }
 
 /// The rules for addresses that come from the network.
-enum MediaAddress {
+package enum MediaAddress {
     /// What browsers and servers take, too.
-    static let maxBytes = 8 << 10
+    package static let maxBytes = 8 << 10
 
     /// The absolute address that `reference` means in a document at `base` (RFC 3986, section 5).
     ///
     /// - Throws: `AddressError` when it is none that may be followed from there.
-    static func resolve(_ reference: String, at base: URL) throws(AddressError) -> URL {
+    package static func resolve(_ reference: String, at base: URL) throws(AddressError) -> URL {
         guard reference.utf8.count <= maxBytes else { throw .tooLong }
         guard let url = URL(string: reference, relativeTo: base)?.absoluteURL else {
             throw .malformed
@@ -38,7 +38,7 @@ enum MediaAddress {
     }
 
     /// Checks an address that a document or server at `origin` names.
-    static func check(_ url: URL, from origin: URL?) throws(AddressError) {
+    package static func check(_ url: URL, from origin: URL?) throws(AddressError) {
         let scheme = url.scheme?.lowercased() ?? ""
         guard scheme == "http" || scheme == "https" else { throw .scheme(scheme) }
         guard let host = url.host(), !host.isEmpty else { throw .malformed }

@@ -1,11 +1,11 @@
-import FoundationEssentials
+package import FoundationEssentials
 import Glibc
 import Posix
 
 /// Which requests go through a proxy, by the variables that other programs heed as well.
 ///
 /// Decided here and not by libcurl, since an address is judged only where the recorder connects to it itself.
-struct ProxyRules: Sendable {
+package struct ProxyRules: Sendable {
     private var proxies: [String: String] = [:]
     private var exceptions: [String] = []
 
@@ -27,7 +27,7 @@ struct ProxyRules: Sendable {
     }
 
     /// The proxy that is asked for `url`; `nil` when its own server is.
-    func proxy(for url: URL) -> String? {
+    package func proxy(for url: URL) -> String? {
         guard let proxy = proxies[url.scheme?.lowercased() ?? ""], !proxy.isEmpty else {
             return nil
         }

@@ -1,16 +1,16 @@
 import CCurl
 import FoundationEssentials
-import Posix
+package import Posix
 
 /// HTTP GETs over libcurl, several at once, all of them driven by the thread that waits for them.
 ///
 /// They share connections and cookies. Redirects are followed here and not by libcurl, since `MediaAddress` has the
 /// rules for them.
-final class Transfers {
+package final class Transfers {
     /// What became of a request.
-    struct Ended {
-        let id: Int
-        let result: Result<FetchedBody, FetchError>
+    package struct Ended {
+        package let id: Int
+        package let result: Result<FetchedBody, FetchError>
     }
 
     /// Before libcurl is tried again when it fails with nothing under way.
@@ -19,9 +19,10 @@ final class Transfers {
     private static let maxWait = Duration.seconds(3600)
 
     private let headers: [String: String]
+    private let userAgent: String
     private let proxies: ProxyRules
     /// Which addresses may be asked, by what has been answered so far.
-    private(set) var policy: AddressPolicy
+    package private(set) var policy: AddressPolicy
     private let cookies: CookieShare
     private var multi: MultiHandle
     private let makeMulti: () throws(FetchError) -> MultiHandle
@@ -33,13 +34,31 @@ final class Transfers {
     private var latestID = 0
 
     /// `headers` go with every request, wherever it is redirected to.
+    package convenience init(
+        headers: [String: String],
+        userAgent: String,
+        policy: AddressPolicy = AddressPolicy(),
+        proxies: ProxyRules = .ofEnvironment()
+    ) throws(FetchError) {
+        try self.init(
+            headers: headers,
+            userAgent: userAgent,
+            policy: policy,
+            proxies: proxies,
+            makeMulti: MultiHandle.init
+        )
+    }
+
+    /// As above, with other handles, for tests.
     init(
         headers: [String: String],
+        userAgent: String,
         policy: AddressPolicy = AddressPolicy(),
         proxies: ProxyRules = .ofEnvironment(),
-        makeMulti: @escaping () throws(FetchError) -> MultiHandle = MultiHandle.init
+        makeMulti: @escaping () throws(FetchError) -> MultiHandle
     ) throws(FetchError) {
-        (self.headers, self.policy, self.proxies) = (headers, policy, proxies)
+        (self.headers, self.userAgent) = (headers, userAgent)
+        (self.policy, self.proxies) = (policy, proxies)
         cookies = try CookieShare()
         self.makeMulti = makeMulti
         multi = try makeMulti()
@@ -52,7 +71,7 @@ final class Transfers {
     /// Starts a request; `wait` tells what became of it, under the number that this gives it.
     ///
     /// A body without `room` of its own is bounded by its limit alone.
-    func start(
+    package func start(
         _ request: FetchRequest,
         as role: AddressPolicy.Role = .media,
         in room: MemoryReservation? = nil
@@ -85,7 +104,7 @@ final class Transfers {
     }
 
     /// Waits until requests have ended, `deadline` if there is one, or `stop`; never for what has ended already.
-    func wait(until deadline: BootTime?, or stop: StopSignal) -> [Ended] {
+    package func wait(until deadline: BootTime?, or stop: StopSignal) -> [Ended] {
         while true {
             var ended = notStarted
             notStarted = []
@@ -112,7 +131,7 @@ final class Transfers {
 extension Transfers {
     private func takeHandle() throws(FetchError) -> EasyHandle {
         if let easy = idle.popLast() { return easy }
-        return try EasyHandle(headers: headers, cookies: cookies)
+        return try EasyHandle(headers: headers, userAgent: userAgent, cookies: cookies)
     }
 
     private func begin(_ transfer: Transfer) throws(FetchError) {

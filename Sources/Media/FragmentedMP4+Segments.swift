@@ -1,6 +1,6 @@
 extension FragmentedMP4 {
     /// Whether `bytes` are the header of a file: whole boxes, `ftyp` first, and a `moov`.
-    static func isHeader(_ bytes: [UInt8]) -> Bool {
+    package static func isHeader(_ bytes: [UInt8]) -> Bool {
         var (first, hasMovie) = (String?.none, false)
         let areWhole = forEachType(of: bytes) { type in
             first = first ?? type
@@ -10,7 +10,7 @@ extension FragmentedMP4 {
     }
 
     /// Whether `bytes` are whole boxes, and among them fragments: each `moof` with its `mdat`.
-    static func isFragments(_ bytes: [UInt8]) -> Bool {
+    package static func isFragments(_ bytes: [UInt8]) -> Bool {
         var (first, last, hasMovie) = (String?.none, String?.none, false)
         let areWhole = forEachType(of: bytes) { type in
             hasMovie = hasMovie || type == "moov"

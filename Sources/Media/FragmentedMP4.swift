@@ -1,9 +1,9 @@
-import Posix
+package import Posix
 
 /// The boxes of a fragmented MP4 file (ISO 14496-12): a header once, then `moof` and `mdat` in turn.
-enum FragmentedMP4 {
+package enum FragmentedMP4 {
     /// Bytes of the file up to the end of its last whole fragment; 0 without a header or a fragment.
-    static func wholeLength(
+    package static func wholeLength(
         of file: borrowing FileDescriptor,
         length: Int
     ) throws(SystemError) -> Int {

@@ -1,13 +1,13 @@
-import Posix
+package import Posix
 
 /// A part file of an earlier run, and what the recovery did with it.
-struct RecoveredFile: Equatable, Sendable {
-    let name: RecordingName
+package struct RecoveredFile: Equatable, Sendable {
+    package let name: RecordingName
     /// When media was last written to it, by the file's time; `nil` when that could not be read.
-    var lastWrittenAt: WallTime?
-    let outcome: Outcome
+    package var lastWrittenAt: WallTime?
+    package let outcome: Outcome
 
-    enum Outcome: Equatable, Sendable, CustomStringConvertible {
+    package enum Outcome: Equatable, Sendable, CustomStringConvertible {
         /// It was complete, and has its final name.
         case published(path: String, bytes: Int)
         /// It has its final name; `cutBytes` at its end were no complete packet.
@@ -20,7 +20,7 @@ struct RecoveredFile: Equatable, Sendable {
         case failed(FinalizeError)
 
         /// In words, for the log.
-        var description: String {
+        package var description: String {
             switch self {
             case .published(let path, let bytes): "recovered as \(path), \(bytes) bytes"
             case .truncated(let path, let bytes, let cut):
@@ -34,11 +34,11 @@ struct RecoveredFile: Equatable, Sendable {
     }
 
     /// The label of the metric; `nil` for a file that was not recovered.
-    enum Label: String, CaseIterable, Sendable {
+    package enum Label: String, CaseIterable, Sendable {
         case published, truncated, discarded
     }
 
-    var label: Label? {
+    package var label: Label? {
         switch outcome {
         case .published: .published
         case .truncated: .truncated

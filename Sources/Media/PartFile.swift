@@ -1,13 +1,13 @@
-import Glibc
-import Posix
+package import Glibc
+package import Posix
 
 /// Owns the file of a running recording: appends media, keeps it on the disk, and publishes it.
 ///
 /// Without `finish` the `.part` file stays as it is, for the recovery of the next start.
-struct PartFile: ~Copyable, Sendable {
-    let name: RecordingName
+package struct PartFile: ~Copyable, Sendable {
+    package let name: RecordingName
     /// Bytes appended and accepted by the kernel.
-    private(set) var bytesWritten = 0
+    package private(set) var bytesWritten = 0
     /// Bytes that are on the disk: a power cut does not cost them.
     private(set) var bytesSynced = 0
 
@@ -18,7 +18,7 @@ struct PartFile: ~Copyable, Sendable {
     private var syncFailure: SystemError?
 
     /// Takes over an open and locked file; `create` makes one.
-    init(
+    package init(
         adopting file: consuming FileDescriptor,
         name: RecordingName,
         syncInterval: Duration,
@@ -31,10 +31,10 @@ struct PartFile: ~Copyable, Sendable {
     }
 
     /// The file and its name, for somebody who watches it.
-    var identity: PartIdentity? { try? PartIdentity(path: name.partPath, file.status()) }
+    package var identity: PartIdentity? { try? PartIdentity(path: name.partPath, file.status()) }
 
     /// Appends media; after a failure the file is as it was before.
-    mutating func append(_ media: Span<UInt8>) throws(SystemError) {
+    package mutating func append(_ media: Span<UInt8>) throws(SystemError) {
         do throws(SystemError) {
             try file.writeAll(media)
         } catch {
@@ -45,7 +45,7 @@ struct PartFile: ~Copyable, Sendable {
     }
 
     /// Waits until the media is on the disk, if the sync interval has passed since it last was.
-    mutating func synchronizeIfDue(now: BootTime) throws(SystemError) {
+    package mutating func synchronizeIfDue(now: BootTime) throws(SystemError) {
         guard bytesSynced < bytesWritten, now.since(lastSync) >= syncInterval else { return }
         do throws(SystemError) {
             try file.synchronizeData()
@@ -59,7 +59,7 @@ struct PartFile: ~Copyable, Sendable {
     /// Ends the recording: cuts it to its last whole packet, syncs it, and gives it its final name.
     ///
     /// - Throws: what failed; the `.part` file is left to the next start.
-    consuming func finish() throws(FinalizeError) -> FinishedFile {
+    package consuming func finish() throws(FinalizeError) -> FinishedFile {
         if let syncFailure { throw FinalizeError(syncFailure) }
         do throws(SystemError) {
             let isInPlace = try identity?.isInPlace() ?? true
@@ -93,17 +93,17 @@ struct PartFile: ~Copyable, Sendable {
 }
 
 /// Which file a part's name is to refer to.
-struct PartIdentity: Equatable, Sendable {
-    let path: String
+package struct PartIdentity: Equatable, Sendable {
+    package let path: String
     private let device: dev_t
     private let number: ino_t
 
-    init(path: String, _ status: stat) {
+    package init(path: String, _ status: stat) {
         (self.path, device, number) = (path, status.st_dev, status.st_ino)
     }
 
     /// Whether the name refers to the file still; blocks as long as the file system does.
-    func isInPlace() throws(SystemError) -> Bool {
+    package func isInPlace() throws(SystemError) -> Bool {
         do throws(SystemError) {
             let named = try FileSystem.linkStatus(of: path)
             return named.st_dev == device && named.st_ino == number
@@ -115,7 +115,7 @@ struct PartIdentity: Equatable, Sendable {
 }
 
 /// What became of a recording's file.
-enum FinishedFile: Equatable, Sendable {
+package enum FinishedFile: Equatable, Sendable {
     /// It has its final name, and `bytes` bytes; `cutBytes` at its end were no whole packet.
     case published(path: String, bytes: Int, cutBytes: Int)
     /// Nothing was recorded, and the file is gone.

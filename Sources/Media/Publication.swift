@@ -1,5 +1,5 @@
 import Glibc
-import Posix
+package import Posix
 
 extension RecordingName {
     /// Gives the whole and synced file at `partPath`, or at `draft`, a final name that no file has, and takes the other away.
@@ -10,7 +10,7 @@ extension RecordingName {
     /// name survives a power cut, and a part's name that comes back with one is again the former case.
     ///
     /// - Returns: the final path, with a number in it when the plain one is taken.
-    func publish(
+    package func publish(
         _ draft: String? = nil,
         as newPath: (RecordingName) -> String = { $0.finalPath }
     ) throws(SystemError) -> String {

@@ -1,12 +1,12 @@
 import Glibc
-import Posix
+package import Posix
 
 extension PartFile {
     /// Makes a new file, such as `STREAM-20261123T104500Z.ts.part`, and locks it; a number is added when the name is taken.
     ///
     /// Its name is on the disk then: a power cut would otherwise take the media with it, however often that was synced.
     /// - Throws: `EWOULDBLOCK` when another program locks the new file first; `EEXIST` when all names are taken.
-    static func create(
+    package static func create(
         _ plain: RecordingName,
         syncInterval: Duration,
         now: BootTime = .now()

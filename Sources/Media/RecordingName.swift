@@ -1,27 +1,27 @@
 import Glibc
-import Posix
+package import Posix
 
 /// The name of a file without its directory, which may be mounted elsewhere than before.
-func lastPathComponent(_ path: String) -> String {
+package func lastPathComponent(_ path: String) -> String {
     path.split(separator: "/").last.map(String.init) ?? ""
 }
 
 /// Where a recording's file stands, while it is written and once it is whole.
-struct RecordingName: Equatable, Sendable {
-    let directory: String
+package struct RecordingName: Equatable, Sendable {
+    package let directory: String
     /// The name without its extension: `cam-20261123T104500Z`.
-    let stem: String
-    let container: MediaContainer
+    package let stem: String
+    package let container: MediaContainer
 
-    var partPath: String { "\(directory)/\(stem)\(container.partSuffix)" }
-    var finalPath: String { "\(directory)/\(stem).\(container.rawValue)" }
+    package var partPath: String { "\(directory)/\(stem)\(container.partSuffix)" }
+    package var finalPath: String { "\(directory)/\(stem).\(container.rawValue)" }
     /// Where a file without media is kept.
     var invalidPath: String { "\(finalPath).invalid" }
 
     /// The name of a part of a recording: `cam-20261123T104500Z` for the first, `cam-20261123T104500Z_part002` for the next.
     ///
     /// By name, the parts come in their order, behind the first and before the next recording of the stream.
-    init(
+    package init(
         directory: String,
         stream: String,
         startedAt: UTCTime,
@@ -38,19 +38,19 @@ struct RecordingName: Equatable, Sendable {
         )
     }
 
-    init(directory: String, stem: String, container: MediaContainer) {
+    package init(directory: String, stem: String, container: MediaContainer) {
         (self.directory, self.stem, self.container) = (directory, stem, container)
     }
 
     /// The name of the part file `partName` in `directory`.
     ///
     /// `nil` for a name that this recorder does not give: a `holiday.ts.part` is another program's download.
-    init?(partName: String, in directory: String) {
+    package init?(partName: String, in directory: String) {
         self.init(partName, in: directory) { $0.partSuffix }
     }
 
     /// The name of the finalized recording `finalName`; `nil` for a name that this recorder does not give.
-    init?(finalName: String, in directory: String) {
+    package init?(finalName: String, in directory: String) {
         self.init(finalName, in: directory) { ".\($0.rawValue)" }
     }
 
@@ -66,7 +66,7 @@ struct RecordingName: Equatable, Sendable {
     ///
     /// `nil` unless the name is exactly the one that a recorder gives for these three. Parsed by hand, from the end: a regular
     /// expression takes a second and more for 10,000 names, while the start waits.
-    var parts: (stream: String, startedAt: UTCTime, part: Int)? {
+    package var parts: (stream: String, startedAt: UTCTime, part: Int)? {
         var rest = Substring(stem)
         let number = rest.takeDigits(1...4, behind: "-").flatMap { Int($0) } ?? 1
         let part = rest.takeDigits(3...6, behind: "_part").flatMap { Int($0) } ?? 1

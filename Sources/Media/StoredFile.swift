@@ -1,14 +1,18 @@
 import Glibc
-import Posix
+package import Posix
 
 /// A finished file as the catalogue knows it.
-struct StoredFile: Equatable, Sendable {
-    let path: String
+package struct StoredFile: Equatable, Sendable {
+    package let path: String
     /// As many as were on the disk when it was finished.
-    let bytes: Int
+    package let bytes: Int
+
+    package init(path: String, bytes: Int) {
+        (self.path, self.bytes) = (path, bytes)
+    }
 
     /// Why it is not removed.
-    enum Objection: Error, Equatable, CustomStringConvertible {
+    package enum Objection: Error, Equatable, CustomStringConvertible {
         /// Its name is not one that a recorder gives.
         case foreign
         case locked
@@ -16,7 +20,7 @@ struct StoredFile: Equatable, Sendable {
         case changed(bytes: Int)
         case system(SystemError)
 
-        var description: String {
+        package var description: String {
             switch self {
             case .foreign: "not named as a recording of this recorder"
             case .locked: "locked by another program"
@@ -29,7 +33,7 @@ struct StoredFile: Equatable, Sendable {
     /// Opens the file, and locks it against whoever else would remove or convert it; `nil` when it is gone.
     ///
     /// - Throws: why it must not be touched.
-    func lock() throws(Objection) -> FileDescriptor? {
+    package func lock() throws(Objection) -> FileDescriptor? {
         guard RecordingName(finalName: lastPathComponent(path), in: "") != nil else {
             throw .foreign
         }
@@ -66,7 +70,7 @@ struct StoredFile: Equatable, Sendable {
     ///
     /// - Returns: whether it was there.
     @discardableResult
-    func remove() throws(Objection) -> Bool {
+    package func remove() throws(Objection) -> Bool {
         guard let lock = try lock() else { return false }
         do throws(SystemError) {
             try FileSystem.unlink(path)

@@ -1,5 +1,5 @@
-import FoundationEssentials
-import Posix
+package import FoundationEssentials
+package import Posix
 import Synchronization
 
 /// Blocking HTTP GET, one at a time, over connections that are kept between requests and end with it.
@@ -7,32 +7,44 @@ import Synchronization
 /// - Proxies are those of the environment, as for other programs: `http_proxy`, `https_proxy`, `no_proxy`.
 /// - Servers of `https` must prove themselves to the system's certificates; nothing turns that off.
 /// - Cookies that a server sets go back to it: some networks let nobody have a segment without.
-final class Fetcher: Sendable {
+package final class Fetcher: Sendable {
     /// The bounds of one request.
-    struct Limits: Hashable, Sendable {
+    package struct Limits: Hashable, Sendable {
         /// Bytes of the body.
-        var bytes: Int
+        package var bytes: Int
         /// From the request to the last byte, redirects included.
-        var timeout: Duration
+        package var timeout: Duration
         /// How long less than 1000 bytes a second may come; whole seconds.
-        var stall = Duration.seconds(10)
-        var redirects = 10
+        var stall: Duration
+        var redirects: Int
+
+        package init(
+            bytes: Int,
+            timeout: Duration,
+            stall: Duration = .seconds(10),
+            redirects: Int = 10
+        ) {
+            (self.bytes, self.timeout) = (bytes, timeout)
+            (self.stall, self.redirects) = (stall, redirects)
+        }
     }
 
     /// Locked while a request is under way: the handles serve one thread.
     private let transfers: Mutex<Result<Transfers, FetchError>>
 
     /// `headers` go with every request, wherever it is redirected to.
-    init(headers: [String: String] = [:]) {
+    package init(headers: [String: String] = [:], userAgent: String) {
         transfers = Mutex(
-            Result { () throws(FetchError) in try Transfers(headers: headers) }
+            Result { () throws(FetchError) in
+                try Transfers(headers: headers, userAgent: userAgent)
+            }
         )
     }
 
     /// Gets the whole body at `url`.
     ///
     /// - Throws: `FetchError`; `.cancelled` as soon as `stop` is requested, unless the body is whole by then.
-    func get(
+    package func get(
         _ url: URL,
         range: ByteRange? = nil,
         limits: Limits,
@@ -64,8 +76,8 @@ extension Transfers {
 }
 
 /// A body that has arrived whole.
-struct FetchedBody: Equatable, Sendable {
-    let bytes: [UInt8]
+package struct FetchedBody: Equatable, Sendable {
+    package let bytes: [UInt8]
     /// The address after all redirects.
-    let url: URL
+    package let url: URL
 }
