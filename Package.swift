@@ -25,7 +25,7 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
         .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "CommandLine", dependencies: ["Posix"], swiftSettings: strict),
-        .target(name: "JSON", swiftSettings: strict),
+        .target(name: "JSON", dependencies: ["Posix"], swiftSettings: strict),
         .target(name: "HTTP", dependencies: ["Posix"], swiftSettings: strict),
         .target(
             name: "StreamVaultTelemetry",
@@ -89,7 +89,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
         .testTarget(
             name: "JSONTests",
-            dependencies: ["JSON", "TestSupport"],
+            dependencies: ["JSON", "Posix", "TestSupport"],
             swiftSettings: testing
         ),
         .testTarget(

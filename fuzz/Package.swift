@@ -29,7 +29,7 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
         .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: settings),
         .target(name: "CommandLine", dependencies: ["Posix"], swiftSettings: settings),
-        .target(name: "JSON", swiftSettings: settings),
+        .target(name: "JSON", dependencies: ["Posix"], swiftSettings: settings),
         .target(name: "HTTP", dependencies: ["Posix"], swiftSettings: settings),
         .target(
             name: "StreamVaultTelemetry",
@@ -65,7 +65,7 @@ let package = Package(
         ),
         fuzzer("Request", ["HTTP"]),
         fuzzer("Accept", ["Exporter"]),
-        fuzzer("Segment", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
+        fuzzer("Segment", ["Exporter", "FuzzSupport", "JSON", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Ingest", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Playlist", ["Recorder", "Posix"]),
         fuzzer("Sequence", ["Recorder", "Fetch", "Media", "FuzzSupport", "Posix"]),
@@ -76,7 +76,7 @@ let package = Package(
         fuzzer("Catalogue", ["Recorder", "Media", "FuzzSupport", "Posix"]),
         fuzzer("Stderr", ["Recorder", "Fetch", "FuzzSupport"]),
         fuzzer("Token", ["Recorder", "FuzzSupport", "HTTP"]),
-        fuzzer("Answer", ["Recorder", "Fetch", "FuzzSupport", "Posix"]),
+        fuzzer("Answer", ["Recorder", "Fetch", "FuzzSupport", "JSON", "Posix"]),
         fuzzer("Response", ["Recorder", "Fetch", "FuzzSupport", "Posix"]),
         fuzzer(
             "API",

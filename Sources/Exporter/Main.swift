@@ -1,6 +1,7 @@
 import CommandLine
 import Glibc
 import HTTP
+import JSON
 import Posix
 import StreamVaultTelemetry
 
@@ -45,7 +46,10 @@ enum Main {
     private static func dump(_ path: String) throws {
         var reader = SegmentReader(path: path)
         do {
-            let text = SegmentDump(snapshot: try reader.snapshot()).json.bytes(indented: true)
+            let text = JSONWriter.write(
+                SegmentDump(snapshot: try reader.snapshot()).json,
+                .indented
+            )
             try FileDescriptor(adopting: STDOUT_FILENO).writeAll(text.span)
         } catch {
             throw StartError(description: "\(path): \(error)")

@@ -25,13 +25,13 @@ package struct JSONReader {
         position = range.lowerBound
     }
 
-    /// Reads the text in `range`; places in errors count from its beginning.
+    /// Reads the text in `range`, or in all of `bytes`; places in errors count from its beginning.
     package static func read(
         _ bytes: [UInt8],
-        in range: Range<Int>,
+        in range: Range<Int>? = nil,
         as dialect: Dialect = .strict
     ) throws(JSONError) -> JSONValue {
-        var reader = JSONReader(bytes, range, dialect)
+        var reader = JSONReader(bytes, range ?? bytes.indices, dialect)
         if dialect == .json5 { try reader.checkEncoding() }
         let value = try reader.value()
         try reader.skipSpace()

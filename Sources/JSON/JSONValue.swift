@@ -1,4 +1,4 @@
-/// A value of a JSON text.
+/// A value of a JSON text; literals, such as `["ok": true]`, make one to be written.
 package enum JSONValue: Equatable, Sendable {
     case null
     case boolean(Bool)
@@ -25,6 +25,61 @@ package enum JSONValue: Equatable, Sendable {
 package struct JSONMember: Equatable, Sendable {
     package let name: String
     package let value: JSONValue
+
+    package init(name: String, value: JSONValue) {
+        (self.name, self.value) = (name, value)
+    }
+}
+
+extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
+    ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
+{
+    package init(stringLiteral text: String) { self = .string(text) }
+    package init(integerLiteral value: Int) { self = .integer(value) }
+    package init(booleanLiteral value: Bool) { self = .boolean(value) }
+    package init(arrayLiteral items: JSONValue...) { self = .array(items) }
+
+    /// An object with members in the order of the literal, where each name must stand once.
+    package init(dictionaryLiteral members: (String, JSONValue)...) {
+        self = .object(members.map { JSONMember(name: $0, value: $1) })
+    }
+
+    package static func integer(_ value: some FixedWidthInteger) -> JSONValue {
+        .number(JSONNumber(value))
+    }
+
+    /// The number; `null` for infinities and NaN, which JSON cannot express.
+    package static func double(_ value: Double) -> JSONValue {
+        JSONNumber(value).map { .number($0) } ?? .null
+    }
+}
+
+extension JSONValue {
+    package var string: String? { if case .string(let text) = self { text } else { nil } }
+    package var boolean: Bool? { if case .boolean(let isTrue) = self { isTrue } else { nil } }
+    package var array: [JSONValue]? { if case .array(let items) = self { items } else { nil } }
+
+    /// A member of an object; `nil` if there is none, or the value is not an object.
+    ///
+    /// A value that is set replaces the member of that name or is appended; `nil` removes it. Values other than
+    /// objects do not change.
+    package subscript(name: String) -> JSONValue? {
+        get {
+            guard case .object(let members) = self else { return nil }
+            return members.first { $0.name.utf8.elementsEqual(name.utf8) }?.value
+        }
+        set {
+            guard case .object(var members) = self else { return }
+            let index = members.firstIndex { $0.name.utf8.elementsEqual(name.utf8) }
+            switch (index, newValue) {
+            case (let index?, let value?): members[index] = JSONMember(name: name, value: value)
+            case (let index?, nil): members.remove(at: index)
+            case (nil, let value?): members.append(JSONMember(name: name, value: value))
+            case (nil, nil): return
+            }
+            self = .object(members)
+        }
+    }
 }
 
 /// A number as it is spelled, exact until it is converted.
@@ -34,6 +89,22 @@ package struct JSONNumber: Equatable, Sendable {
 
     init(spelling: ArraySlice<UInt8>) {
         self.spelling = spelling
+    }
+
+    package init(_ value: some FixedWidthInteger) {
+        spelling = Array(value.description.utf8)[...]
+    }
+
+    /// The shortest decimal that reads back as `value`; `nil` for infinities and NaN.
+    package init?(_ value: Double) {
+        guard value.isFinite else { return nil }
+        let isInteger = value.rounded() == value && abs(value) < 0x1p54
+        spelling = Array((isInteger ? Int64(value).description : value.description).utf8)[...]
+    }
+
+    /// The number as RFC 8259 has it, as a reader of the text spelled it; `nil` for an infinity or NaN from JSON5.
+    var text: String? {
+        (spelling.last.map(isDigit) ?? false) ? String(decoding: spelling, as: UTF8.self) : nil
     }
 
     /// The nearest double; `nil` if the number is larger than any finite one.

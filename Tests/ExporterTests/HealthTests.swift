@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Posix
 import Testing
 
@@ -107,7 +108,9 @@ struct HealthTests {
     func document() throws {
         let publisher = try files.publisher()
         publisher.beginShutdown(signal: 15, gracePeriod: .seconds(60))
-        let object = try JSONSerialization.jsonObject(with: Data(report().json.bytes()))
+        let object = try JSONSerialization.jsonObject(
+            with: Data(JSONWriter.write(report().json, .line))
+        )
         let document = try #require(object as? [String: Any])
         #expect(document["status"] as? String == "warn")
         let recorders = try #require(document["recorders"] as? [[String: Any]])

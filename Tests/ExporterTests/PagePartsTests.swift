@@ -1,3 +1,4 @@
+import JSON
 import Posix
 import Testing
 
@@ -26,7 +27,7 @@ struct PagePartsTests {
     func invisibleCommands() {
         let text = "\u{1B}[31m\u{9B}\u{202E}\u{2028}x"
         let escaped = #"\u001b[31m\u009b\u202e\u2028x"#
-        let document = String(decoding: JSONText.text(text).bytes(), as: UTF8.self)
+        let document = String(decoding: JSONWriter.write(.string(text), .line), as: UTF8.self)
         #expect(document == "\"\(escaped)\"\n")
         let family = MetricFamily(name: "a", help: text, kind: .gauge)
         let header = String(decoding: TextDialect.prometheus.header(of: family), as: UTF8.self)

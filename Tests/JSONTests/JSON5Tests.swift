@@ -5,7 +5,7 @@ import Testing
 
 private func readJSON5(_ text: String) throws(JSONError) -> JSONValue {
     let bytes = Array(text.utf8)
-    return try JSONReader.read(bytes, in: bytes.indices, as: .json5)
+    return try JSONReader.read(bytes, as: .json5)
 }
 
 @Suite("JSON5")

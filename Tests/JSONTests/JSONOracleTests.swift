@@ -58,6 +58,36 @@ struct JSONOracleTests {
         #expect((5_000...18_000).contains(taken), "\(taken) of both kinds are needed")
     }
 
+    @Test("Python reads the same from what was written as from the original")
+    func written() throws {
+        let script = """
+            import json, sys
+            for line in open(sys.argv[1]).read().splitlines():
+                original, *written = [json.loads(bytes.fromhex(text), parse_float=str, parse_int=str)
+                                      for text in line.split()]
+                assert all(repr(text) == repr(original) for text in written), line
+                print("same")
+            """
+        var random = SeededGenerator(state: 4627)
+        var lines: [String] = []
+        for _ in 0..<5_000 {
+            let text = AlmostJSON.text(&random)
+            guard let value = try? readJSON(text) else { continue }
+            let written = [.compact, .line, .indented].map { JSONWriter.write(value, $0) }
+            lines.append(
+                ([text] + written).map { $0.map { String(format: "%02x", $0) }.joined() }
+                    .joined(separator: " ")
+            )
+        }
+        #expect(lines.count > 1_000, "\(lines.count) documents are too few")
+        let folder = FileManager.default.temporaryDirectory
+        let file = folder.appendingPathComponent(UUID().uuidString)
+        try lines.joined(separator: "\n").write(to: file, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(at: file) }
+        let output = try python(["-c", script, file.path])
+        #expect(output.split(separator: "\n").count == lines.count)
+    }
+
     private static func render(_ value: JSONValue) -> String {
         switch value {
         case .null: return "null"

@@ -7,7 +7,7 @@ import Testing
 func readJSON(_ text: String) throws(JSONError) -> JSONValue { try readJSON(Array(text.utf8)) }
 
 func readJSON(_ bytes: [UInt8]) throws(JSONError) -> JSONValue {
-    try JSONReader.read(bytes, in: bytes.indices)
+    try JSONReader.read(bytes)
 }
 
 @Suite("JSON, as RFC 8259 has it")

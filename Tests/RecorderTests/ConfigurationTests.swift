@@ -302,5 +302,5 @@ struct ConfigurationFileTests {
 /// Reads a configuration's text.
 func json5(_ text: String) throws(JSONError) -> JSONValue {
     let bytes = Array(text.utf8)
-    return try JSONReader.read(bytes, in: bytes.indices, as: .json5)
+    return try JSONReader.read(bytes, as: .json5)
 }

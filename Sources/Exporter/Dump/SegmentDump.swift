@@ -1,59 +1,57 @@
+import JSON
 import Posix
 import StreamVaultTelemetry
 
-/// A segment as JSON: also one that was copied out of a dead pod.
+/// A telemetry segment as JSON; the segment may be a copy from another machine.
 struct SegmentDump {
     let snapshot: Snapshot
 
-    var json: JSONText {
+    var json: JSONValue {
         let identity = snapshot.contents.identity
-        return .object([
-            ("recorder", .text(identity.name)),
-            ("version", .text(identity.version)),
-            ("run_id", .text(hexadecimal(identity.runID))),
-            ("boot_id", .text(hexadecimal(identity.bootID.bytes))),
-            ("started", .seconds(identity.startedWall.nanoseconds)),
-            ("heartbeat", .seconds(identity.wall(snapshot.heartbeat).nanoseconds)),
-            (
-                "heartbeat_interval_seconds",
-                identity.promisesHeartbeats ? .seconds(identity.heartbeatInterval) : .null
-            ),
-            ("owned", .bool(snapshot.isOwned)),
-            ("relayed", .bool(identity.isRelayed)),
-            ("verdict", .text(snapshot.verdict.text)),
-            ("lifecycle", snapshot.contents.lifecycle.json(wall: identity.wall)),
-            ("recordings", .array(snapshot.contents.recordings.map(\.json))),
-            ("history", .array(snapshot.history.map(\.json))),
-            ("metrics", .array(snapshot.contents.series.map(metric))),
-        ])
+        return [
+            "recorder": .string(identity.name), "version": .string(identity.version),
+            "run_id": .string(hexadecimal(identity.runID)),
+            "boot_id": .string(hexadecimal(identity.bootID.bytes)),
+            "started": .seconds(identity.startedWall.nanoseconds),
+            "heartbeat": .seconds(identity.wall(snapshot.heartbeat).nanoseconds),
+            "heartbeat_interval_seconds": identity.promisesHeartbeats
+                ? .seconds(identity.heartbeatInterval) : .null, "owned": .boolean(snapshot.isOwned),
+            "relayed": .boolean(identity.isRelayed), "verdict": .string(snapshot.verdict.text),
+            "lifecycle": snapshot.contents.lifecycle.json(wall: identity.wall),
+            "recordings": .array(snapshot.contents.recordings.map(\.json)),
+            "history": .array(snapshot.history.map(\.json)),
+            "metrics": .array(snapshot.contents.series.map(metric)),
+        ]
     }
 
-    private func metric(_ series: SegmentContents.Series) -> JSONText {
+    private func metric(_ series: SegmentContents.Series) -> JSONValue {
         let family = snapshot.contents.families[series.family]
         let cells = snapshot.words[series.word..<series.word + family.wordsPerSeries]
-        let labels = zip(family.labels, series.values).map { ($0, JSONText.text($1)) }
-        var members: [(String, JSONText)] = [("name", .text(family.name))]
-        if !labels.isEmpty { members.append(("labels", .object(labels))) }
+        var metric: JSONValue = ["name": .string(family.name)]
+        let labels = zip(family.labels, series.values).map {
+            JSONMember(name: $0, value: .string($1))
+        }
+        if !labels.isEmpty { metric["labels"] = .object(labels) }
         if let buckets = family.buckets {
             let sum = Double(cells[cells.startIndex]) / Double(family.scale)
-            members.append(("sum", .number(sum)))
+            metric["sum"] = .double(sum)
             let counts = buckets.classicCells.map { bucket in
                 cells.dropFirst(1 + bucket.lowerBound).prefix(bucket.count).reduce(0, &+)
             }
-            members.append(("buckets", .array(counts.map(JSONText.unsigned))))
+            metric["buckets"] = .array(counts.map { .integer($0) })
         } else {
-            members.append(("value", family.value(cells[cells.startIndex])))
+            metric["value"] = family.value(cells[cells.startIndex])
         }
-        return .object(members)
+        return metric
     }
 }
 
 extension MetricFamily {
-    fileprivate func value(_ cell: UInt64) -> JSONText {
+    fileprivate func value(_ cell: UInt64) -> JSONValue {
         switch encoding {
-        case .double: .number(Double(bitPattern: cell))
-        case .integer where scale == 1: .unsigned(cell)
-        case .integer: .number(Double(cell) / Double(scale))
+        case .double: .double(Double(bitPattern: cell))
+        case .integer where scale == 1: .integer(cell)
+        case .integer: .double(Double(cell) / Double(scale))
         }
     }
 }
@@ -70,76 +68,75 @@ extension Verdict {
 }
 
 extension Lifecycle {
-    func json(wall: (BootTime) -> WallTime) -> JSONText {
-        let wasAsked = requestedBoot.nanoseconds > 0
-        return .object([
-            ("state", .text("\(state)")),
-            ("signal", signal == 0 ? .null : .unsigned(UInt64(signal))),
-            ("shutdown_requested", wasAsked ? .seconds(requestedWall.nanoseconds) : .null),
-            ("grace_period_seconds", gracePeriod == 0 ? .null : .seconds(gracePeriod)),
-            (
-                "deadline",
-                deadline.nanoseconds == 0 ? .null : .seconds(wall(deadline).nanoseconds)
-            ),
-            ("ended", state == .stopped ? .seconds(endedWall.nanoseconds) : .null),
-            ("exit_status", state == .stopped ? .integer(Int64(exitStatus)) : .null),
-            ("phases", .array(phases.map(\.json))),
-        ])
+    func json(wall: (BootTime) -> WallTime) -> JSONValue {
+        let isRequested = requestedBoot.nanoseconds > 0
+        return [
+            "state": .string("\(state)"), "signal": signal == 0 ? .null : .integer(signal),
+            "shutdown_requested": isRequested ? .seconds(requestedWall.nanoseconds) : .null,
+            "grace_period_seconds": gracePeriod == 0 ? .null : .seconds(gracePeriod),
+            "deadline": deadline.nanoseconds == 0 ? .null : .seconds(wall(deadline).nanoseconds),
+            "ended": state == .stopped ? .seconds(endedWall.nanoseconds) : .null,
+            "exit_status": state == .stopped ? .integer(exitStatus) : .null,
+            "phases": .array(phases.map(\.json)),
+        ]
     }
 }
 
 extension PhaseRecord {
-    fileprivate var json: JSONText {
-        let duration = ended.since(started).inSeconds
-        var members: [(String, JSONText)] = [
-            ("phase", .text(name)), ("budget_seconds", .seconds(budget)),
-        ]
+    fileprivate var json: JSONValue {
+        var phase: JSONValue = ["phase": .string(name), "budget_seconds": .seconds(budget)]
         switch state {
-        case .pending: members.append(("state", "pending"))
-        case .running: members.append(("state", "running"))
+        case .pending: phase["state"] = "pending"
+        case .running: phase["state"] = "running"
         case .ended(let outcome):
-            members += [("state", .text("\(outcome)")), ("duration_seconds", .number(duration))]
+            phase["state"] = .string("\(outcome)")
+            phase["duration_seconds"] = .double(ended.since(started).inSeconds)
         }
-        return .object(members)
+        return phase
     }
 }
 
 extension OpenRecording {
-    fileprivate var json: JSONText {
-        .object([
-            ("id", .unsigned(id)), ("stream", .text(stream)), ("path", .text(path)),
-            ("container", .text(container)), ("state", .text("\(state)")),
-            ("started", .seconds(startedWall.nanoseconds)),
-        ])
+    fileprivate var json: JSONValue {
+        [
+            "id": .integer(id), "stream": .string(stream), "path": .string(path),
+            "container": .string(container), "state": .string("\(state)"),
+            "started": .seconds(startedWall.nanoseconds),
+        ]
     }
 }
 
 extension PastRun {
-    var json: JSONText {
-        .object([
-            ("run_id", .text(hexadecimal(runID))),
-            ("started", .seconds(startedWall.nanoseconds)),
-            ("last_seen", .seconds(wall(lastSeen).nanoseconds)),
-            ("outcome", .text(end.label)),
-            ("fatal_phase", .optional(fatalPhase?.name, JSONText.text)),
-            ("abandoned_recordings", .unsigned(UInt64(abandoned))),
-            ("shutdown_duration_seconds", .seconds(shutdownDuration)),
-            ("grace_used_ratio", lifecycle.gracePeriod > 0 ? .number(graceUsed) : .null),
-            ("phases", .array(ShutdownStory(self)?.steps.map(\.json) ?? [])),
-            ("lifecycle", lifecycle.json(wall: wall)),
-        ])
+    var json: JSONValue {
+        [
+            "run_id": .string(hexadecimal(runID)), "started": .seconds(startedWall.nanoseconds),
+            "last_seen": .seconds(wall(lastSeen).nanoseconds), "outcome": .string(end.label),
+            "fatal_phase": fatalPhase.map { .string($0.name) } ?? .null,
+            "abandoned_recordings": .integer(abandoned),
+            "shutdown_duration_seconds": .seconds(shutdownDuration),
+            "grace_used_ratio": lifecycle.gracePeriod > 0 ? .double(graceUsed) : .null,
+            "phases": .array(ShutdownStory(self)?.steps.map(\.json) ?? []),
+            "lifecycle": lifecycle.json(wall: wall),
+        ]
     }
 }
 
 extension ShutdownStory.Step {
-    /// As it went: also the phase that death cut short has an outcome and a duration.
-    fileprivate var json: JSONText {
-        .object([
-            ("phase", .text(name)), ("outcome", hasBegun ? .text(state.rawValue) : .null),
-            ("start_seconds", .number(start.inSeconds)),
-            ("duration_seconds", .number(duration.inSeconds)),
-            ("budget_seconds", .number(budget.inSeconds)),
-        ])
+    /// A phase that was running when the process died has an outcome and a duration too.
+    fileprivate var json: JSONValue {
+        [
+            "phase": .string(name), "outcome": hasBegun ? .string(state.rawValue) : .null,
+            "start_seconds": .double(start.inSeconds),
+            "duration_seconds": .double(duration.inSeconds),
+            "budget_seconds": .double(budget.inSeconds),
+        ]
+    }
+}
+
+extension JSONValue {
+    /// Seconds, from a count of nanoseconds.
+    fileprivate static func seconds(_ nanoseconds: UInt64) -> JSONValue {
+        .double(Double(nanoseconds) / 1e9)
     }
 }
 

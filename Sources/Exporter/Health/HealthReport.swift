@@ -1,3 +1,4 @@
+import JSON
 import Posix
 
 /// The health of all recorders of a directory: the worst one decides, all are listed.
@@ -41,33 +42,27 @@ struct HealthReport {
     var httpStatus: Int { status == .fail ? 503 : 200 }
 
     /// The document, after the names of the Health Check Response Format draft (draft-inadarei-api-health-check-06).
-    var json: JSONText {
-        var members: [(String, JSONText)] = [("status", .text(status.rawValue))]
-        if recorders.isEmpty { members.append(("output", .text(absence))) }
-        members.append(("recorders", .array(recorders.map(\.json))))
-        return .object(members)
+    var json: JSONValue {
+        var report: JSONValue = ["status": .string(status.rawValue)]
+        if recorders.isEmpty { report["output"] = .string(absence) }
+        report["recorders"] = .array(recorders.map(\.json))
+        return report
     }
 }
 
 extension RecorderHealth {
-    fileprivate var json: JSONText {
-        var members: [(String, JSONText)] = [
-            ("recorder", .text(name)), ("status", .text(status.rawValue)), ("state", .text(state)),
+    fileprivate var json: JSONValue {
+        var health: JSONValue = [
+            "recorder": .string(name), "status": .string(status.rawValue), "state": .string(state),
         ]
-        if let note { members.append(("output", .text(note))) }
-        if let activeRecordings {
-            members.append(("active_recordings", .integer(Int64(activeRecordings))))
-        }
-        if let heartbeatAge {
-            members.append(("heartbeat_age_seconds", .number(heartbeatAge.inSeconds)))
-        }
+        health["output"] = note.map { .string($0) }
+        health["active_recordings"] = activeRecordings.map { .integer($0) }
+        health["heartbeat_age_seconds"] = heartbeatAge.map { .double($0.inSeconds) }
         if let shutdown {
-            members += [
-                ("phase", .optional(shutdown.phase, JSONText.text)),
-                ("elapsed_seconds", .number(shutdown.elapsed.inSeconds)),
-                ("left_seconds", .optional(shutdown.left) { .number($0.inSeconds) }),
-            ]
+            health["phase"] = shutdown.phase.map { .string($0) } ?? .null
+            health["elapsed_seconds"] = .double(shutdown.elapsed.inSeconds)
+            health["left_seconds"] = shutdown.left.map { .double($0.inSeconds) } ?? .null
         }
-        return .object(members)
+        return health
     }
 }

@@ -1,4 +1,5 @@
 import HTTP
+import JSON
 import Posix
 import StreamVaultTelemetry
 
@@ -48,7 +49,7 @@ extension ExporterService {
         return Response(
             Status(report.httpStatus),
             contentType: "application/health+json",
-            body: report.json.bytes()
+            body: JSONWriter.write(report.json, .line)
         )
     }
 
@@ -63,14 +64,14 @@ extension ExporterService {
 
     /// How the last runs of each recorder ended, the latest last.
     mutating func shutdowns() -> Response {
-        let recorders = look().map { known in
-            JSONText.object([
-                ("recorder", .text(known.name)),
-                ("shutdowns", .array(known.snapshot?.history.map(\.json) ?? [])),
-            ])
+        let recorders = look().map { known -> JSONValue in
+            [
+                "recorder": .string(known.name),
+                "shutdowns": .array(known.snapshot?.history.map(\.json) ?? []),
+            ]
         }
-        let document = JSONText.object([("recorders", .array(recorders))])
-        return Response(contentType: "application/json", body: document.bytes())
+        let document = JSONWriter.write(["recorders": .array(recorders)], .line)
+        return Response(contentType: "application/json", body: document)
     }
 
     /// The health of what the last look has shown.

@@ -1,5 +1,24 @@
 import Fetch
+import JSON
 import Posix
+
+/// What `/api/status/recordings-active` says, as far as `wait-idle` reads it.
+struct RecorderActivity: Equatable {
+    let isSafeToUpdate: Bool
+    let state: String
+    let message: String
+}
+
+extension RecorderActivity {
+    /// `nil` if the answer is not a recorder's.
+    init?(json bytes: [UInt8]) {
+        guard let value = try? JSONReader.read(bytes),
+            let isSafeToUpdate = value["safe_to_update"]?.boolean,
+            let state = value["state"]?.string, let message = value["message"]?.string
+        else { return nil }
+        self.init(isSafeToUpdate: isSafeToUpdate, state: state, message: message)
+    }
+}
 
 /// What the answers of a recorder come to; pure.
 struct IdleWatch {
@@ -26,7 +45,7 @@ struct IdleWatch {
 
     /// Takes an answer; `nil` is one that no recorder gives.
     mutating func take(
-        _ answer: Result<RecordingsActive?, FetchError>,
+        _ answer: Result<RecorderActivity?, FetchError>,
         at now: BootTime
     ) -> Outcome {
         defer { wasGone = answer.isOutOfReach }
@@ -34,7 +53,7 @@ struct IdleWatch {
         case .success(let answer?):
             (news, end) = (answer.message, nil)
             isEnding = answer.state == "draining" || answer.state == "stopping"
-            return answer.safeToUpdate ? .idle : .busy
+            return answer.isSafeToUpdate ? .idle : .busy
         case .failure(.http(status: 503)):
             (news, end) = ("the recorder is starting", nil)
             return .busy
@@ -53,7 +72,7 @@ struct IdleWatch {
     }
 }
 
-extension Result<RecordingsActive?, FetchError> {
+extension Result<RecorderActivity?, FetchError> {
     fileprivate var isOutOfReach: Bool {
         if case .failure(.network) = self { true } else { false }
     }

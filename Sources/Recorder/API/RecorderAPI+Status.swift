@@ -1,4 +1,5 @@
 import HTTP
+import JSON
 import Posix
 import StreamVaultTelemetry
 
@@ -8,17 +9,17 @@ extension RecorderAPI {
     /// 503 when the main loop stands still.
     func health() -> Response {
         let stage = roster.current
-        var body = Health(
-            status: stage.health,
-            recorder: roster.name,
-            activeRecordings: roster.active.count,
-            disk: drain.context.disk.level.rawValue
-        )
+        var body: JSONValue = [
+            "status": .string(stage.health), "recorder": .string(roster.name),
+            "active_recordings": .integer(roster.active.count),
+            "disk": .string(drain.context.disk.level.rawValue),
+        ]
         if case .stopping(let phase, let deadline) = stage {
-            body.phase = phase.rawValue
-            body.secondsLeft = deadline.since(.now()).inSeconds
+            body["phase"] = .string(phase.rawValue)
+            body["seconds_left"] = .double(deadline.since(.now()).inSeconds)
         } else if let silence = hangSilence {
-            (body.status, body.secondsSinceHeartbeat) = ("hung", silence.inSeconds)
+            body["status"] = "hung"
+            body["seconds_since_heartbeat"] = .double(silence.inSeconds)
             return .json(.unavailable, body)
         }
         return .json(.ok, body)
@@ -34,7 +35,7 @@ extension RecorderAPI {
     func activeRecordings() -> Response {
         if case .starting = roster.current { return .refusing(.starting) }
         let now = BootTime.now()
-        return .json(.ok, roster.active.map { RecordingDocument($0, now: now) })
+        return .json(.ok, .array(roster.active.map { $0.json(now: now) }))
     }
 
     /// The question of a script that wants to replace the recorder.
@@ -44,40 +45,32 @@ extension RecorderAPI {
         let active = roster.active
         return .json(
             .ok,
-            RecordingsActive(
-                hasActiveRecordings: !active.isEmpty,
-                activeCount: active.count,
-                safeToUpdate: active.isEmpty,
-                activeStreams: active.map(\.stream).sorted(),
-                state: stage.name,
-                timestamp: WallTime.now().iso8601,
-                message: active.isEmpty
-                    ? "nothing is being recorded" : "recordings are under way: \(active.count)"
-            )
+            [
+                "has_active_recordings": .boolean(!active.isEmpty),
+                "active_count": .integer(active.count),
+                "safe_to_update": .boolean(active.isEmpty),
+                "active_streams": .array(active.map(\.stream).sorted().map { .string($0) }),
+                "state": .string(stage.name), "timestamp": .string(WallTime.now().iso8601),
+                "message": active.isEmpty
+                    ? "nothing is being recorded"
+                    : .string("recordings are under way: \(active.count)"),
+            ]
         )
     }
 }
 
-private struct Health: Encodable {
-    var status: String
-    let recorder: String
-    let activeRecordings: Int
-    let disk: String
-    var phase: String?
-    var secondsLeft: Double?
-    /// When it is `hung`.
-    var secondsSinceHeartbeat: Double?
-}
-
-/// What `wait-idle` reads, too.
-struct RecordingsActive: Codable {
-    let hasActiveRecordings: Bool
-    let activeCount: Int
-    let safeToUpdate: Bool
-    let activeStreams: [String]
-    let state: String
-    let timestamp: String
-    let message: String
+extension ActiveRecording {
+    /// The recording for API and WebSocket clients; `status` replaces the status once the recording has ended.
+    func json(status: RecordingResult? = nil, now: BootTime) -> JSONValue {
+        var recording: JSONValue = ["id": .integer(id), "stream": .string(stream)]
+        recording["title"] = title.map { .string($0) }
+        recording["started_at"] = .string(startedAt.iso8601)
+        recording["file_path"] = .string(filePath)
+        recording["status"] = .string(status?.rawValue ?? self.status.rawValue)
+        recording["duration"] = .integer(Int(now.since(startedBoot).inSeconds))
+        recording["bytes"] = .integer(bytes)
+        return recording
+    }
 }
 
 extension Roster.Stage {

@@ -1,4 +1,5 @@
 import HTTP
+import JSON
 import Posix
 import StreamVaultTelemetry
 
@@ -55,7 +56,7 @@ struct RecorderAPI: Sendable {
             return .refusing(refusal)
         }
         drain.begin()
-        return .json(.accepted, Accepted(state: roster.current.name))
+        return .json(.accepted, ["state": .string(roster.current.name)])
     }
 
     /// Only a page of this server, or an allowed one, may connect; see `WebSocketHandshake`.
@@ -65,10 +66,6 @@ struct RecorderAPI: Sendable {
             return .unavailable("no more clients are taken", retryAfter: 5)
         }
         return handshake.answer(request)
-    }
-
-    private struct Accepted: Encodable {
-        let state: String
     }
 }
 
@@ -88,8 +85,8 @@ extension RecorderAPI {
     private func turn(_ stream: String, _ act: (StreamWorker) -> Switching) -> Response {
         guard let worker = roster[stream] else { return .problem(.notFound, "no such stream") }
         return switch act(worker) {
-        case .changed: .json(.accepted, Switched(worker, hasChanged: true))
-        case .unchanged: .json(.ok, Switched(worker, hasChanged: false))
+        case .changed: .json(.accepted, switched(worker, hasChanged: true))
+        case .unchanged: .json(.ok, switched(worker, hasChanged: false))
         case .refused(let refusal): .refusing(refusal)
         }
     }
@@ -100,21 +97,12 @@ extension RecorderAPI {
         return asksForRoom && !hasRoom() ? .refused(.noSpace) : roster.start(worker)
     }
 
-    private struct Switched: Encodable {
-        let stream: String
-        /// `on`, `stopping` or `off`.
-        let state: String
-        /// Whether it was otherwise before.
-        let changed: Bool
-        /// Whether a recording is under way; a stream that is on waits for its source otherwise.
-        let recording: Bool
-
-        init(_ worker: StreamWorker, hasChanged: Bool) {
-            stream = worker.stream.name
-            state = worker.phase.name
-            changed = hasChanged
-            recording = worker.active != nil
-        }
+    /// A stream that is on and not recording waits for its source.
+    private func switched(_ worker: StreamWorker, hasChanged: Bool) -> JSONValue {
+        [
+            "stream": .string(worker.stream.name), "state": .string(worker.phase.name),
+            "changed": .boolean(hasChanged), "recording": .boolean(worker.active != nil),
+        ]
     }
 }
 

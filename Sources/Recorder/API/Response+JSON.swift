@@ -1,15 +1,19 @@
 import HTTP
+import JSON
 import Posix
 
 extension Response {
-    static func json(_ status: Status, _ value: some Encodable) -> Response {
-        guard let body = encodedJSON(value) else { return .text(.internalError, "no answer") }
-        return Response(status, contentType: "application/json", body: body + [0x0A])
+    static func json(_ status: Status, _ value: JSONValue) -> Response {
+        Response(
+            status,
+            contentType: "application/json",
+            body: JSONWriter.write(value, .line)
+        )
     }
 
     /// Says in words why something is not done.
     static func problem(_ status: Status, _ error: String) -> Response {
-        .json(status, Problem(error: error))
+        .json(status, ["error": .string(error)])
     }
 
     /// Asks to come again in so many seconds.
@@ -33,9 +37,5 @@ extension Response {
             unavailable("no room on the disk", retryAfter: 60, .insufficientStorage)
         case .failed(let error): unavailable("not started: \(error)", retryAfter: 10)
         }
-    }
-
-    private struct Problem: Encodable {
-        let error: String
     }
 }

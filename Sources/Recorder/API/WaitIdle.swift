@@ -1,5 +1,6 @@
 import Fetch
 import FoundationEssentials
+import JSON
 import Posix
 
 /// `wait-idle URL`: waits until a recorder can be replaced without harm.
@@ -25,12 +26,12 @@ struct WaitIdle: Equatable, Sendable {
     }
 
     /// What the recorder says; `nil` when it is something else that answers.
-    private func ask(_ stop: StopSignal) -> Result<RecordingsActive?, FetchError> {
+    private func ask(_ stop: StopSignal) -> Result<RecorderActivity?, FetchError> {
         Result { () throws(FetchError) in
             let limits = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(10))
             let address = url.appending(path: "api/status/recordings-active")
             let body = try Fetcher(userAgent: userAgent).get(address, limits: limits, until: stop)
-            return decodedJSON(RecordingsActive.self, body.bytes)
+            return RecorderActivity(json: body.bytes)
         }
     }
 }

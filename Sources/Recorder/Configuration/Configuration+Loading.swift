@@ -30,7 +30,7 @@ extension Configuration {
         of path: String
     ) throws(ConfigurationError) -> JSONValue {
         do throws(JSONError) {
-            return try JSONReader.read(bytes, in: bytes.indices, as: .json5)
+            return try JSONReader.read(bytes, as: .json5)
         } catch {
             throw ConfigurationError(lines: ["\(path): \(error)"])
         }

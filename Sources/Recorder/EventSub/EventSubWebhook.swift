@@ -33,14 +33,13 @@ struct EventSubWebhook: Sendable {
         let signature = try field("Signature", of: request, longest: 71)
         try check(signature, of: Array((id + timestamp).utf8) + request.body)
         let sentAt = try time(timestamp, around: now)
-        guard let content = decodedJSON(EventSubContent.self, request.body) else { throw .content }
+        let content = try EventSubContent(request.body)
         switch kind {
         case "webhook_callback_verification":
             guard let challenge = content.challenge else { throw .content }
             return .verification(challenge: challenge)
         case "revocation":
-            let reason = content.subscription.status ?? "unknown"
-            return .revocation(type: content.subscription.type, reason: reason)
+            return .revocation(type: content.type, reason: content.status ?? "unknown")
         default:
             return .notification(notification(content, id, sentAt, isKnown: kind == "notification"))
         }
@@ -53,7 +52,7 @@ struct EventSubWebhook: Sendable {
         isKnown: Bool
     ) -> EventSubNotification {
         let event: EventSubNotification.Event =
-            switch content.subscription.type {
+            switch content.type {
             case "stream.online" where isKnown: .online
             case "stream.offline" where isKnown: .offline
             default: .other
@@ -62,8 +61,8 @@ struct EventSubWebhook: Sendable {
             id: id,
             sentAt: sentAt,
             event: event,
-            broadcasterID: content.event?.broadcasterUserId,
-            broadcasterLogin: content.event?.broadcasterUserLogin?.lowercased()
+            broadcasterID: content.broadcasterID,
+            broadcasterLogin: content.broadcasterLogin?.lowercased()
         )
     }
 

@@ -1,5 +1,6 @@
 import Fetch
 import FoundationEssentials
+import JSON
 
 extension APIRequest {
     /// Asks for a token by client credentials (RFC 6749 §4.4), as Twitch wants it: all in the content.
@@ -24,13 +25,13 @@ extension APIRequest {
 }
 
 extension APIAnswer {
+    /// The content; `nil` if it is not JSON.
+    var json: JSONValue? { try? JSONReader.read(body) }
+
     /// The token that was asked for; of visible ASCII, for it goes into a header field.
     func token() throws(HelixError) -> Secret {
         guard status == 200 else { throw .refused(status: status, message: "token: \(message)") }
-        struct Grant: Decodable {
-            let accessToken: String
-        }
-        guard let text = decodedJSON(Grant.self, body)?.accessToken, !text.isEmpty,
+        guard let text = json?["access_token"]?.string, !text.isEmpty,
             text.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
         else { throw .malformed("token") }
         return Secret(Array(text.utf8))
@@ -38,11 +39,7 @@ extension APIAnswer {
 
     /// The server's words, without what would break a line, and not too many.
     var message: String {
-        struct Problem: Decodable {
-            let message: String
-        }
-        let problem = decodedJSON(Problem.self, body)
-        let text = problem?.message ?? "no reason given"
+        let text = json?["message"]?.string ?? "no reason given"
         return String(
             text.unicodeScalars.filter { $0.value >= 0x20 }.prefix(200).map(Character.init)
         )

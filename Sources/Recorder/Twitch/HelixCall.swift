@@ -1,5 +1,6 @@
 import Fetch
 import FoundationEssentials
+import JSON
 import Posix
 
 /// A request that the recorder makes of the Helix API.
@@ -28,14 +29,17 @@ enum HelixCall {
         guard case .subscribe(let type, let id, let callback, let secret) = self else {
             return request
         }
-        let wish = Subscription(
-            type: type,
-            condition: .init(broadcasterUserId: id),
-            transport: .init(callback: callback.absoluteString, secret: secret.text)
-        )
+        let subscription: JSONValue = [
+            "type": .string(type), "version": "1",
+            "condition": ["broadcaster_user_id": .string(id)],
+            "transport": [
+                "method": "webhook", "callback": .string(callback.absoluteString),
+                "secret": .string(secret.text),
+            ],
+        ]
         request.headers["Content-Type"] = "application/json"
         request.method = "POST"
-        request.body = encodedJSON(wish) ?? []
+        request.body = JSONWriter.write(subscription, .compact)
         return request
     }
 
@@ -55,22 +59,6 @@ enum HelixCall {
         base.appending(path: path)
             .appending(queryItems: values.map { URLQueryItem(name: name, value: $0) })
     }
-
-    /// As Twitch spells it.
-    private struct Subscription: Encodable {
-        struct Condition: Encodable {
-            let broadcasterUserId: String
-        }
-        struct Transport: Encodable {
-            var method = "webhook"
-            let callback: String
-            let secret: String
-        }
-        let type: String
-        var version = "1"
-        let condition: Condition
-        let transport: Transport
-    }
 }
 
 /// What Twitch answered to a call.
@@ -78,15 +66,11 @@ struct HelixAnswer {
     let call: HelixCall
     let answer: APIAnswer
 
-    /// The list that the answer carries.
-    func list<Item: Decodable>(of: Item.Type) throws(HelixError) -> [Item] {
-        guard let list = decodedJSON(HelixList<Item>.self, answer.body) else {
-            throw .malformed(call.name)
-        }
-        return list.data
+    /// The items of the list in the answer; `read` returns `nil` for one that is not of the documented form.
+    func list<Item>(_ read: (JSONValue) -> Item?) throws(HelixError) -> [Item] {
+        guard let items = answer.json?["data"]?.array else { throw .malformed(call.name) }
+        let list = items.compactMap(read)
+        guard list.count == items.count else { throw .malformed(call.name) }
+        return list
     }
-}
-
-private struct HelixList<Item: Decodable>: Decodable {
-    let data: [Item]
 }

@@ -1,3 +1,4 @@
+import JSON
 import Posix
 
 /// The way through all that is to be asked of Twitch, taken again and again.
@@ -40,13 +41,15 @@ struct SubscriptionPass {
     private mutating func identify() throws(HelixError) -> [String: [StreamWorker]] {
         var workers = self.workers { $0.id }
         var byLogin = self.workers { $0.id == nil ? $0.login : nil }
-        struct User: Decodable {
-            let id: String
-            let login: String
-        }
         for logins in byLogin.keys.sorted().chunks(of: HelixClient.mostInQuery) {
             let answer = try helix.call(.users(logins: logins), until: stop)
-            for user in try answer.list(of: User.self) {
+            let users = try answer.list { user -> (id: String, login: String)? in
+                guard let id = user["id"]?.string, let login = user["login"]?.string else {
+                    return nil
+                }
+                return (id, login)
+            }
+            for user in users {
                 guard let known = byLogin.removeValue(forKey: user.login.lowercased()) else {
                     continue
                 }
@@ -119,13 +122,10 @@ struct SubscriptionPass {
     private mutating func startLive(
         _ workers: [String: [StreamWorker]]
     ) throws(HelixError) {
-        struct Stream: Decodable {
-            let userId: String
-        }
         for ids in workers.keys.sorted().chunks(of: HelixClient.mostInQuery) {
             let answer = try helix.call(.streams(broadcasterIDs: ids), until: stop)
-            for stream in try answer.list(of: Stream.self) {
-                for worker in workers[stream.userId] ?? [] {
+            for id in try answer.list({ $0["user_id"]?.string }) {
+                for worker in workers[id] ?? [] {
                     let name = worker.stream.name
                     subscriber.log(.info, "Stream is live already", ["stream": name])
                     _ = subscriber.roster.start(worker, insists: true)

@@ -1,3 +1,4 @@
+import JSON
 import Posix
 import StreamVaultTelemetry
 
@@ -11,7 +12,7 @@ enum BroadcastMessage: Sendable {
 
     /// The message in a frame.
     func frame() -> [UInt8]? {
-        text().map { WebSocketFrame.encode(.text, $0) }
+        value.map { WebSocketFrame.encode(.text, JSONWriter.write($0, .compact)) }
     }
 
     /// Whether the active recordings are others afterwards.
@@ -22,55 +23,40 @@ enum BroadcastMessage: Sendable {
         }
     }
 
-    private func text() -> [UInt8]? {
+    private var value: JSONValue? {
         let now = BootTime.now()
         return switch self {
         case .active(let recordings):
-            Self.encode(
+            Self.message(
                 "active_recordings_update",
-                recordings.map { RecordingDocument($0, now: now) }
+                .array(recordings.map { $0.json(now: now) })
             )
         case .recording(.started(let recording)):
-            Self.encode("recording_started", RecordingDocument(recording, now: now))
+            Self.message("recording_started", recording.json(now: now))
         case .recording(.finalizing): nil
         case .recording(.stopped(let recording, let result)):
-            Self.encode(
-                "recording_stopped",
-                RecordingDocument(recording, status: result.rawValue, now: now)
-            )
+            Self.message("recording_stopped", recording.json(status: result, now: now))
         case .recording(.failed(let recording, let error)):
-            Self.encode(
+            Self.message(
                 "recording_error",
-                Failure(id: recording.id, stream: recording.stream, error: error)
+                [
+                    "id": .integer(recording.id), "stream": .string(recording.stream),
+                    "error": .string(error),
+                ]
             )
-        case .draining: Self.encode("shutdown", Ending(state: "draining"))
+        case .draining: Self.message("shutdown", ["state": "draining"])
         case .stopping(let phase, let secondsLeft):
-            Self.encode(
+            Self.message(
                 "shutdown",
-                Ending(state: "stopping", phase: phase.rawValue, secondsLeft: secondsLeft)
+                [
+                    "state": "stopping", "phase": .string(phase.rawValue),
+                    "seconds_left": .double(secondsLeft),
+                ]
             )
         }
     }
 
-    private static func encode(_ type: String, _ data: some Encodable) -> [UInt8]? {
-        encodedJSON(Envelope(type: type, data: data, timestamp: WallTime.now().iso8601))
-    }
-
-    private struct Envelope<Data: Encodable>: Encodable {
-        let type: String
-        let data: Data
-        let timestamp: String
-    }
-
-    private struct Failure: Encodable {
-        let id: Int64
-        let stream: String
-        let error: String
-    }
-
-    private struct Ending: Encodable {
-        let state: String
-        var phase: String?
-        var secondsLeft: Double?
+    private static func message(_ type: String, _ data: JSONValue) -> JSONValue {
+        ["type": .string(type), "data": data, "timestamp": .string(WallTime.now().iso8601)]
     }
 }

@@ -6,19 +6,11 @@ import Testing
 
 @Suite("The gate before an update")
 struct IdleWatchTests {
-    private typealias Answer = Result<RecordingsActive?, FetchError>
+    private typealias Answer = Result<RecorderActivity?, FetchError>
 
     private static func answer(_ state: String, active: Int) -> Answer {
         .success(
-            RecordingsActive(
-                hasActiveRecordings: active > 0,
-                activeCount: active,
-                safeToUpdate: active == 0,
-                activeStreams: [],
-                state: state,
-                timestamp: "",
-                message: "\(active)"
-            )
+            RecorderActivity(isSafeToUpdate: active == 0, state: state, message: "\(active)")
         )
     }
 
@@ -41,10 +33,10 @@ struct IdleWatchTests {
             ([answer("draining", active: 1), .failure(.timedOut)], .unknown),
             ([answer("draining", active: 1), .failure(.timedOut), refused], .unknown),
             ([answer("draining", active: 1), answer("recording", active: 1), refused], .unknown),
-        ] as [([Result<RecordingsActive?, FetchError>], IdleWatch.Outcome)]
+        ] as [([Result<RecorderActivity?, FetchError>], IdleWatch.Outcome)]
     )
     func outcome(
-        _ answers: [Result<RecordingsActive?, FetchError>],
+        _ answers: [Result<RecorderActivity?, FetchError>],
         _ expected: IdleWatch.Outcome
     ) {
         var watch = IdleWatch()

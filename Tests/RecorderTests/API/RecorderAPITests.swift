@@ -243,16 +243,3 @@ struct RecorderAPITests {
         try bench.close()
     }
 }
-
-@Suite("JSON that the recorder writes")
-struct WrittenJSONTests {
-    @Test("has escapes for what a terminal would obey, and means the same")
-    func invisibleCommands() throws {
-        let text = ["a\u{1B}[31m\u{9B}\u{202E}\u{2028}\u{E0041}é🛑"]
-        let bytes = try #require(encodedJSON(text))
-        let written = String(decoding: bytes, as: UTF8.self)
-        #expect(visible(written) == written)
-        #expect(written.contains("é🛑"))
-        #expect(decodedJSON([String].self, bytes) == text)
-    }
-}

@@ -188,7 +188,7 @@ struct BroadcasterTests {
             s = bare(at_once=b"\\x81\\x02hi")
             print(ending(s))
             """
-        #expect(try run(script) == ["(138, b'hi') b'{\"data\":'", "1002"])
+        #expect(try run(script) == ["(138, b'hi') b'{\"type\":'", "1002"])
     }
 
     @Test(

@@ -27,7 +27,7 @@ public func fuzzConfiguration(_ start: UnsafePointer<UInt8>, _ count: Int) -> CI
 }
 
 private func readJSON5(_ bytes: [UInt8]) throws(JSONError) -> JSONValue {
-    try JSONReader.read(bytes, in: bytes.indices, as: .json5)
+    try JSONReader.read(bytes, as: .json5)
 }
 
 private func check(_ document: JSONValue) {

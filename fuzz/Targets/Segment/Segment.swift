@@ -1,4 +1,5 @@
 import FuzzSupport
+import JSON
 import Posix
 
 @testable import Exporter
@@ -22,8 +23,8 @@ public func fuzzSegment(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     case 2: keep(ProtobufPage(), of: segment, changes)
     default:
         let known = segment.known()
-        _ = known.snapshot.map { SegmentDump(snapshot: $0).json.bytes() }
-        _ = HealthReport([known], uptime: .zero, HealthPolicy()).json.bytes()
+        _ = known.snapshot.map { JSONWriter.write(SegmentDump(snapshot: $0).json, .line) }
+        _ = JSONWriter.write(HealthReport([known], uptime: .zero, HealthPolicy()).json, .line)
     }
     return 0
 }

@@ -1,17 +1,19 @@
+import JSON
+
 extension IngestSession {
-    /// The line that answers line `lineNumber`; `nil` where silence says that all is well.
+    /// The line that answers line `lineNumber`; `nil` if the line gets no reply because it was applied.
     func reply(_ answer: Answer) -> [UInt8]? {
-        let line = ("line", JSONText.integer(Int64(lineNumber)))
+        var reply: JSONValue = ["line": .integer(lineNumber)]
         switch answer {
         case .nothing: return nil
-        case .done: return JSONText.object([line, ("ok", true)]).bytes()
+        case .done: reply["ok"] = true
         case .greeted(let isResumed):
-            return JSONText.object([line, ("ok", true), ("resumed", .bool(isResumed))]).bytes()
+            reply["ok"] = true
+            reply["resumed"] = .boolean(isResumed)
         case .refused(let refusal):
-            let members: [(String, JSONText)] = [
-                line, ("reason", .text(refusal.reason.rawValue)), ("error", .text(refusal.text)),
-            ]
-            return JSONText.object(members).bytes()
+            reply["reason"] = .string(refusal.reason.rawValue)
+            reply["error"] = .string(refusal.text)
         }
+        return JSONWriter.write(reply, .line)
     }
 }
