@@ -84,10 +84,19 @@ struct ServeLoop {
         awaited = now
         // A connection that is kept open would look like a scraper that is still to come.
         server.closing = now == .scrapers
+        let (atMost, known, missing) = service.leaving.wait(at: .now())
+        let limit = "\(Int(atMost.inSeconds.rounded(.up)))s"
         switch now {
         case .nothing: break
-        case .recorders: log(.info, "Waiting for the recorders to end")
-        case .scrapers: log(.info, "Waiting for the final state to be collected")
+        case .recorders:
+            let fields: KeyValuePairs = ["at_most": limit, "second_signal": "exits at once"]
+            log(.info, "Waiting for the recorders to end", fields)
+        case .scrapers:
+            let fields: KeyValuePairs = [
+                "at_most": limit, "scrapers": known == 0 ? "none seen yet" : "\(missing)",
+                "second_signal": "exits at once",
+            ]
+            log(.info, "Waiting for the final state to be collected", fields)
         }
     }
 

@@ -37,7 +37,8 @@ extension URL {
     package var forLog: String {
         let name = path.split(separator: "/").last.map { $0.count > 40 ? "\($0.prefix(12))…" : $0 }
         let host = shortened(self.host() ?? "", to: 255)
-        let server = "\(scheme ?? "")://\(host)" + (port.map { ":\($0)" } ?? "")
+        let bracketed = host.contains(":") && !host.hasPrefix("[") ? "[\(host)]" : host
+        let server = "\(scheme ?? "")://\(bracketed)" + (port.map { ":\($0)" } ?? "")
         return "\(server)/…/\(name ?? "")"
     }
 }

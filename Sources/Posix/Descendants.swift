@@ -3,10 +3,15 @@ import Glibc
 import Synchronization
 
 /// A variable by which a child and what it has started is found, also where it has left the process group (`setsid(2)`).
+///
+/// `STREAMVAULT_CHILD=RUN-NUMBER`, or `STREAMVAULT_CHILD=RUN-NUMBER/OWNER/PID.TICKS` after `Leftovers.markChildren`: the
+/// process that started the child, and what the next start of the same program knows it by.
 struct ProcessMark: Sendable {
+    private static let variable = "STREAMVAULT_CHILD="
     /// Differs from process to process, and from start to start.
-    private static let run = String(UInt64.random(in: .min ... .max), radix: 16)
+    static let run = String(UInt64.random(in: .min ... .max), radix: 16)
     private static let latest = Atomic<UInt64>(0)
+    private static let owner = Mutex("")
 
     /// `NAME=value`, as it stands in `/proc/PID/environ`.
     let entry: String
@@ -14,11 +19,39 @@ struct ProcessMark: Sendable {
     /// The next mark; none has it yet.
     init() {
         let number = Self.latest.add(1, ordering: .relaxed).newValue
-        entry = "STREAMVAULT_CHILD=\(Self.run)-\(number)"
+        entry = "\(Self.prefix)\(number)\(Self.owner.withLock(\.self))"
     }
 
     /// The beginning of all marks of this process.
-    static var prefix: String { "STREAMVAULT_CHILD=\(run)-" }
+    static var prefix: String { "\(variable)\(run)-" }
+
+    /// Adds to all further marks who this process is.
+    static func setOwner(_ name: String) {
+        guard let own = ProcessEntry(getpid()) else { return }
+        owner.withLock { $0 = "/\(name)/\(own.identifier).\(own.startTicks)" }
+    }
+
+    /// What a mark says of the process that set it.
+    struct Origin: Hashable {
+        let run: String
+        let owner: String
+        let starter: pid_t
+        let startTicks: UInt64
+
+        /// `nil` for another variable, and for a mark without an owner.
+        init?(_ entry: some Collection<UInt8>) {
+            guard entry.starts(with: variable.utf8) else { return nil }
+            let value = String(decoding: entry.dropFirst(variable.utf8.count), as: UTF8.self)
+            let parts = value.split(separator: "/", omittingEmptySubsequences: false)
+            guard parts.count == 3, let dash = parts[0].firstIndex(of: "-") else { return nil }
+            let numbers = parts[2].split(separator: ".")
+            guard numbers.count == 2, let starter = pid_t(numbers[0]),
+                let ticks = UInt64(numbers[1])
+            else { return nil }
+            (run, owner) = (String(parts[0][..<dash]), String(parts[1]))
+            (self.starter, startTicks) = (starter, ticks)
+        }
+    }
 }
 
 /// One process of `/proc`, as it was when it was read.
@@ -54,13 +87,32 @@ package struct ProcessEntry: Sendable {
 
     /// Whether its environment has an entry that begins so; `false` where it may not be read.
     func hasVariable(_ entry: String, isPrefix: Bool = false) -> Bool {
-        guard let file = try? FileDescriptor(opening: "/proc/\(identifier)/environ", O_RDONLY),
-            let bytes = try? file.readAll(atMost: 4 << 20)
-        else { return false }
         let wanted = Array(entry.utf8)
-        return bytes.split(separator: 0).contains { variable in
+        return environment.split(separator: 0).contains { variable in
             isPrefix ? variable.starts(with: wanted) : variable.elementsEqual(wanted)
         }
+    }
+
+    /// Who started it, or the program that started it; `nil` without a mark that says so.
+    fileprivate var origin: ProcessMark.Origin? {
+        environment.split(separator: 0).lazy.compactMap { ProcessMark.Origin($0) }.first
+    }
+
+    /// As the program was started with it; empty where it may not be read, as of another user's process.
+    private var environment: [UInt8] {
+        let file = try? FileDescriptor(opening: "/proc/\(identifier)/environ", O_RDONLY)
+        return (try? file?.readAll(atMost: 4 << 20)) ?? []
+    }
+
+    /// Its number in its own namespace, which is how it knows itself.
+    fileprivate var ownIdentifier: pid_t? {
+        guard let file = try? FileDescriptor(opening: "/proc/\(identifier)/status", O_RDONLY),
+            let bytes = try? file.readAll(atMost: 1 << 16)
+        else { return nil }
+        let lines = bytes.split(separator: UInt8(ascii: "\n"))
+        let line = lines.first { $0.starts(with: "NSpid:".utf8) }
+        let last = line?.split(separator: UInt8(ascii: "\t")).last
+        return last.flatMap { pid_t(String(decoding: $0, as: UTF8.self)) }
     }
 }
 
@@ -118,12 +170,91 @@ enum Descendants {
     }
 }
 
+/// Programs that an earlier run of this program started, and that outlived it, since it was ended by SIGKILL.
+///
+/// Those of other users are not found, and so are those that have given up their environment: unless they descend from one
+/// that is found.
+package enum Leftovers {
+    /// Marks the programs that this process starts from now on as those of `owner`: `name` and the directory it works in.
+    ///
+    /// - Returns: the owner, for `end`; `nil` when there is no such directory.
+    package static func markChildren(of name: String, in directory: String) -> String? {
+        guard let status = try? FileSystem.status(of: directory) else { return nil }
+        let place = String(status.st_dev, radix: 16) + "." + String(status.st_ino, radix: 16)
+        let owner = "\(name):\(place)"
+        ProcessMark.setOwner(owner)
+        return owner
+    }
+
+    /// Ends what earlier runs of `owner` have left: with SIGTERM, and after `patience` with SIGKILL.
+    ///
+    /// What a process has started that still runs is left alone, though it has the same owner.
+    /// - Returns: how many there were, and how many of them could not be ended.
+    package static func end(
+        of owner: String,
+        within patience: Duration
+    ) -> (found: Int, remaining: Int) {
+        var found = find(of: owner)
+        let count = found.count
+        if count == 0 { return (0, 0) }
+        found.signal(SIGTERM)
+        found.signal(SIGCONT)  // A stopped program would not see it.
+        found.waitForEnds(until: BootTime.now().advanced(by: patience))
+        // Again, for what they have started meanwhile; what then is left cannot be ended.
+        for _ in 0..<3 {
+            found = find(of: owner)
+            if found.isEmpty { break }
+            found.signal(SIGKILL)
+            found.waitForEnds(until: .now().advanced(by: .seconds(1)))
+        }
+        return (count, found.count { $0.isRunning })
+    }
+
+    static func find(of owner: String) -> [ProcessEntry] {
+        let all = ProcessEntry.all().filter { !$0.hasEnded }
+        var starterRuns: [ProcessMark.Origin: Bool] = [:]
+        func isLeftover(_ origin: ProcessMark.Origin) -> Bool {
+            guard origin.owner == owner, origin.run != ProcessMark.run else { return false }
+            if let runs = starterRuns[origin] { return !runs }
+            // The time of its start tells it from another with its number, the number from others of that time.
+            let runs = all.contains {
+                $0.startTicks == origin.startTicks && $0.ownIdentifier == origin.starter
+            }
+            starterRuns[origin] = runs
+            return !runs
+        }
+        let tree = ChildrenByParent(all)
+        let spared = tree.ancestors(of: getpid()).union([getpid()])
+        let origins = Dictionary(
+            uniqueKeysWithValues: all.compactMap { one in one.origin.map { (one.identifier, $0) } }
+        )
+        let roots = all.map(\.identifier).filter { origins[$0].map(isLeftover) ?? false }
+        let below = tree.descendants(of: roots)
+        return all.filter { entry in
+            guard !spared.contains(entry.identifier) else { return false }
+            if let origin = origins[entry.identifier] { return isLeftover(origin) }
+            return below.contains(entry.identifier)
+        }
+    }
+}
+
 /// The tree of all processes.
 private struct ChildrenByParent {
     private var children: [pid_t: [pid_t]] = [:]
+    private var parents: [pid_t: pid_t] = [:]
 
     init(_ entries: [ProcessEntry]) {
-        for entry in entries { children[entry.parent, default: []].append(entry.identifier) }
+        for entry in entries {
+            children[entry.parent, default: []].append(entry.identifier)
+            parents[entry.identifier] = entry.parent
+        }
+    }
+
+    func ancestors(of process: pid_t) -> Set<pid_t> {
+        var found: Set<pid_t> = []
+        var next = parents[process]
+        while let parent = next, found.insert(parent).inserted { next = parents[parent] }
+        return found
     }
 
     func descendants(of roots: [pid_t]) -> Set<pid_t> {

@@ -188,6 +188,13 @@ package final class LogLimiter: Sendable {
         }
     }
 
+    /// Whether the condition was logged in the last ten minutes, and would be left out now.
+    package func isSuppressed(_ condition: String, at now: BootTime = .now()) -> Bool {
+        conditions.withLock { conditions in
+            conditions[condition.hashValue].map { now.since($0.loggedAt) < Self.interval } ?? false
+        }
+    }
+
     /// Whether the condition has not been logged in the last ten minutes, and is logged now.
     package func shouldLog(_ condition: String, at now: BootTime = .now()) -> Bool {
         check(condition, at: now) != nil

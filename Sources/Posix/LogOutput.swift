@@ -10,6 +10,8 @@ final class LogOutput: Sendable {
     private let isReopenRequested = Atomic(false)
     private let wakeup = Mutex<Pipe?>(nil)
     private let hasThread = Atomic(false)
+    /// What `flush` waits for; a byte comes when the thread has written everything.
+    private let flushed = Mutex<Pipe?>(nil)
     /// Where failures of this output are reported.
     private let reports: LogOutput?
     private let reported = LogLimiter()
@@ -54,6 +56,7 @@ final class LogOutput: Sendable {
             try DetachedThread.start(named: name) { [self] in
                 while true {
                     while let descriptor = write() { waitForRoom(in: descriptor) }
+                    flushed.withLock { Self.send(to: $0) }
                     waitForLines(reader)
                 }
             }
@@ -66,8 +69,7 @@ final class LogOutput: Sendable {
     func flush(until deadline: BootTime) {
         queue.withLock { $0.reportsLoss = true }
         if hasThread.load(ordering: .acquiring) {
-            wake()
-            while !queue.withLock({ $0.isIdle }), BootTime.now() < deadline { usleep(1000) }
+            waitForThread(until: deadline)
         } else {
             var room = PollSet()
             while let descriptor = write(), BootTime.now() < deadline {
@@ -78,13 +80,37 @@ final class LogOutput: Sendable {
         }
     }
 
-    private func wake() {
-        let byte: [UInt8] = [1]
-        // A full pipe wakes as well.
-        wakeup.withLock { pipe in
-            if let descriptor = pipe?.writer.rawValue {
-                try? Posix.write(all: byte.span, to: descriptor)
+    /// Without a descriptor for a pipe it takes all the time that there is.
+    private func waitForThread(until deadline: BootTime) {
+        var end = PollSet()
+        let reader = flushed.withLock { flushed -> CInt? in
+            guard let pipe = try? Pipe(), (try? pipe.reader.makeNonblocking()) != nil else {
+                return nil
             }
+            let reader = pipe.reader.rawValue
+            flushed = consume pipe
+            return reader
+        }
+        if let reader { end.append(reader, for: .reading) }
+        wake()  // Whatever the thread did before, it comes to its end once more.
+        while !queue.withLock({ $0.isIdle }), BootTime.now() < deadline {
+            _ = try? end.wait(until: deadline)
+            var bytes: UInt64 = 0
+            if let reader { _ = unsafe read(reader, &bytes, 8) }
+        }
+        flushed.withLock { $0 = nil }
+    }
+
+    private func wake() {
+        wakeup.withLock { Self.send(to: $0) }
+    }
+
+    /// Sends a byte; a full pipe wakes as well.
+    private static func send(to pipe: borrowing Pipe?) {
+        let byte: [UInt8] = [1]
+        switch pipe {
+        case .some(let pipe): try? pipe.writer.writeAll(byte.span)
+        case nil: break
         }
     }
 

@@ -19,10 +19,7 @@ package struct ProcessFacts: Sendable {
         openDescriptors = UInt64(
             clamping: (try? FileSystem.entries(of: "/proc/self/fd").count - 1) ?? 0
         )
-        var limit = rlimit()
-        if unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
-            mostDescriptors = UInt64(limit.rlim_cur)
-        }
+        mostDescriptors = SystemError.descriptorLimit
         readStatus()
     }
 

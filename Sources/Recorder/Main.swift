@@ -23,13 +23,19 @@ enum Main {
         } catch let error as ConfigurationError {
             leave(78, error)
         } catch {
-            leave(1, error)
+            leave(failedStartStatus, error)
         }
     }
 
+    /// The exit status of a start that fails for another reason than its command line and its configuration.
+    static let failedStartStatus: CInt = 1
+
     private static func run(_ arguments: Arguments, _ environment: [String: String]) throws {
         let configuration = try Configuration.load(arguments)
-        if arguments.checksOnly { return print("\(arguments.configPath): ok") }
+        if arguments.checksOnly {
+            try configuration.checkSurroundings(environment, Log())
+            return print("\(arguments.configPath): ok")
+        }
         try Signals.prepare()
         Orphans.adopt()
         returnLargeBlocksWhenFreed()

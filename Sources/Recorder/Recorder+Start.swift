@@ -8,26 +8,31 @@ import StreamVaultTelemetry
 struct StartError: Error, CustomStringConvertible {
     let description: String
 
+    /// Adds to an error of `body` what was attempted, and what can be done about it.
     static func wrapping<T: ~Copyable>(
-        _ what: String = "",
+        _ what: String,
         _ body: () throws(SystemError) -> T
     ) throws(StartError) -> T {
         do throws(SystemError) {
             return try body()
         } catch {
-            throw StartError(description: what + error.description)
+            throw StartError(description: "\(what): \(error.withRemedy)")
         }
     }
 }
 
 /// The steps of a start, each with its own way to fail.
 extension Recorder {
+    /// Descriptors that recording so many streams takes, as measured: 37 for the recorder, and 50 for clients and for a moment;
+    /// 5 for a command, 5 to 8 for HLS.
+    static func descriptors(forStreams count: Int) -> Int { 90 + 10 * count }
+
     /// How often the main loop gives a sign of life.
     static let heartbeatInterval = Duration.seconds(1)
 
     /// Opens the log; the callers write, until it has threads.
     static func openLog(_ path: String?) throws(StartError) -> Log {
-        try StartError.wrapping("log.file: ") { () throws(SystemError) in
+        try StartError.wrapping("log.file") { () throws(SystemError) in
             if let path { try Log(path: path) } else { Log() }
         }
     }
@@ -36,7 +41,7 @@ extension Recorder {
     ///
     /// Makes none for that: a start that is killed would leave it, and on a full disk there is no room for it.
     static func checkDirectory(_ path: String) throws(StartError) {
-        try StartError.wrapping("recordings_dir: ") { () throws(SystemError) in
+        try StartError.wrapping("recordings_dir") { () throws(SystemError) in
             try FileSystem.makeDirectory(path)
             guard try FileSystem.status(of: path).st_mode & S_IFMT == S_IFDIR else {
                 throw SystemError(call: "open \(path)", code: ENOTDIR)
@@ -54,7 +59,7 @@ extension Recorder {
                 throw StartError(description: "web.listen-address: \(error)")
             }
         }
-        var server = try StartError.wrapping("web.listen-address: ") {
+        var server = try StartError.wrapping("web.listen-address") {
             () throws(SystemError) in try Server(on: addresses, limits: APIServer.limits)
         }
         server.hosts = HostPolicy(
@@ -94,7 +99,7 @@ extension Recorder {
         _ publisher: Publisher,
         _ loop: inout MainLoop
     ) throws(StartError) -> Catalogue {
-        let opening = try StartError.wrapping { () throws(SystemError) in
+        let opening = try StartError.wrapping("start the thread for the catalogue \(path)") { () throws(SystemError) in
             let opening = try CatalogueOpening(path: path, wakeup) { metrics.count($0) }
             _ = try loop.wait {
                 publisher.heartbeat()  // The check of a large catalogue takes its time.
@@ -131,7 +136,7 @@ extension Recorder {
             "streamvault_websocket_clients",
             "Clients of the WebSocket."
         )
-        return try StartError.wrapping { () throws(SystemError) in
+        return try StartError.wrapping("set up the WebSocket") { () throws(SystemError) in
             try Broadcaster(settings, clientGauge: clients)
         }
     }

@@ -20,6 +20,8 @@ struct Recorder: ~Copyable {
     /// Work that could not be started yet.
     private var missing: [Job] = []
     private let limiter = LogLimiter()
+    /// By which what an earlier run started is found; `nil` when that cannot be told.
+    private let leftovers: String?
     private var loop: MainLoop
 
     init(
@@ -29,17 +31,49 @@ struct Recorder: ~Copyable {
         log: Log
     ) throws(StartError) {
         try Self.checkDirectory(configuration.recordingsDirectory)
-        let wakeup = try StartError.wrapping { () throws(SystemError) in try Wakeup() }
+        let wakeup = try StartError.wrapping("set up the main loop") {
+            () throws(SystemError) in try Wakeup()
+        }
         // Signals are caught from here on: one that comes during the start ends what was started.
         let plan = ShutdownPlan(gracePeriod: configuration.gracePeriod)
-        let watchdog = try StartError.wrapping { () throws(SystemError) in
+        let watchdog = try StartError.wrapping("start the thread for signals") {
+            () throws(SystemError) in
             try Watchdog(Watchdog.Timeouts(plan), environment: environment)
         }
         // Its threads leave the signals to the watchdog, as all do from here on.
         log.startWriting()
-        var loop = MainLoop(wakeup, watchdog)
         let server = try Self.listen(configuration)
         let publisher = try Self.publish(configuration, plan, version: version)
+        do throws(StartError) {
+            try self.init(
+                configuration,
+                plan,
+                publisher,
+                server,
+                MainLoop(wakeup, watchdog),
+                wakeup,
+                watchdog,
+                environment,
+                log
+            )
+        } catch {
+            publisher.goodbye(exitStatus: Main.failedStartStatus)  // Or it would count as a crash.
+            throw error
+        }
+    }
+
+    /// What follows once the run is published.
+    private init(
+        _ configuration: Configuration,
+        _ plan: ShutdownPlan,
+        _ publisher: Publisher,
+        _ server: consuming sending Server,
+        _ loop: consuming MainLoop,
+        _ wakeup: Wakeup,
+        _ watchdog: Watchdog,
+        _ environment: [String: String],
+        _ log: Log
+    ) throws(StartError) {
         let metrics = RecorderMetrics(publisher)
         publisher.onEvent { log.note($0, metrics) }
         let broadcaster = try Self.makeBroadcaster(publisher)
@@ -60,7 +94,8 @@ struct Recorder: ~Copyable {
             publisher,
             &loop
         )
-        let journal = try StartError.wrapping { () throws(SystemError) in
+        let journal = try StartError.wrapping("start the thread that writes the catalogue") {
+            () throws(SystemError) in
             try CatalogueJournal(catalogue, log)
         }
         let context = RecordingContext(
@@ -98,12 +133,14 @@ struct Recorder: ~Copyable {
             eventSub: twitch?.service,
             hasRoom: { disk.refusal == nil }
         )
-        let housekeeping = try StartError.wrapping { () throws(SystemError) in
+        let housekeeping = try StartError.wrapping("set up background tasks") {
+            () throws(SystemError) in
             try Housekeeping(wakeup)
         }
         let addresses = server.addresses
         let apiServer = APIServer(server)
-        let broadcasting = try StartError.wrapping { () throws(SystemError) in
+        let broadcasting = try StartError.wrapping("start the threads of the API") {
+            () throws(SystemError) in
             try apiServer.start(api, log)
             let emergency = EmergencyStop(plan: plan, roster: roster, context: context)
             try watchdog.stopInPlace { emergency.run($0, while: $1) }
@@ -113,6 +150,10 @@ struct Recorder: ~Copyable {
         (self.context, self.roster) = (context, roster)
         (self.broadcaster, self.broadcasting, self.twitch) = (broadcaster, broadcasting, twitch)
         self.watchdog = watchdog
+        leftovers = Leftovers.markChildren(
+            of: configuration.recorderName,
+            in: configuration.recordingsDirectory
+        )
         self.housekeeping = housekeeping
         self.loop = loop
         logStart(addresses)
@@ -210,6 +251,17 @@ struct Recorder: ~Copyable {
         if let shortage = plan.shortage {
             log(.warn, "Grace period is short: less time to stop recordings", ["time": shortage])
         }
+        let needed = Self.descriptors(forStreams: roster.workers.count)
+        if SystemError.descriptorLimit < needed {
+            log(
+                .warn,
+                "Few file descriptors: streams may have to wait for each other",
+                [
+                    "limit": "\(SystemError.descriptorLimit)", "needed": "\(needed)",
+                    "remedy": "LimitNOFILE= or ulimit -n",
+                ]
+            )
+        }
         if let trouble = context.publisher.trouble {
             log(.warn, "Telemetry is impaired", ["trouble": trouble])
         }
@@ -256,7 +308,12 @@ extension Recorder {
         case .recovery:
             let recovery = try Recovery(directory: context.directory)
             let earlier = EarlierRuns(context: context, recovery: recovery)
-            try housekeeping.start("recovery") { earlier.recover(until: $0) }
+            let leftovers = leftovers
+            let context = context
+            try housekeeping.start("recovery") {
+                if let leftovers { context.endLeftovers(of: leftovers) }
+                earlier.recover(until: $0)
+            }
         case .disk:
             let roster = roster
             try context.disk.start { for worker in roster.workers { worker.checkPart() } }
@@ -274,6 +331,22 @@ extension Recorder {
                 twitchTasks.append(task)
             }
         }
+    }
+}
+
+extension RecordingContext {
+    /// Ends what the commands of an earlier run have started, and what a SIGKILL of the recorder has left running.
+    ///
+    /// Before streams start: it may hold the camera or the port that a command needs.
+    fileprivate func endLeftovers(of owner: String) {
+        let (found, remaining) = Leftovers.end(of: owner, within: .seconds(2))
+        guard found > 0 else { return }
+        metrics.leftoverPrograms.add(UInt64(found))
+        log(
+            remaining == 0 ? .warn : .error,
+            "Programs of an earlier run ended",
+            ["count": "\(found)", "still_running": "\(remaining)"]
+        )
     }
 }
 

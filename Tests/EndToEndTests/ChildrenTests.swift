@@ -95,4 +95,49 @@ struct ChildrenTests {
         )
         #expect(try program.stop() == 0)
     }
+
+    @Test(
+        "what commands of a recorder have left that was killed, its next start ends, and nothing of another's",
+        .timeLimit(.minutes(10))
+    )
+    func leftovers() throws {
+        func helped(_ name: String) -> String {
+            let file = bench.path(name)
+            let helper = "echo $$ > \(file).new; mv \(file).new \(file); exec sleep 1000"
+            let script = "setsid sh -c '\(helper)' & exec sleep 1000"
+            return TestStream.command(name, ["sh", "-c", script])
+        }
+        func helper(_ name: String) throws -> pid_t {
+            try eventually("the helper of \(name)") {
+                let text = try? String(contentsOfFile: bench.path(name), encoding: .utf8)
+                return text.flatMap { pid_t($0.filter(\.isNumber)) }
+            }
+        }
+        let killed = try bench.startRecorder([helped("one")])
+        let left = try helper("one")
+        _ = try bench.configure([helped("two")], name: "other")
+        let other = try bench.start(
+            "streamvault-recorder",
+            ["--config", bench.path("recorder.json5")]
+        )
+        let spared = try helper("two")
+        killed.program.kill()
+        #expect(isRunning(left), "it outlives the recorder")
+
+        let next = try bench.startRecorder([])
+        let line = try next.program.line(containing: "Programs of an earlier run ended")
+        // The command and its helper.
+        #expect(line.contains("count=2 still_running=0"), "\(line)")
+        #expect(!isRunning(left))
+        #expect(isRunning(spared))
+        #expect(try next.program.stop() == 0)
+        #expect(try other.stop() == 0)
+    }
+}
+
+/// Whether a process has not ended; one that nobody has reaped yet has.
+private func isRunning(_ identifier: pid_t) -> Bool {
+    let stat = try? String(contentsOfFile: "/proc/\(identifier)/stat", encoding: .utf8)
+    let state = stat?.split(separator: ")").last?.split(separator: " ").first
+    return state.map { $0 != "Z" && $0 != "X" } ?? false
 }

@@ -65,7 +65,10 @@ struct LeavingTests {
         let exporter = try bereaved()
         #expect(try exporter.metrics()["streamvault_exporter_final_scrape_pending"] == 0)
         exporter.program.signal(SIGTERM)
-        _ = try exporter.program.line(containing: "Waiting for the final state to be collected")
+        let line = try exporter.program.line(
+            containing: "Waiting for the final state to be collected"
+        )
+        #expect(line.contains("at_most=35s scrapers=1 second_signal="), "\(line)")
         #expect(try exporter.metrics()["streamvault_exporter_final_scrape_pending"] == 1)
         let answer = try get("http://127.0.0.1:\(exporter.port)/-/healthy", ["-i"])
         #expect(answer.status == 200 && answer.body.contains("Connection: close\r\n"))

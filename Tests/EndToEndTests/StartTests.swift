@@ -139,6 +139,79 @@ struct StartTests {
     }
 
     @Test(
+        "a start that fails in order is no crash, wherever it fails, and says what to do about it",
+        .timeLimit(.minutes(10))
+    )
+    func failedStart() throws {
+        _ = try bench.makeDirectory("telemetry")
+        let config = try bench.configure([])
+        let token = bench.path("no-token")
+        let recorder = Program.locate("streamvault-recorder").path
+        var messages: Set<String> = []
+        // Every second number of descriptors, so that the start fails at many places: at the latest for its token.
+        for count in stride(from: 12, to: 46, by: 2) {
+            let command =
+                "ulimit -n \(count); exec \(recorder) --config \(config) --web.bearer-token-file \(token)"
+            let ended = try bench.run("sh", ["-c", command])
+            #expect(ended.status == 1)
+            let lines = ended.output.split(separator: "\n").filter {
+                $0.hasPrefix("streamvault-recorder: ")
+            }
+            let message = String(try #require(lines.last, "\(ended.output)"))
+            #expect(lines.count == 1, "\(ended.output)")
+            #expect(message.contains("LimitNOFILE=") || message.contains(token), "\(message)")
+            messages.insert(message)
+        }
+        #expect(messages.count > 5, "\(messages)")
+        var reader = SegmentReader(path: bench.telemetryDirectory + "/cam.telemetry")
+        let snapshot = try reader.snapshot()
+        #expect(snapshot.verdict == .ended(.degraded))
+        #expect(snapshot.history.count > 5)
+        #expect(snapshot.history.allSatisfy { $0.end == .degraded })
+    }
+
+    @Test("--check-config finds what a start would, and creates nothing")
+    func checkConfiguration() throws {
+        let config = bench.path("recorder.json5")
+        let text = """
+            {
+              recordings_dir: "\(bench.path("no/such/recordings"))",
+              log: {file: "\(bench.path("no-logs/log"))"},
+              web: {
+                listen_address: ["127.0.0.1:0", "unix:\(bench.path("no-sockets/api"))"],
+                bearer_token_file: "\(bench.path("no-token"))",
+              },
+              twitch: {eventsub_secret_file: "\(bench.path("no-secret"))"},
+              streams: [],
+            }
+            """
+        try text.write(toFile: config, atomically: true, encoding: .utf8)
+        let wrong = try bench.run("streamvault-recorder", ["--config", config, "--check-config"])
+        #expect(wrong.status == 78)
+        let fields = [
+            "recordings_dir", "log.file", "web.listen_address", "web.bearer_token_file",
+            "twitch.eventsub_secret_file",
+        ]
+        #expect(wrong.output.split(separator: "\n").count == fields.count, "\(wrong.output)")
+        for field in fields { #expect(wrong.output.contains("\(field): "), "\(wrong.output)") }
+
+        let good = try bench.configure([])
+        let ended = try bench.run("streamvault-recorder", ["--config", good, "--check-config"])
+        #expect(ended.status == 0, "\(ended.output)")
+        #expect(!FileManager.default.fileExists(atPath: bench.recordingsDirectory))
+        #expect(!FileManager.default.fileExists(atPath: bench.telemetryDirectory))
+    }
+
+    @Test("a configuration is read from a pipe, too")
+    func configurationFromPipe() throws {
+        let config = try bench.configure([])
+        let recorder = Program.locate("streamvault-recorder").path
+        let command = "cat \(config) | \(recorder) --config /dev/stdin --check-config"
+        let ended = try bench.run("sh", ["-c", command])
+        #expect(ended.status == 0 && ended.output.contains(": ok"), "\(ended.output)")
+    }
+
+    @Test(
         "while the catalogue cannot be opened yet, the heartbeat goes on",
         .timeLimit(.minutes(10))
     )

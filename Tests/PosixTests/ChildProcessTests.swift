@@ -125,11 +125,11 @@ struct DescendantTests {
     @Test("a program that has left the process group is told, and ends", arguments: departures)
     func departed(by departure: String) throws {
         // Writes its number, by a name that does not lie in an environment.
-        let file = "/tmp/streamvault-departed-\(UInt64.random(in: .min ... .max))"
+        let file = try makePipe("departed")
         defer { unlink(file) }
         let script = departure.replacing(
             "%",
-            with: "echo $$ > \(file).new; mv \(file).new \(file); exec sleep 1000"
+            with: "echo $$ > \(file); exec sleep 1000"
         )
         var child = try ChildProcess.spawn(["sh", "-c", "\(script)\necho up; exec sleep 1000"])
         let departed = try number(in: file)
@@ -142,10 +142,10 @@ struct DescendantTests {
 
     @Test("what a program leaves behind is ended, with SIGKILL where SIGTERM is not heeded")
     func leftBehind() throws {
-        let file = "/tmp/streamvault-left-\(UInt64.random(in: .min ... .max))"
+        let file = try makePipe("left")
         defer { unlink(file) }
         let stubborn =
-            "trap \"\" TERM; echo $$ > \(file).new; mv \(file).new \(file); while :; do sleep 1; done"
+            "trap \"\" TERM; echo $$ > \(file); while :; do sleep 1; done"
         var child = try ChildProcess.spawn([
             "sh", "-c", "setsid sh -c '\(stubborn)' > /dev/null 2>&1 &",
         ])
@@ -193,6 +193,29 @@ struct DescendantTests {
         #expect(isSecret(name) == isIt)
     }
 
+    @Test("programs of an earlier run are told from those of one that still runs")
+    func leftovers() throws {
+        let own = try #require(ProcessEntry(getpid()))
+        let owner = "cam-\(UInt64.random(in: .min ... .max)):1.2"
+        /// Waits for ever, with a mark as another process would have set it.
+        func start(_ mark: String) throws -> ChildProcess {
+            let child = try ChildProcess.spawn([
+                "env", "STREAMVAULT_CHILD=\(mark)", "sh", "-c", "echo up; exec sleep 1000",
+            ])
+            _ = try child.output.bytes(upTo: 3)
+            return child
+        }
+        var leftover = try start("dead-1/\(owner)/\(own.identifier).1")
+        let living = try start("alive-1/\(owner)/\(own.identifier).\(own.startTicks)")
+        let another = try start("dead-2/other:1.2/\(own.identifier).1")
+        let malformed = try start("dead-3/\(owner)/x.1")
+        let result = Leftovers.end(of: owner, within: .seconds(10))
+        #expect(result == (1, 0))
+        let status = leftover.wait()
+        #expect(status == .signal(SIGTERM))
+        #expect(!living.hasExited() && !another.hasExited() && !malformed.hasExited())
+    }
+
     @Test("a start that hangs holds up neither other starts nor the reaping of orphans")
     func hangingStart() async {
         await #expect(processExitsWith: .success) {
@@ -230,8 +253,8 @@ struct DescendantTests {
     func strays() async {
         await #expect(processExitsWith: .success) {
             Orphans.adopt()
-            let file = "/tmp/streamvault-stray-\(getpid())"
-            let stray = "echo $$ > \(file).new; mv \(file).new \(file); exec sleep 1000"
+            let file = try makePipe("stray")
+            let stray = "echo $$ > \(file); exec sleep 1000"
             var child = try ChildProcess.spawn([
                 "sh", "-c", "env -i PATH=$PATH setsid sh -c '\(stray)' > /dev/null 2>&1 &",
             ])
@@ -277,23 +300,35 @@ private func startUnnoticed(_ script: String) throws -> pid_t {
     return child
 }
 
-/// Waits for a number in a file.
+/// A pipe with a name, for a number that a program writes; the caller removes it.
+private func makePipe(_ name: String) throws -> String {
+    let path = "/tmp/streamvault-\(name)-\(UInt64.random(in: .min ... .max))"
+    try retrying("mkfifo") { mkfifo(path, 0o600) }
+    return path
+}
+
+/// Waits for a number that is written to a pipe.
 private func number(in path: String) throws -> pid_t {
-    while true {
-        if let bytes = try? FileDescriptor(opening: path, O_RDONLY).readAll(atMost: 100),
-            let number = pid_t(String(decoding: bytes, as: UTF8.self).filter(\.isNumber))
-        {
-            return number
-        }
-        usleep(5000)
-    }
+    let bytes = try FileDescriptor(opening: path, O_RDONLY).readAll(atMost: 100) ?? []
+    return try #require(pid_t(String(decoding: bytes, as: UTF8.self).filter(\.isNumber)))
 }
 
 /// Waits until a process has ended, reaped or not.
 private func isGone(_ identifier: pid_t) -> Bool {
-    for _ in 0..<2000 {
-        guard let entry = ProcessEntry(identifier), !entry.hasEnded else { return true }
-        usleep(5000)
+    guard let entry = ProcessEntry(identifier) else { return true }
+    [entry].waitForEnds(until: .now().advanced(by: .seconds(60)))
+    return !entry.isRunning
+}
+
+extension FileDescriptor {
+    fileprivate borrowing func bytes(upTo count: Int) throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < count {
+            var chunk = [UInt8](repeating: 0, count: count - bytes.count)
+            let read = try chunk.withUnsafeMutableBytes { try self.read(into: $0) }
+            try #require(read > 0)
+            bytes += chunk[..<read]
+        }
+        return bytes
     }
-    return false
 }

@@ -264,6 +264,7 @@ struct ConfigurationFileTests {
         #expect(try lines(loading: broken) == ["\(broken): line 2, column 3: expected ',' or '}'"])
         let large = try directory.write(String(repeating: " ", count: 1 << 20 + 1), to: "large")
         #expect(try lines(loading: large) == ["\(large): larger than 1048576 bytes"])
+        #expect(try lines(loading: "/dev/zero") == ["/dev/zero: larger than 1048576 bytes"])
         let latin = directory.path + "/latin"
         try Data([0x7B, 0xE9, 0x7D]).write(to: URL(fileURLWithPath: latin))
         #expect(

@@ -26,6 +26,28 @@ struct StorageConfigurationTests {
         #expect(ByteCountText.parse(text) == expected)
     }
 
+    @Test(
+        "values that contradict each other or cannot be used are mistakes",
+        arguments: [
+            (
+                #"disk: {warn_below: "1GiB", refuse_below: "5GiB"}, streams: []"#,
+                "disk.warn_below: must not be less than refuse_below"
+            ),
+            (
+                #"streams: [{name: "a", source: {type: "hls", url: "http://x:99999/"}}]"#,
+                "streams[0].source.url: the port must be from 1 to 65535, not 99999"
+            ),
+            (
+                #"web: {listen_address: "localhost:1"}, streams: []"#,
+                #"web.listen_address: "localhost" is a host name: write an IP address, or :PORT for all"#
+            ),
+        ]
+    )
+    func contradictions(_ fields: String, _ line: String) throws {
+        let error = try #require(throws: ConfigurationError.self) { try check(fields) }
+        #expect(error.lines == [line])
+    }
+
     @Test("all of it is read")
     func whole() throws {
         let configuration = try check(

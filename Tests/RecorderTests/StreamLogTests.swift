@@ -78,4 +78,24 @@ struct StreamLogTests {
         try bench.close()
         #expect(try bench.logged().matches(of: /msg="Source says"/).count == 1)
     }
+
+    @Test(
+        "why a playlist is not loaded is in the log once, also when the stream fails for it",
+        .timeLimit(.minutes(5))
+    )
+    func sameReason() throws {
+        let server = try HLSScriptedServer { _, _ in .text("#EXTM3U\n#EXT-X-I-FRAMES-ONLY\n") }
+        let source = StreamConfiguration.Source.hls(
+            url: server.url("/live.m3u8"),
+            quality: .best,
+            from: .start
+        )
+        let bench = try APIBench([
+            StreamConfiguration(name: "a", title: nil, source: source, record: .always)
+        ])
+        bench.roster.open()
+        try waitFor("a second try") { server.requests.count >= 2 }
+        try bench.close()
+        #expect(try bench.logged().matches(of: /not supported/).count == 1)
+    }
 }

@@ -89,7 +89,7 @@ def running():
         (4,
             wide(5, stat(
                 "Last outcome",
-                "How the latest completed run ended. clean: every phase ok; degraded: a phase failed or exceeded its budget; "
+                "How the latest completed run ended. clean: every phase ok; degraded: a phase failed or exceeded its budget, or a start failed; "
                 "killed: the process died during the shutdown; crashed: it died without one.",
                 query(of_newest(last("outcome") + " == 1"), "{{streamvault_last_shutdown_outcome}}", now=True),
                 shows="name", empty="no shutdown", overrides=painted(OUTCOME_COLOURS),

@@ -69,6 +69,7 @@ enum KnownFamilies {
         "streamvault_finalize_duration_seconds": Shape(.histogram, unit: "seconds"),
         "streamvault_finalize_errors_total": Shape(.counter, ["reason"]),
         "streamvault_joined_parts_total": Shape(.counter),
+        "streamvault_leftover_programs_total": Shape(.counter),
         "streamvault_log_dropped_lines_total": Shape(.counter, ["output"]),
         "streamvault_media_segments_total": Shape(.counter, ["result"]),
         "streamvault_playlist_errors_total": Shape(.counter, ["reason"]),

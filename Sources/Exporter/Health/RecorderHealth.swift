@@ -73,7 +73,12 @@ extension RecorderHealth {
         case .hung:
             self.init(snapshot, .fail, "hung", "no heartbeat, but its process lives")
         case .ended(.clean), .ended(.degraded):
-            self.init(snapshot, .warn, "stopped", "it ended by itself")
+            let lifecycle = snapshot.contents.lifecycle
+            let note =
+                lifecycle.failedWithoutShutdown
+                ? "it exited with status \(lifecycle.exitStatus), without a shutdown: see its log"
+                : "it ended by itself"
+            self.init(snapshot, .warn, "stopped", note)
         case .ended(.killed):
             let phase = snapshot.past?.fatalPhase?.name ?? "no phase"
             self.init(snapshot, .fail, "killed", "it died while shutting down, in \(phase)")

@@ -13,8 +13,9 @@ extension Leaving {
         guard let firstSignal else { return .stay(until: nil) }
         scrapers.mergeSuccessors(at: now)
         switch judge(at: now, since: firstSignal) {
-        case .wait(let awaited):
+        case .wait(let awaited, let limit):
             self.awaited = awaited
+            awaitedUntil = limit
             return .stay(until: now.advanced(by: Self.pulse))
         case .leave(let reason):
             awaited = .nothing
@@ -23,7 +24,8 @@ extension Leaving {
     }
 
     private enum Judgement {
-        case wait(Awaited)
+        /// Until that time at most.
+        case wait(Awaited, until: BootTime)
         case leave(Departure.Reason)
     }
 
@@ -33,40 +35,43 @@ extension Leaving {
         if let end = endOfGrace(firstSignal), now >= end { return .leave(.gracePeriodOver) }
         if isIgnored(at: now) { return .leave(.nobodyScrapes) }
         if let end = endOfStopping(firstSignal) {
-            return now < end ? .wait(.recorders) : .leave(.recorderOverdue)
+            return now < end ? .wait(.recorders, until: end) : .leave(.recorderOverdue)
         }
-        if mayStillStop(at: now, since: firstSignal) { return .wait(.recorders) }
+        if let end = endOfDoubt(at: now, since: firstSignal) {
+            return .wait(.recorders, until: end)
+        }
         let someRun = stages.contains(where: \.isRunning)
         if words.isEmpty { return .leave(someRun ? .recorderRunsOn : .noRecorder) }
         return judgeScrapers(at: now, lingeringSince: max(firstSignal, words.since))
     }
 
     private func judgeScrapers(at now: BootTime, lingeringSince start: BootTime) -> Judgement {
-        let waited = now.since(start)
         let known = scrapers.genuine(at: now)
         if known.isEmpty {  // The first one may be on its way to an exporter that is young.
-            return waited < policy.patience(nil) ? .wait(.scrapers) : .leave(.notCollected)
+            let end = start.advanced(by: policy.patience(nil))
+            return now < end ? .wait(.scrapers, until: end) : .leave(.nobodyScrapes)
         }
         let missing = known.filter { !hasLastWord($0) }
         if missing.isEmpty {
             return .leave(stages.contains(where: \.isHung) ? .recorderHangs : .collected)
         }
-        let isAwaited = missing.contains {
-            !$0.hasDisappeared(at: now) && waited < policy.patience($0.pace.learned)
-        }
-        return isAwaited ? .wait(.scrapers) : .leave(.notCollected)
+        let ends = missing.filter { !$0.hasDisappeared(at: now) }
+            .map { start.advanced(by: policy.patience($0.pace.learned)) }
+        guard let end = ends.max(), now < end else { return .leave(.notCollected) }
+        return .wait(.scrapers, until: end)
     }
 
-    /// Whether a recorder that has not begun to stop may still do so, or hang.
+    /// Until when a recorder that has not begun to stop may still do so, or hang; `nil` when none may.
     ///
     /// Only a heartbeat after the signal shows that its loop runs on: without one, it will soon be seen to hang.
-    private func mayStillStop(at now: BootTime, since firstSignal: BootTime) -> Bool {
-        let waited = now.since(firstSignal)
-        return stages.contains { stage in
-            guard case .running(let heartbeat) = stage else { return false }
+    private func endOfDoubt(at now: BootTime, since firstSignal: BootTime) -> BootTime? {
+        let ends = stages.compactMap { stage -> BootTime? in
+            guard case .running(let heartbeat) = stage else { return nil }
             let isSilent = heartbeat.map { $0 < firstSignal } ?? false
-            return waited < (isSilent ? LingerPolicy.overrun : Self.recorderPatience)
+            let patience = isSilent ? LingerPolicy.overrun : Self.recorderPatience
+            return firstSignal.advanced(by: patience)
         }
+        return ends.filter { now < $0 }.max()
     }
 
     private func departure(
@@ -81,6 +86,14 @@ extension Leaving {
             collected: known.filter(hasLastWord).map(\.kind),
             missed: known.filter { !hasLastWord($0) }.map(\.kind)
         )
+    }
+
+    /// How long the exporter goes on waiting at most, and for how many scrapers: for the log.
+    func wait(at now: BootTime) -> (atMost: Duration, known: Int, missing: Int) {
+        let known = scrapers.genuine(at: now)
+        let end = firstSignal.flatMap(endOfGrace)
+        let limit = min(awaitedUntil, end ?? awaitedUntil)
+        return (limit.since(now), known.count, known.count { !hasLastWord($0) })
     }
 
     private func hasLastWord(_ scraper: Scraper) -> Bool { scraper.collected == words.number }

@@ -24,6 +24,8 @@ struct Leaving {
     var isHurried = false
     /// As of the last decision.
     var awaited = Awaited.nothing
+    /// Until when that is awaited at most.
+    var awaitedUntil = BootTime(nanoseconds: 0)
 
     init(_ policy: LingerPolicy, startedAt: BootTime) {
         (self.policy, self.startedAt) = (policy, startedAt)

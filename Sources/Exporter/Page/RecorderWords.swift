@@ -110,6 +110,10 @@ struct RecorderWords {
         switch end {
         case .clean:
             self.init(.well, "stopped", "has stopped", "It ended by itself \(ago); all is well.")
+        case .degraded where run.lifecycle.failedWithoutShutdown:
+            let status = run.lifecycle.exitStatus
+            let detail = "It exited \(ago) with status \(status), without a shutdown: see its log."
+            self.init(.warn, "failed", "has failed to start, or to run on", "\(detail) \(lost)")
         case .degraded:
             let detail = "It ended by itself \(ago), but \(run.flaws). \(lost)"
             self.init(.warn, "degraded", "has stopped, not cleanly", detail)

@@ -10,18 +10,27 @@ extension Configuration {
     /// - Throws: all mistakes at once, one line each; of a file that is not JSON5 only the first.
     static func load(_ arguments: Arguments) throws(ConfigurationError) -> Configuration {
         let path = arguments.configPath
-        let bytes = try readFile(path)
-        guard let bytes else {
-            throw ConfigurationError(lines: ["\(path): larger than \(mostFileBytes) bytes"])
-        }
-        return try check(try parse(bytes, of: path), arguments: arguments)
+        return try check(try parse(try readFile(path), of: path), arguments: arguments)
     }
 
-    private static func readFile(_ path: String) throws(ConfigurationError) -> [UInt8]? {
+    /// For a path that names a pipe: until somebody has written to it, and closed it.
+    static let readTimeout = Duration.seconds(5)
+
+    private static func readFile(_ path: String) throws(ConfigurationError) -> [UInt8] {
         do throws(SystemError) {
-            return try FileDescriptor(opening: path, O_RDONLY).readAll(atMost: mostFileBytes)
+            return try FileDescriptor.content(
+                of: path,
+                atMost: mostFileBytes,
+                until: .now().advanced(by: readTimeout)
+            )
         } catch {
-            throw ConfigurationError(lines: ["\(path): cannot be read: \(error.reason)"])
+            let problem =
+                switch error.code {
+                case EFBIG: "larger than \(mostFileBytes) bytes"
+                case ETIMEDOUT: "nobody has written all of it within \(readTimeout.text)"
+                default: "cannot be read: \(error.reason)"
+                }
+            throw ConfigurationError(lines: ["\(path): \(problem)"])
         }
     }
 
@@ -68,6 +77,14 @@ extension Configuration {
         telemetryDirectory = arguments.telemetryDirectory ?? telemetryDirectory
         gracePeriod = arguments.gracePeriod ?? gracePeriod
         if !arguments.listenAddresses.isEmpty { listenAddresses = arguments.listenAddresses }
+        for text in listenAddresses {
+            let isFlag = !arguments.listenAddresses.isEmpty
+            do throws(ListenAddressError) {
+                _ = try ListenAddress(text)
+            } catch {
+                problems.add(isFlag ? "--web.listen-address" : "web.listen_address", "\(error)")
+            }
+        }
         bearerTokenFile = arguments.bearerTokenFile ?? bearerTokenFile
         if !arguments.allowedHosts.isEmpty { allowedHosts = arguments.allowedHosts }
         let source = arguments.allowedHosts.isEmpty ? "web.allowed_hosts" : "--web.allowed-host"

@@ -47,6 +47,9 @@ extension DiskSettings {
         warnBelow = fields.byteCount("warn_below")
         refuseBelow = fields.byteCount("refuse_below")
         reserve = fields.byteCount("reserve")
+        if let warnBelow, let refuseBelow, warnBelow < refuseBelow {
+            fields.report("warn_below", "must not be less than refuse_below")
+        }
     }
 }
 

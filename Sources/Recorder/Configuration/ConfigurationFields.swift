@@ -91,6 +91,10 @@ struct ConfigurationFields {
             report(name, "must be an \(schemes.joined(separator: " or ")) URL")
             return nil
         }
+        if let port = url.port, !(1...65_535).contains(port) {
+            report(name, "the port must be from 1 to 65535, not \(port)")
+            return nil
+        }
         return url
     }
 

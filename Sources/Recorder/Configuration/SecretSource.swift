@@ -20,17 +20,20 @@ struct SecretSource {
                 text.isEmpty ? nil : try check(Array(text.utf8), from: variable)
             }
         }
-        let content = try StartError.wrapping("\(field): ") { () throws(SystemError) in
-            // Nonblocking, for the path may be that of a pipe.
-            let file = try FileDescriptor(opening: path, O_RDONLY | O_NONBLOCK)
-            if try file.status().isReadableByOthers {
-                let fields: KeyValuePairs = ["field": field, "file": path]
-                log(.warn, "File with a secret is readable by all users", fields)
-            }
-            return try file.readAll(atMost: Self.longest)
+        let content: [UInt8]
+        do throws(SystemError) {
+            content = try FileDescriptor.content(
+                of: path,
+                atMost: Self.longest,
+                until: .now().advanced(by: Configuration.readTimeout)
+            )
+        } catch {
+            let reason = error.code == EFBIG ? "longer than \(Self.longest) bytes" : error.reason
+            throw StartError(description: "\(field): \(path): \(reason)")
         }
-        guard let content else {
-            throw StartError(description: "\(field): \(path): longer than \(Self.longest) bytes")
+        if let status = try? FileSystem.status(of: path), status.isReadableByOthers {
+            let fields: KeyValuePairs = ["field": field, "file": path]
+            log(.warn, "File with a secret is readable by all users", fields)
         }
         return try check(content, from: "\(field): \(path)")
     }

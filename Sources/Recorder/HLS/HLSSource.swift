@@ -40,6 +40,11 @@ struct HLSSource: MediaSource {
     /// Where earlier runs found the configured address.
     var origin: ServerPlace? { progress.origin.withLock { $0 } }
 
+    /// What `log` gets for a playlist that was not loaded; the source ends with the same reason when it gives up.
+    static func lineOfFailedLoad(because reason: String) -> String {
+        "Playlist not loaded: \(reason)"
+    }
+
     init(url: URL, settings: Settings = Settings(), log: @escaping @Sendable (String) -> Void) {
         (self.url, self.settings, self.log) = (url, settings, log)
     }

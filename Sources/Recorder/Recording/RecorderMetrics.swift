@@ -32,6 +32,8 @@ struct RecorderMetrics: Sendable {
     let telemetryRepublished: [PublisherEvent.Cause: Counter]
     let wrongTokens: Counter
     let refusedAddresses: Counter
+    /// Processes that the commands of an earlier run had started.
+    let leftoverPrograms: Counter
     let droppedLogLines: [LogOutputLabel: Counter]
 
     /// Where the log goes.
@@ -165,6 +167,10 @@ struct RecorderMetrics: Sendable {
         refusedAddresses = publisher.counter(
             "streamvault_refused_addresses_total",
             "Requests that were not sent, since a playlist or redirect of a public origin named a private address."
+        )
+        leftoverPrograms = publisher.counter(
+            "streamvault_leftover_programs_total",
+            "Processes that commands of an earlier run had started, found running at a start, and ended."
         )
         wrongTokens = publisher.counter(
             "streamvault_wrong_tokens_total",

@@ -34,6 +34,13 @@ extension StreamConfiguration {
         }
     }
 
+    /// Whether the log has a playlist's error already, as a line of the source: it need not have it again when the source ends for it.
+    static func isLogged(_ error: SourceError, by limiter: LogLimiter) -> Bool {
+        guard case .stream(let reason) = error else { return false }
+        let line = HLSSource.lineOfFailedLoad(because: reason)
+        return limiter.isSuppressed("Source says: \(LogLimiter.withoutNumbers(line))")
+    }
+
     /// How the media is packed, as far as it is known before it comes.
     var container: MediaContainer {
         switch source {

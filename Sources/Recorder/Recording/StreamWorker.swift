@@ -177,13 +177,15 @@ final class StreamWorker: Sendable {
                 finish(recording, end == .finished ? .completed : stopped)
             }
         } catch {
-            context.log(
-                .warn,
-                "Stream failed",
-                ["stream": stream.name, "error": "\(error)"],
-                limitedBy: limiter,
-                condition: LogLimiter.withoutNumbers("\(error)")
-            )
+            if sink.recording != nil || !StreamConfiguration.isLogged(error, by: limiter) {
+                context.log(
+                    .warn,
+                    "Stream failed",
+                    ["stream": stream.name, "error": "\(error)"],
+                    limitedBy: limiter,
+                    condition: LogLimiter.withoutNumbers("\(error)")
+                )
+            }
             guard let recording = sink.recording else { return }
             if !stop.isRequested { context.report(.failed(recording.facts, error: "\(error)")) }
             finish(recording, stop.isRequested ? stopped : .failed, because: error.reason)

@@ -25,7 +25,9 @@ struct Twitch: Sendable {
         }
         let webhook = EventSubWebhook(secret: secret)
         service = EventSubService(webhook, switchboard, metrics, context.log)
-        stop = try StartError.wrapping { () throws(SystemError) in try StopSignal() }
+        stop = try StartError.wrapping("set up Twitch") {
+            () throws(SystemError) in try StopSignal()
+        }
         subscriber = try twitch.application.map { application throws(StartError) in
             let helix = HelixClient(
                 application,
@@ -68,7 +70,7 @@ struct Twitch: Sendable {
         }
     }
 
-    private static func eventSubSecret(
+    static func eventSubSecret(
         _ path: String?,
         _ environment: [String: String],
         _ log: Log
@@ -87,7 +89,7 @@ struct Twitch: Sendable {
         return secret
     }
 
-    private static func clientSecret(
+    static func clientSecret(
         _ path: String?,
         _ environment: [String: String],
         _ log: Log

@@ -60,6 +60,11 @@ package struct Lifecycle: Hashable, Sendable {
     package var runningPhase: Int? { phases.firstIndex { $0.state == .running } }
 
     package var isShuttingDown: Bool { state == .stopping }
+
+    /// Whether the process reported an exit status that is not 0 although no shutdown had begun, as when its start fails.
+    package var failedWithoutShutdown: Bool {
+        state == .stopped && requestedBoot.nanoseconds == 0 && exitStatus != 0
+    }
 }
 
 extension Lifecycle {

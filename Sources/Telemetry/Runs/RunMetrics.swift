@@ -147,7 +147,7 @@ extension RunMetrics {
     )
     static let shutdowns = counter(
         "shutdowns_total",
-        "Shutdowns by outcome; degraded: a phase failed or ran out of time; killed: the process died in it.",
+        "Shutdowns by outcome; degraded: a phase failed or ran out of time, or a start failed; killed: the process died in it.",
         labels: ["outcome"]
     )
     static let crashes = counter("crashes_total", "Runs that died without a shutdown.")

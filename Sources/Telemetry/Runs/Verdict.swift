@@ -4,7 +4,8 @@ import Posix
 package enum RunEnd: UInt32, CaseIterable, Sendable {
     /// By itself, every phase ok, no recording left behind.
     case clean = 1
-    /// By itself, but a phase failed or ran out of its budget, or a recording was left behind.
+    /// By itself, but a phase failed or ran out of its budget, or a recording was left behind; or with an exit status that is
+    /// not 0 and without a shutdown, as when its start failed.
     case degraded
     /// It died after its shutdown had begun.
     case killed
@@ -41,7 +42,9 @@ package enum Verdict: Hashable, Sendable {
         let isSilent = silence ?? .zero > patience
         switch lifecycle.state {
         case .stopped:
-            let isClean = lifecycle.phases.allSatisfy { $0.state.isFine } && openRecordings == 0
+            let isClean =
+                lifecycle.phases.allSatisfy { $0.state.isFine } && openRecordings == 0
+                && !lifecycle.failedWithoutShutdown
             return .ended(isClean ? .clean : .degraded)
         case .stopping:
             guard isOwned else { return .ended(.killed) }

@@ -258,7 +258,7 @@ struct IngestServerTests {
             more.receive()
                 == "{\"line\":0,\"reason\":\"room\",\"error\":\"32 connections are open\"}\n"
         )
-        #expect(ingest.metric("connections_total", "turned_away") == 1)
+        #expect(ingest.metric("connections_total", "turned_away") == 2)
         #expect(ingest.metric("connections_total", "accepted") == 33)
         #expect(ingest.metric("open_connections") == 32)
     }
@@ -333,6 +333,39 @@ struct IngestServerTests {
             #expect(ingest.metric("open_connections") == 1)
             withExtendedLifetime(client) {}
         }
+    }
+
+    @Test("of sixty clients at once, as many as there is room for are served, and each other one is told")
+    func burst() throws {
+        let ingest = try ServedIngest()
+        let clients = try (0..<60).map { number in
+            let client = try ingest.connect()
+            client.send(hello("cam-\(number)"))
+            return client
+        }
+        for _ in 0..<10 { try ingest.turn() }
+        let replies = clients.map { $0.receive() }
+        let most = IngestServer.mostConnections
+        #expect(replies[..<most].allSatisfy { $0.contains("\"ok\":true") }, "\(replies)")
+        #expect(replies[most...].allSatisfy { $0.contains("\"reason\":\"room\"") }, "\(replies)")
+        #expect(ingest.metric("connections_total", "turned_away") == UInt64(60 - most))
+        #expect(ingest.metric("open_connections") == UInt64(most))
+    }
+
+    @Test("a silent connection that makes room for another is answered, and counted")
+    func silentOnesMakeRoom() throws {
+        let ingest = try ServedIngest()
+        let silent = try ingest.connect()
+        try ingest.turn()
+        let others = try (0..<IngestServer.mostConnections).map { number in
+            let client = try ingest.connect()
+            client.send(hello("cam-\(number)"))
+            return client
+        }
+        for _ in 0..<3 { try ingest.turn() }
+        #expect(silent.receive().contains("\"reason\":\"room\""))
+        #expect(others.allSatisfy { $0.receive().contains("\"ok\":true") })
+        #expect(ingest.metric("connections_total", "turned_away") == 1)
     }
 
     @Test("runs of an exporter that is gone are held for a time, and then given up")

@@ -263,7 +263,7 @@ struct LeavingTests {
                 Scene("35 s for a first scraper that does not come") {
                     $0.recorders = [.init(stops: 10, ends: 20)]
                     $0.signals = [10]
-                }, Ending(reason: .notCollected, time: 55)
+                }, Ending(reason: .nobodyScrapes, time: 55)
             ),
             (
                 Scene("a scraper that has missed three scrapes is not awaited") {

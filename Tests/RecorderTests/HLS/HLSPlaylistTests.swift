@@ -341,6 +341,7 @@ struct HLSPlaylistTests {
         arguments: [
             ("https://u:p@h.test:8443/a/b/live.m3u8?token=x#f", "https://h.test:8443/…/live.m3u8"),
             ("http://h.test", "http://h.test/…/"),
+            ("http://[::1]:9000/a/x.m3u8", "http://[::1]:9000/…/x.m3u8"),
             ("http://h/\(String(repeating: "s", count: 50))", "http://h/…/ssssssssssss…"),
             (
                 "http://\(String(repeating: "h", count: 60_000))/x",

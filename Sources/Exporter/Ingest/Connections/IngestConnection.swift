@@ -45,6 +45,12 @@ final class IngestConnection {
         sendReplies()
     }
 
+    /// Answers what it may send next: before it is closed.
+    func refuse(_ refusal: IngestRefusal) {
+        if let reply = session.reply(.refused(refusal)) { replies += reply }
+        sendReplies()
+    }
+
     /// Checks the segment of its run, if it has one.
     func checkSegment() {
         guard let run = session.run, let event = run.check() else { return }

@@ -23,6 +23,7 @@ final class IngestServer {
     private var turns = 0
     /// Until when no connection is accepted, because there was no descriptor for it.
     private var pausedUntil: BootTime?
+    private let limiter = LogLimiter()
 
     /// Listens on a socket file of its own, with mode 0660; one that a dead exporter left behind is replaced.
     ///
@@ -145,17 +146,47 @@ final class IngestServer {
     }
 
     private func turnAway(_ socket: borrowing Socket) {
-        metrics.countConnection(isTurnedAway: true)
-        let refusal = IngestRefusal(.room, "\(Self.mostConnections) connections are open")
-        let reply = IngestSession { (_) throws(IngestRefusal) in throw refusal }
-            .reply(.refused(refusal))
-        if let reply { _ = socket.send(reply.span) }
+        noteTurnedAway()
+        // What has arrived unread would make the kernel reset the connection.
+        var unread = [UInt8](repeating: 0, count: 4096)
+        var room = unread.mutableSpan
+        _ = socket.receive(into: &room)
+        if let reply = Self.reply(to: Self.noRoom) { _ = socket.send(reply.span) }
     }
 
-    /// Closes the oldest connection that publishes nothing; `false` when all do.
+    private static let noRoom = IngestRefusal(.room, "\(mostConnections) connections are open")
+
+    private static func reply(to refusal: IngestRefusal) -> [UInt8]? {
+        IngestSession { (_) throws(IngestRefusal) in throw refusal }.reply(.refused(refusal))
+    }
+
+    private func noteTurnedAway() {
+        metrics.countConnection(isTurnedAway: true)
+        log?(
+            .warn,
+            "Ingest connection refused, too many are open",
+            ["open": "\(connections.count)"],
+            limitedBy: limiter,
+            condition: "room"
+        )
+    }
+
+    /// Closes the oldest connection that publishes nothing, with an answer; `false` when all publish.
+    ///
+    /// What it has sent is read first: its `hello` may have been there for as long as this one waits.
     private func evictOldest() -> Bool {
-        guard let oldest = connections.firstIndex(where: \.isExpendable) else { return false }
-        connections.remove(at: oldest)
-        return true
+        for connection in connections where connection.isExpendable {
+            connection.serve(by: &scratch, until: .now())
+            guard connection.isExpendable else { continue }
+            if connection.isNew, !connection.isOver {
+                noteTurnedAway()
+                connection.refuse(Self.noRoom)
+            } else {
+                connection.logEnd()
+            }
+            connections.removeAll { $0 === connection }
+            return true
+        }
+        return false
     }
 }

@@ -159,13 +159,13 @@ extension HLSRun {
 
     private mutating func failed(with error: LoadError, at now: BootTime) {
         sink.note(.playlistFailed(error.kind))
-        let address = route.address
-        source.log("Playlist not loaded: \(error) (\(address.forLog))")
+        let reason = "\(error) (\(route.address.forLog))"
+        source.log(HLSSource.lineOfFailedLoad(because: reason))
         route.failed(with: error)
         switch failures.failed(with: error, at: now) {
         case .retry(let time): load = .due(at: time)
         case .over: load = .over(nil)
-        case .giveUp: load = .over(.stream("\(error) (\(address.forLog))"))
+        case .giveUp: load = .over(.stream(reason))
         }
     }
 }
