@@ -99,7 +99,8 @@ extension Recorder {
         _ publisher: Publisher,
         _ loop: inout MainLoop
     ) throws(StartError) -> Catalogue {
-        let opening = try StartError.wrapping("start the thread for the catalogue \(path)") { () throws(SystemError) in
+        let opening = try StartError.wrapping("start the thread for the catalogue \(path)") {
+            () throws(SystemError) in
             let opening = try CatalogueOpening(path: path, wakeup) { metrics.count($0) }
             _ = try loop.wait {
                 publisher.heartbeat()  // The check of a large catalogue takes its time.

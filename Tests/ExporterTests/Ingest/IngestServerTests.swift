@@ -335,7 +335,7 @@ struct IngestServerTests {
         }
     }
 
-    @Test("of sixty clients at once, as many as there is room for are served, and each other one is told")
+    @Test("of sixty clients at once, those with room are served, and each other one is told")
     func burst() throws {
         let ingest = try ServedIngest()
         let clients = try (0..<60).map { number in
