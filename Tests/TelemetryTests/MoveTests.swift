@@ -71,15 +71,7 @@ struct MoveTests {
         let observed = DispatchGroup()
         observed.enter()
         Thread.detachNewThread {
-            var reader = SegmentReader(path: directory.segmentPath())
-            var last: UInt64 = 0
-            while !isDone.load(ordering: .relaxed) {
-                guard let snapshot = try? reader.snapshot() else { continue }
-                let value = snapshot.value("test_shared_total") ?? 0
-                #expect(value >= last)
-                #expect(snapshot.verdict == .alive)
-                last = value
-            }
+            Self.observe(directory, until: isDone)
             observed.leave()
         }
         let rounds = Effort.isExhaustive ? 1000 : 100
@@ -101,11 +93,46 @@ struct MoveTests {
         }
     }
 
-    @Test("no cut ends the process, and it publishes again after each")
+    /// Reads as fast as it can: each snapshot shows a run that is alive, and counts that are not below the ones before.
+    private static func observe(
+        _ directory: TemporaryDirectory,
+        until isDone: borrowing Atomic<Bool>
+    ) {
+        var reader = SegmentReader(path: directory.segmentPath())
+        var last: Snapshot?
+        var mayBeOld = false
+        while !isDone.load(ordering: .relaxed) {
+            do throws(SegmentError) {
+                // As when its name was looked up a while before the file is read.
+                mayBeOld.toggle()
+                let snapshot = try reader.snapshot(isSameFile: mayBeOld, after: last)
+                #expect(snapshot.verdict == .alive)
+                let counts = snapshot.counts
+                for (name, before) in last?.counts ?? [:] {
+                    let now = counts[name] ?? []
+                    #expect(now.count == before.count, "\(name) is gone")
+                    #expect(!zip(now, before).contains { $0 < $1 }, "\(name): \(before), \(now)")
+                }
+                last = snapshot
+            } catch {
+                // As an exporter does.
+                reader = SegmentReader(path: directory.segmentPath())
+            }
+        }
+    }
+
+    @Test("no cut ends the process, it publishes again after each, and no reader sees a count fall")
     func cuts() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.startUnwatched()
         let writers = Writers(publisher)
+        let isDone = Atomic(false)
+        let observed = DispatchGroup()
+        observed.enter()
+        Thread.detachNewThread {
+            Self.observe(directory, until: isDone)
+            observed.leave()
+        }
         let size = try directory.bytes().count
         var random = SeededGenerator(state: 1)
         let rounds = Effort.isExhaustive ? 1000 : 100
@@ -113,6 +140,7 @@ struct MoveTests {
             let length = round % 3 == 0 ? 0 : Int.random(in: 0..<size, using: &random)
             publisher.heartbeat()
             #expect(truncate(directory.segmentPath(), length) == 0)
+            if round % 6 == 0 { #expect(truncate(directory.segmentPath(), size) == 0) }
             // A second cut may hit the new file on its way: then the next check is the one.
             var published: PublisherEvent.Cause?
             while published == nil { published = publisher.check()?.published }
@@ -121,6 +149,8 @@ struct MoveTests {
             #expect(try directory.snapshot().verdict == .alive)
         }
         writers.stop()
+        isDone.store(true, ordering: .relaxed)
+        observed.wait()
         #expect(publisher.check() == nil)
         let counter = publisher.counter("test_shared_total", "Test.")
         let before = try #require(try directory.snapshot().value("test_shared_total"))

@@ -105,6 +105,18 @@ struct RecorderDirectory {
         return recorders
     }
 
+    /// Recorders that publish themselves, were running when they were last seen, and may publish again.
+    ///
+    /// No other process may take such a name from them, although their files may be gone at the moment.
+    func namesInUse(at now: BootTime) -> Set<String> {
+        let inUse = recorders.indices.filter { index in
+            guard let snapshot = recorders[index].snapshot else { return false }
+            return snapshot.isOwned && !snapshot.contents.identity.isRelayed
+                && !givesWay(index, at: now)
+        }
+        return Set(inUse.map { recorders[$0].name })
+    }
+
     /// The recorder that a file of the directory belongs to; `nil` for any other file.
     static func recorderName(_ entry: String) -> String? {
         guard entry.hasSuffix(".telemetry") else { return nil }
@@ -170,7 +182,10 @@ extension RecorderDirectory {
             return note(.noRoom, of: index, at: now)
         }
         do throws(SegmentError) {
-            let snapshot = try recorders[index].reader.snapshot(isSameFile: isSameFile)
+            let snapshot = try recorders[index].reader.snapshot(
+                isSameFile: isSameFile,
+                after: recorders[index].snapshot
+            )
             guard snapshot.contents.identity.name == recorders[index].name else {
                 throw .damaged(.header)  // A copy under another name would show every series twice.
             }

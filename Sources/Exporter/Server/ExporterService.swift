@@ -77,6 +77,7 @@ struct ExporterService {
         let recorders = directory.look(at: start)
         let duration = BootTime.now().since(start).wholeNanoseconds
         own.note(readNanoseconds: duration, errors: directory.readErrors)
+        ingest?.reserve(directory.namesInUse(at: start))
         if visible.update(recorders) { own.note(hiddenFamilies: visible.hidden.count) }
         if !visible.hidden.isEmpty { warnOfHiddenFamilies(at: start) }
         leaving.noteLook(recorders.map { RecorderStage($0) }, at: start)

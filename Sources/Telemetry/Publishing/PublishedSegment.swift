@@ -54,6 +54,8 @@ final class PublishedSegment: Sendable {
 
     /// How long a file that is no longer published keeps its lock.
     private static let formerFileLifetime = Duration.seconds(10)
+    /// How often a new file is made in one check where files are cut.
+    private static let maxAttempts = 8
 
     init(_ start: consuming RunPlan.Start) {
         let initial = start.board
@@ -136,6 +138,9 @@ extension PublishedSegment {
         }
     }
 
+    /// Copies what was counted since the last check, so that it survives when the file is cut.
+    func keepCopy() { upkeep.withLock { keepCopy(&$0) } }
+
     /// Why the file's name does not lead to it; `nil` where it does.
     private func deviation(
         from identity: FileIdentity,
@@ -148,10 +153,19 @@ extension PublishedSegment {
         return found == identity ? former : .replaced
     }
 
-    /// Creates a file, moves the memory to it, and gives it the name.
+    /// Publishes in a new file, also where the old or the new one is cut meanwhile.
+    private func publish(_ upkeep: inout Upkeep) throws(PublishingFailure) {
+        for _ in 0..<Self.maxAttempts {
+            if try publishOnce(&upkeep) { return }
+            if !isIntact { restore(&upkeep) }
+        }
+        throw PublishingFailure(description: "the file is cut again and again")
+    }
+
+    /// Creates a file, moves the memory to it, and gives it the name; `false` where a file was cut meanwhile.
     ///
     /// In this order: a reader that finds the name finds all counts, and a lock.
-    private func publish(_ upkeep: inout Upkeep) throws(PublishingFailure) {
+    private func publishOnce(_ upkeep: inout Upkeep) throws(PublishingFailure) -> Bool {
         let own = files.withLock { $0.former + ($0.current.map { [$0] } ?? []) }.map(\.identity)
         let beginning = try PublishingFailure.wrapping { () throws(SystemError) in
             try FileSystem.makeDirectory(directory)
@@ -166,19 +180,20 @@ extension PublishedSegment {
                 inherit(try? birth.inheritance(except: header.identity.runID))
                 upkeep.hasInherited = true
             }
+            let target = try PublishingFailure.wrapping { () throws(SystemError) in
+                try birth.memory(header.layout)
+            }
+            // Under the lock: a record is more than one store.
+            guard board.withLock({ _ in memory.move(to: target) }), isIntact else { return false }
             let file = try PublishingFailure.wrapping { () throws(SystemError) in
-                let target = try birth.memory(header.layout)
-                // Under the lock: a record is more than one store.
-                guard board.withLock({ _ in memory.move(to: target) }) else {
-                    throw SystemError(call: "mmap", code: EAGAIN)
-                }
-                return try LockedFile(try birth.finish())
+                try LockedFile(try birth.finish())
             }
             files.withLock { files in
                 guard !files.hasEnded else { return file.descriptor.unlock() }
                 if let former = files.current { files.former.append(former) }
                 files.current = file
             }
+            return true
         }
     }
 

@@ -110,10 +110,19 @@ public final class Publisher: Sendable {
                 let next = BootTime.now().advanced(by: .seconds(1))
                 while BootTime.now() < next { _ = try? nothing.wait(until: next) }
                 guard let segment else { return }
-                guard let event = segment.check() else { continue }
-                observer.report.withLock { $0 }?(event)
+                Self.check(segment, observer)
             }
         }
+    }
+
+    /// Checks as the thread does.
+    func checkAndReport() { Self.check(segment, observer) }
+
+    private static func check(_ segment: PublishedSegment, _ observer: Observer) {
+        guard let event = segment.check() else { return }
+        observer.report.withLock { $0 }?(event)
+        // The event may have been counted, and the file may be cut before the next check.
+        segment.keepCopy()
     }
 
     /// Says that the loop that does the work still turns; not for a timer of its own, or a hang would look healthy.

@@ -6,11 +6,15 @@ import Synchronization
 ///
 /// It never maps the file, so that no writer, however broken or hostile, can crash it.
 package struct SegmentReader {
+    /// How often a file without an owner may be replaced during one read.
+    private static let maxReplacements = 8
+
     package let path: String
     private let bootID: BootID
     private var segment: OpenSegment?
-    /// The last heartbeat that was read, and when it was read first.
-    private var heartbeat: (stamp: UInt64, since: BootTime)?
+    private var heartbeats = HeartbeatObserver()
+    /// Set when the run published in another file.
+    private var minimum: CounterMinimum?
 
     package init(path: String, bootID: BootID = .current()) {
         (self.path, self.bootID) = (path, bootID)
@@ -18,27 +22,84 @@ package struct SegmentReader {
 
     /// Takes a snapshot of the file that has the path's name now.
     ///
-    /// `isSameFile` says that this is known to be the file of the last snapshot: looking it up by its path costs as much
-    /// as reading it.
-    package mutating func snapshot(isSameFile: Bool = false) throws(SegmentError) -> Snapshot {
-        let segment = try current(isSameFile: isSameFile)
-        // The lock first: when it is free, what is read afterwards is the owner's last word.
-        let isOwned = try SegmentError.wrapping { () throws(SystemError) in
-            try segment.file.isLockedElsewhere()
-        }
-        let (contents, words) = try segment.read()
+    /// - Parameters:
+    ///   - isSameFile: the caller knows that this is the file of the last snapshot: looking it up by its path costs as much
+    ///     as reading it.
+    ///   - previous: the last snapshot of this path; the counters of its run do not fall below it when the run publishes in
+    ///     another file.
+    /// - Returns: the snapshot, judged at the moment of the read.
+    /// - Throws: `.missing` also for a file without an owner whose name is gone after it was read.
+    package mutating func snapshot(
+        isSameFile: Bool = false,
+        after previous: Snapshot? = nil
+    ) throws(SegmentError) -> Snapshot {
+        let former = segment
+        var segment = try current(isSameFile: isSameFile)
+        var reading = try Reading(segment)
+        if !reading.isOwned { reading = try confirm(reading, &segment, former) }
+        if segment !== former { minimum = previous.map(CounterMinimum.init) }
+        minimum?.raise(&reading.words, of: reading.contents)
+        if minimum?.isReached == true { minimum = nil }
         let now = BootTime.now()
-        let stamp = words[SegmentWord.heartbeat]
-        if heartbeat?.stamp != stamp { heartbeat = (stamp, now) }
+        heartbeats.note(reading.heartbeat, of: reading.contents.identity, at: now)
         return Snapshot(
-            contents,
-            words: words,
-            isOwned: isOwned,
+            reading.contents,
+            words: reading.words,
+            isOwned: reading.isOwned,
             now: now,
             wall: .now(),
             bootID: bootID,
-            unchangedFor: heartbeat.map { now.since($0.since) }
+            unchangedFor: heartbeats.unchangedFor,
+            hasOtherClock: heartbeats.areOfOtherClock
         )
+    }
+
+    /// Makes sure that a file without an owner is the one by which its recorder is found.
+    ///
+    /// A recorder may have published in another file and given up this one since its name was looked up. A file that was
+    /// moved or copied over the name of a recorder that is running says nothing about that recorder: `former` does.
+    private mutating func confirm(
+        _ found: Reading,
+        _ segment: inout OpenSegment,
+        _ former: OpenSegment?
+    ) throws(SegmentError) -> Reading {
+        var reading = found
+        for _ in 0..<Self.maxReplacements {
+            let named = try current(isSameFile: false)
+            if named === segment {
+                guard let former, former !== segment, let other = try? Reading(former),
+                    other.isOwned, other.isAlive(bootID)
+                else { return reading }
+                (segment, self.segment) = (former, former)
+                return other
+            }
+            segment = named
+            reading = try Reading(segment)
+            if reading.isOwned { return reading }
+        }
+        throw .missing
+    }
+
+    /// What was read of a file at once.
+    private struct Reading {
+        /// Whether a process held the lock before the rest was read: if none did, this is the owner's final state.
+        let isOwned: Bool
+        let contents: SegmentContents
+        var words: [UInt64]
+
+        init(_ segment: OpenSegment) throws(SegmentError) {
+            isOwned = try SegmentError.wrapping { () throws(SystemError) in
+                try segment.file.isLockedElsewhere()
+            }
+            (contents, words) = try segment.read()
+        }
+
+        var heartbeat: BootTime { BootTime(nanoseconds: words[SegmentWord.heartbeat]) }
+
+        func isAlive(_ bootID: BootID) -> Bool {
+            Snapshot(contents, words: words, isOwned: isOwned, now: .now(), bootID: bootID).verdict
+                == .alive
+        }
     }
 
     /// The open file, opened anew when another one has its name: a following run's.
@@ -68,6 +129,8 @@ private final class OpenSegment {
     private let inode: ino_t
     /// Written once, before the file got its name.
     private var header: SegmentHeader?
+    /// Publishers of version 0.1.0 wrote none.
+    private var hadEndMark = false
     /// The records, or what is wrong with them, and the count of changes for which that is so.
     private var known: (changes: UInt64, records: Result<SegmentContents, SegmentError>)?
 
@@ -124,6 +187,14 @@ private final class OpenSegment {
         _ header: SegmentHeader
     ) throws(SegmentError) -> Result<SegmentContents, SegmentError> {
         let bytes = try bytes(header.layout.fileSize)
+        guard bytes.count == header.layout.fileSize else { throw .truncated }
+        // A file that was cut and has grown again has zeros from there on.
+        guard try SegmentHeader(bytes) == header else { throw .damaged(.header) }
+        if let word = header.layout.endMarkWord {
+            let hasMark = bytes.word(at: word * 8) == SegmentLayout.endMark
+            guard hasMark || !hadEndMark else { throw .truncated }
+            hadEndMark = hasMark
+        }
         return Result { () throws(SegmentError) in
             SegmentContents(try SegmentParts(bytes, header))
         }
@@ -170,6 +241,97 @@ private final class OpenSegment {
         }
         guard let words else { throw .truncated }
         return words
+    }
+}
+
+/// Measures by the reader's own clock for how long a heartbeat has not changed.
+private struct HeartbeatObserver {
+    private var heartbeat: BootTime?
+    /// When this heartbeat was first seen, and when it was last seen.
+    private var (since, last) = (BootTime(nanoseconds: 0), BootTime(nanoseconds: 0))
+    private(set) var unchangedFor = Duration.zero
+    /// Whether the recorder's `CLOCK_BOOTTIME` differs from the reader's, although both have one boot id.
+    ///
+    /// That is so where containers have time namespaces: the heartbeats are later than now, or a new one claims to be much
+    /// older than the last look, which did not find it.
+    private(set) var areOfOtherClock = false
+
+    mutating func note(_ new: BootTime, of identity: Identity, at now: BootTime) {
+        if new != heartbeat {
+            let patience = Verdict.patience(
+                heartbeatInterval: .nanoseconds(identity.heartbeatInterval)
+            )
+            if heartbeat != nil, last.since(new) > patience { areOfOtherClock = true }
+            (heartbeat, since) = (new, now)
+        }
+        if new > now { areOfOtherClock = true }
+        last = now
+        unchangedFor = now.since(since)
+    }
+}
+
+/// What counters and histograms of a run showed before the run published in another file.
+///
+/// What was counted within the last second before a file was cut is lost (see `PublishedSegment`). A counter that fell by that
+/// would look like one that began anew at zero: it stays as it was until the count is that high again.
+private struct CounterMinimum {
+    private var series: [SeriesName: [UInt64]] = [:]
+    private let runID: [UInt8]
+    /// Where those that are still below are in the words; for these records only.
+    private var places: (contents: SegmentContents, entries: [(word: Int, name: SeriesName)])?
+
+    private struct SeriesName: Hashable {
+        let family: String
+        let values: [ExactText]
+    }
+
+    init(_ snapshot: Snapshot) {
+        runID = snapshot.contents.identity.runID
+        Self.forEachSeries(of: snapshot.contents) { name, range in
+            series[name] = Array(snapshot.words[range])
+        }
+    }
+
+    var isReached: Bool { series.isEmpty }
+
+    mutating func raise(_ words: inout [UInt64], of contents: SegmentContents) {
+        guard contents.identity.runID == runID else {
+            series = [:]
+            return
+        }
+        if places?.contents !== contents {
+            var entries: [(word: Int, name: SeriesName)] = []
+            Self.forEachSeries(of: contents) { name, range in
+                guard series[name]?.count == range.count else { return }
+                entries.append((range.lowerBound, name))
+            }
+            places = (contents, entries)
+        }
+        places?.entries.removeAll { word, name in
+            var isBelow = false
+            for (offset, least) in (series[name] ?? []).enumerated()
+            where words[word + offset] < least {
+                words[word + offset] = least
+                isBelow = true
+            }
+            if !isBelow { series[name] = nil }
+            return !isBelow
+        }
+    }
+
+    /// Those that are counted in their cells; the others are derived from records, of which nothing is lost.
+    private static func forEachSeries(
+        of contents: SegmentContents,
+        _ body: (SeriesName, Range<Int>) -> Void
+    ) {
+        for one in contents.series {
+            let family = contents.families[one.family]
+            guard family.isCarried, family.encoding == .integer,
+                !MetricFamily.isReserved(family.name)
+            else { continue }
+            let name = SeriesName(family: family.name, values: one.values.map(ExactText.init))
+            body(name, one.word..<one.word + family.wordsPerSeries)
+        }
     }
 }
 

@@ -23,7 +23,8 @@ package struct Snapshot: Sendable {
         now: BootTime,
         wall: WallTime? = nil,
         bootID: BootID,
-        unchangedFor: Duration? = nil
+        unchangedFor: Duration? = nil,
+        hasOtherClock: Bool = false
     ) {
         let run = ObservedRun(
             contents,
@@ -33,7 +34,8 @@ package struct Snapshot: Sendable {
             now: now,
             wall: wall,
             bootID: bootID,
-            unchangedFor: unchangedFor
+            unchangedFor: unchangedFor,
+            hasOtherClock: hasOtherClock
         )
         let runBootID = contents.identity.bootID
         isOfAnotherBoot = runBootID != bootID && runBootID.isKnown && bootID.isKnown

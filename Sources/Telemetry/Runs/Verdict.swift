@@ -87,7 +87,7 @@ struct ObservedRun {
     /// `wall` is the wall clock's time at `now`; without it the run's own start dates all stamps.
     ///
     /// `unchangedFor` is for how long the reader has seen this same heartbeat: the only measure where the stamps are of
-    /// another boot.
+    /// another boot or, with `hasOtherClock`, of another time namespace.
     init(
         _ contents: SegmentContents,
         heartbeat: BootTime,
@@ -96,20 +96,21 @@ struct ObservedRun {
         now: BootTime,
         wall: WallTime?,
         bootID: BootID,
-        unchangedFor: Duration?
+        unchangedFor: Duration?,
+        hasOtherClock: Bool = false
     ) {
         let identity = contents.identity
-        let sameBoot = identity.bootID == bootID
+        let hasSameClock = identity.bootID == bootID && !hasOtherClock
         (self.contents, self.refused, self.isOwned, self.now) = (contents, refused, isOwned, now)
         self.heartbeat = max(heartbeat, identity.startedBoot)
         let step = wall.map { identity.clockStep(at: now, showing: $0) }
-        clockStep = isOwned && sameBoot ? step ?? 0 : 0
+        clockStep = isOwned && hasSameClock ? step ?? 0 : 0
         verdict = Verdict.judge(
             contents.lifecycle,
             openRecordings: contents.recordings.count,
             isOwned: isOwned,
-            silence: sameBoot ? now.since(self.heartbeat) : unchangedFor,
-            overdue: sameBoot ? contents.lifecycle.overdue(at: now) : nil,
+            silence: hasSameClock ? now.since(self.heartbeat) : unchangedFor,
+            overdue: hasSameClock ? contents.lifecycle.overdue(at: now) : nil,
             heartbeatInterval: .nanoseconds(identity.heartbeatInterval)
         )
         guard case .ended(let end) = verdict else {

@@ -368,6 +368,71 @@ struct IngestServerTests {
         #expect(ingest.metric("connections_total", "turned_away") == 1)
     }
 
+    @Test(
+        "no client gets the name of a recorder whose file is gone for a moment",
+        arguments: [false, true]
+    )
+    func reservedName(isOverwritten: Bool) throws {
+        let ingest = try ServedIngest()
+        var directory = RecorderDirectory(path: ingest.files.path)
+        let recorder = try ingest.files.publisher("cam")
+        func look() -> KnownRecorder {
+            let known = directory.look()
+            ingest.server.reserve(directory.namesInUse(at: .now()))
+            return known[0]
+        }
+        #expect(look().failure == nil)
+        try FileManager.default.removeItem(atPath: ingest.files.file("cam"))
+        if isOverwritten {
+            try Data("other".utf8).write(to: URL(fileURLWithPath: ingest.files.file("cam")))
+        }
+        for _ in 0..<2 {
+            let client = try ingest.connect()
+            client.send(hello("cam"))
+            for _ in 0..<2 { try ingest.turn() }
+            #expect(client.receive().contains("is publishing itself"))
+            #expect(look().failure != nil)
+        }
+        #expect(recorder.check() != nil)
+        #expect(look().snapshot?.verdict == .alive)
+    }
+
+    @Test("the name of a recorder that is over is free for a client")
+    func freedName() throws {
+        let ingest = try ServedIngest()
+        do { _ = try ingest.files.publisher("cam") }
+        var directory = RecorderDirectory(path: ingest.files.path)
+        _ = directory.look()
+        #expect(directory.namesInUse(at: .now()) == [])
+        do {
+            // It ends after the last look.
+            let recorder = try ingest.files.publisher("cam")
+            _ = directory.look()
+            ingest.server.reserve(directory.namesInUse(at: .now()))
+            withExtendedLifetime(recorder) {}
+        }
+        let client = try ingest.connect()
+        client.send(hello("cam"))
+        for _ in 0..<2 { try ingest.turn() }
+        #expect(client.receive().contains("\"ok\":true"))
+        #expect(directory.look()[0].snapshot?.verdict == .alive)
+        #expect(directory.namesInUse(at: .now()) == [], "a client's own name is not kept from it")
+    }
+
+    @Test("the name of a recorder whose file has been gone for long is free")
+    func forgottenName() throws {
+        let files = try TelemetryDirectory()
+        var directory = RecorderDirectory(path: files.path)
+        let recorder = try files.publisher("cam")
+        let start = BootTime.now()
+        _ = directory.look(at: start)
+        try FileManager.default.removeItem(atPath: files.file("cam"))
+        _ = directory.look(at: start)
+        #expect(directory.namesInUse(at: start.advanced(by: .seconds(59))) == ["cam"])
+        #expect(directory.namesInUse(at: start.advanced(by: .seconds(61))) == [])
+        withExtendedLifetime(recorder) {}
+    }
+
     @Test("runs of an exporter that is gone are held for a time, and then given up")
     func held() throws {
         let files = try TelemetryDirectory()

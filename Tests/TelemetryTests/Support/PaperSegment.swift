@@ -72,7 +72,8 @@ extension Snapshot {
         now: BootTime = .now(),
         wall: WallTime? = nil,
         bootID: BootID = PaperSegment.bootID,
-        unchangedFor: Duration? = nil
+        unchangedFor: Duration? = nil,
+        hasOtherClock: Bool = false
     ) throws(SegmentError) {
         let header = try SegmentHeader(bytes)
         let contents = SegmentContents(try SegmentParts(bytes, header))
@@ -86,7 +87,8 @@ extension Snapshot {
             now: now,
             wall: wall,
             bootID: bootID,
-            unchangedFor: unchangedFor
+            unchangedFor: unchangedFor,
+            hasOtherClock: hasOtherClock
         )
     }
 }

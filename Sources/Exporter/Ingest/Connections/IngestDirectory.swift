@@ -16,6 +16,8 @@ final class IngestDirectory {
     /// Runs whose process may still live, from before this exporter's start.
     private var held: [String: RelayedSegment] = [:]
     private let heldUntil: BootTime
+    /// Names of recorders that publish themselves and were running when they were last seen.
+    var reserved: Set<String> = []
 
     /// Holds the runs of which an exporter before this one was the keeper, for the time of `resumeGrace`.
     ///
@@ -49,6 +51,7 @@ final class IngestDirectory {
 
     /// The run of a `hello`: the one that waits for this very process, or else the next one of its name.
     func open(_ hello: IngestHello) throws(IngestRefusal) -> IngestRun {
+        try checkReservation(of: hello.name)
         if !names.contains(hello.name), names.count >= Self.mostNames { forgetRemovedNames() }
         guard names.contains(hello.name) || names.count < Self.mostNames else {
             throw IngestRefusal(.room, "there are \(Self.mostNames) names already")
@@ -63,6 +66,16 @@ final class IngestDirectory {
         let publisher = try start(hello)
         names.insert(hello.name)
         return IngestRun(publisher, name: hello.name, isResumed: false)
+    }
+
+    /// Refuses the name of a recorder whose file was removed or overwritten: it is about to publish again.
+    ///
+    /// Where the file is there, its lock tells whether that recorder is still running.
+    private func checkReservation(of name: String) throws(IngestRefusal) {
+        guard reserved.contains(name) else { return }
+        var reader = SegmentReader(path: "\(path)/\(name).telemetry", bootID: bootID)
+        guard (try? reader.snapshot()) == nil else { return }
+        throw IngestRefusal(.name, "a recorder named \"\(name)\" is publishing itself")
     }
 
     /// Frees the names whose segments somebody has removed.

@@ -80,6 +80,9 @@ final class IngestServer {
         metrics.note(openConnections: connections.count)
     }
 
+    /// Sets the names of recorders that publish themselves: no client gets one because its file is gone for a moment.
+    func reserve(_ names: Set<String>) { directory.reserved = names }
+
     /// Publishes anew, and listens anew, where the path is gone, at most a second after the turn that could notice it.
     ///
     /// A cleaner, a tmpfs that is mounted over it, or a unit that makes its directory anew takes a socket's path away while
