@@ -18,7 +18,7 @@ struct DiskGuardTests {
             (.ample, 1000, .ample), (.ample, 999, .low), (.ample, 399, .full),
             (.low, 1099, .low), (.low, 1100, .ample), (.low, 400, .low), (.low, 399, .full),
             (.full, 400, .full), (.full, 499, .full), (.full, 500, .low), (.full, 1100, .ample),
-            (.full, 0, .full),
+            (.full, 0, .full), (.unwritable, 1000, .ample), (.unwritable, 399, .full),
         ] as [(DiskLevel, UInt64, DiskLevel)]
     )
     func levels(_ level: DiskLevel, _ free: UInt64, _ next: DiskLevel) {
@@ -88,6 +88,84 @@ struct DiskGuardTests {
         look(600)
         #expect(disk.refusal == nil && disk.level == .low)
         #expect(try directory.entries.contains(".reserve-cam"))
+    }
+
+    @Test(
+        "a directory that is mounted read-only is unwritable, whatever room there is, and refuses"
+    )
+    func readOnly() throws {
+        let bench = try APIBench([.silence("cam")])
+        let directory = FilesDirectory()
+        let disk = DiskGuard(
+            directory.path,
+            recorder: "cam",
+            DiskSettings(warnBelow: 0, refuseBelow: 0, reserve: 4096),
+            bench.context.metrics,
+            bench.context.log
+        )
+        let level = "streamvault_disk_level"
+        disk.look()
+        #expect(disk.level == .ample && disk.refusal == nil)
+        let mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", directory.path]
+        let isMounted = try filesRun(mount) == 0
+        defer { if isMounted { _ = try? filesRun(["umount", "-l", directory.path]) } }
+        if !isMounted {
+            rename(directory.path, directory.path + ".away")
+            try Data().write(to: URL(fileURLWithPath: directory.path))
+        }
+        for _ in 0..<3 { disk.look() }
+        #expect(disk.level == .unwritable)
+        #expect(disk.refusal?.reason == .permission)
+        #expect(disk.refusal?.error.code == (isMounted ? EROFS : EACCES))
+        #expect(try bench.word(level, ["unwritable"]) == 1.0.bitPattern)
+        #expect(try bench.word(level, ["ample"]) == 0)
+        if isMounted {
+            _ = try filesRun(["umount", directory.path])
+        } else {
+            unlink(directory.path)
+            rename(directory.path + ".away", directory.path)
+        }
+        for _ in 0..<3 { disk.look() }
+        #expect(disk.level == .ample && disk.refusal == nil)
+        let log = try bench.logged()
+        #expect(log.matches(of: /cannot be written: new recordings/).count == 1, "\(log)")
+        #expect(log.matches(of: /can be written again/).count == 1, "\(log)")
+        #expect(!log.contains("reserve"), "\(log)")
+        try bench.close()
+    }
+
+    @Test("a disk that fills at once is one line of the log, and one that fills slowly is two")
+    func messages() throws {
+        for (frees, lines) in [([2000, 0, 0], 1), ([2000, 300, 0, 0], 2)] as [([UInt64], Int)] {
+            let bench = try APIBench([.silence("cam")])
+            let disk = DiskGuard(
+                bench.files.path,
+                recorder: "cam",
+                DiskSettings(warnBelow: 400, refuseBelow: 400, reserve: 100),
+                bench.context.metrics,
+                bench.context.log
+            )
+            for free in frees { disk.take(DiskSpace(freeBytes: free, sizeBytes: 10_000)) }
+            let log = try bench.logged()
+            #expect(log.matches(of: /level=error/).count == lines, "\(log)")
+            #expect(log.matches(of: /reserve=released|reserve released/).count == 1, "\(log)")
+            try bench.close()
+        }
+    }
+
+    @Test("a directory that is gone is no refusal: the next recording creates it")
+    func goneDirectory() throws {
+        let bench = try APIBench([.silence("cam")])
+        let disk = DiskGuard(
+            "\(bench.files.path)/gone",
+            recorder: "cam",
+            DiskSettings(),
+            bench.context.metrics,
+            bench.context.log
+        )
+        disk.look()
+        #expect(disk.refusal == nil && disk.level == .ample)
+        try bench.close()
     }
 
     @Test("a reserve that somebody removed is taken again")

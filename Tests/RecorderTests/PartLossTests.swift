@@ -75,6 +75,8 @@ struct PartLossTests {
         try recording.append(filesPackets(4..<8).span)
         #expect(try bench.word("streamvault_recording_lost_parts_total") == 1)
         #expect(try bench.logged().contains("Recording's file was removed or replaced"))
+        let next = "Recording continues in a new file\" stream=cam path=\(recording.facts.filePath)"
+        #expect(try bench.logged().contains(next))
         _ = recording.finish(.completed)
         try waitFor("the catalogue") {
             try bench.context.catalogue.all().first?.status == .completed

@@ -237,7 +237,7 @@ EARLIER_KEPT = (RECOVERY_DELAYED, "left unchanged", "locked by another program")
 TOLD = {
     "Telemetry is impaired": "telemetry in memory",
     "kept in memory for this run": "catalogue in memory",
-    "No room kept in reserve": "no reserve",
+    "Disk reserve not allocated": "no reserve",
     RECOVERY_DELAYED: "recovery delayed",
     "Recovery not in the catalogue": "recovery not entered",
     "Catalogue entries wait": "entries wait",

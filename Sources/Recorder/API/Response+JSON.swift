@@ -34,7 +34,11 @@ extension Response {
         case .stopping(let secondsLeft):
             unavailable("the recorder is stopping", retryAfter: Int(secondsLeft) + 1)
         case .noSpace:
-            unavailable("no room on the disk", retryAfter: 60, .insufficientStorage)
+            unavailable(
+                "the disk is full or cannot be written",
+                retryAfter: 60,
+                .insufficientStorage
+            )
         case .failed(let error): unavailable("not started: \(error)", retryAfter: 10)
         }
     }

@@ -6,9 +6,27 @@ import Synchronization
 /// Why a recording may not begin.
 enum RecordingRefusal: Equatable, CustomStringConvertible {
     case noSpace(freeBytes: UInt64, neededBytes: UInt64)
+    case unwritable(SystemError)
+
+    /// The label of the metric.
+    var reason: FinalizeError.Reason {
+        switch self {
+        case .noSpace: .noSpace
+        case .unwritable(let error): FinalizeError.Reason(code: error.code)
+        }
+    }
+
+    /// What a file could not be created for, as an error.
+    var error: SystemError {
+        switch self {
+        case .noSpace: SystemError(call: description, code: ENOSPC)
+        case .unwritable(let error): error
+        }
+    }
 
     var description: String {
         switch self {
+        case .unwritable(let error): "the directory cannot be written: \(error)"
         case .noSpace(let free, let needed):
             "no space left: \(free) bytes are free, recordings begin from \(needed)"
         }
@@ -29,8 +47,13 @@ final class DiskGuard: Sendable {
     private let reserveIsMissed = Atomic(false)
 
     private struct State {
-        var level = DiskLevel.ample
+        /// By the free space alone.
+        var spaceLevel = DiskLevel.ample
         var space: DiskSpace?
+        /// Why no file can be created in the directory.
+        var failure: SystemError?
+
+        var level: DiskLevel { failure == nil ? spaceLevel : .unwritable }
     }
 
     /// The reserve's file has the recorder's name, for several may share a directory.
@@ -51,6 +74,7 @@ final class DiskGuard: Sendable {
     /// Why no recording may begin now; `nil` when one may.
     var refusal: RecordingRefusal? {
         state.withLock { state in
+            if let failure = state.failure { return .unwritable(failure) }
             guard state.level == .full, let space = state.space else { return nil }
             let needed = settings.limits(size: space.sizeBytes).acceptFrom
             return .noSpace(freeBytes: space.freeBytes, neededBytes: needed)
@@ -71,40 +95,75 @@ final class DiskGuard: Sendable {
         }
     }
 
-    func look() {
-        if let space = try? DiskSpace(at: directory) { take(space) }
+    /// `needsReserve` when a write has found no room: the reserve makes some for the end of the file.
+    func look(needsReserve: Bool = false) {
+        var failure: SystemError?
+        do throws(SystemError) {
+            try FileSystem.checkWritable(directory)
+        } catch {
+            // A directory that is gone is created again with the next recording.
+            if error.code != ENOENT { failure = error }
+        }
+        if let space = try? DiskSpace(at: directory) {
+            take(space, failure, needsReserve: needsReserve)
+        } else {
+            if needsReserve { _ = releaseReserve() }
+            state.withLock { state in update(&state) { $0.failure = failure } }
+        }
     }
 
-    /// Takes what a look at the disk has found.
-    func take(_ space: DiskSpace) {
+    /// Takes what a look at the disk has found; `failure` is why no file can be created there.
+    func take(_ space: DiskSpace, _ failure: SystemError? = nil, needsReserve: Bool = false) {
         metrics.show(space)
         let limits = settings.limits(size: space.sizeBytes)
+        let isReleased =
+            failure == nil && (needsReserve || space.freeBytes < limits.reserve)
+            && releaseReserve()
         state.withLock { state in
-            state.space = space
-            enter(state.level.next(free: space.freeBytes, limits), &state)
+            update(&state, isReserveReleased: isReleased) { state in
+                (state.space, state.failure) = (space, failure)
+                state.spaceLevel = state.spaceLevel.next(free: space.freeBytes, limits)
+            }
         }
-        if space.freeBytes < limits.reserve {
-            releaseReserve()
-        } else if space.freeBytes >= limits.acceptFrom {
-            holdReserve(limits.reserve)
-        }
+        if failure == nil, space.freeBytes >= limits.acceptFrom { holdReserve(limits.reserve) }
     }
 
-    /// A write found no room: the reserve makes some for the end of the file.
-    func noteFull() {
-        releaseReserve()
-        look()
-    }
-
-    private func enter(_ level: DiskLevel, _ state: inout State) {
-        defer { metrics.show(level) }
-        guard level != state.level else { return }
-        state.level = level
+    /// Changes the state, and logs and publishes the level that follows from it.
+    ///
+    /// A disk that fills at once is one line: the level and the reserve are reported together.
+    private func update(
+        _ state: inout State,
+        isReserveReleased: Bool = false,
+        _ change: (inout State) -> Void
+    ) {
+        let earlier = state.level
+        change(&state)
+        metrics.show(state.level)
         let free: KeyValuePairs = ["free_bytes": "\(state.space?.freeBytes ?? 0)"]
-        switch level {
-        case .ample: log(.info, "Disk has room again", free)
+        if isReserveReleased, state.level == earlier || state.level != .full {
+            log(.error, "Disk reserve released, so that running recordings can be finalized", free)
+        }
+        guard state.level != earlier else { return }
+        switch state.level {
+        case .ample where earlier == .unwritable:
+            log(.info, "Recordings directory can be written again", free)
+        case .ample: log(.info, "Disk space is sufficient again", free)
         case .low: log(.warn, "Disk space is low", free)
-        case .full: log(.error, "Disk is full: new recordings are refused", free)
+        case .full:
+            log(
+                .error,
+                "Disk is full: new recordings are refused",
+                [
+                    "free_bytes": "\(state.space?.freeBytes ?? 0)",
+                    "reserve": isReserveReleased ? "released" : "unchanged",
+                ]
+            )
+        case .unwritable:
+            log(
+                .error,
+                "Recordings directory cannot be written: new recordings are refused",
+                ["error": state.failure.map { "\($0)" } ?? ""]
+            )
         }
     }
 
@@ -115,13 +174,14 @@ final class DiskGuard: Sendable {
             reserveIsMissed.store(false, ordering: .relaxed)
         } catch {
             guard !reserveIsMissed.exchange(true, ordering: .relaxed) else { return }
-            log(.warn, "No room kept in reserve", ["error": "\(error)"])
+            log(.warn, "Disk reserve not allocated", ["bytes": "\(bytes)", "error": "\(error)"])
         }
     }
 
-    private func releaseReserve() {
-        guard reserve.withLock({ $0.release() }) else { return }
+    /// Whether there was one.
+    private func releaseReserve() -> Bool {
+        guard reserve.withLock({ $0.release() }) else { return false }
         metrics.diskReserve.set(0)
-        log(.error, "Reserve released: running recordings end with it")
+        return true
     }
 }

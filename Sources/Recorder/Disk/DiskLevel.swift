@@ -5,13 +5,15 @@ enum DiskLevel: String, CaseIterable, Sendable {
     case low
     /// New recordings are refused.
     case full
+    /// No file can be created, however much room there is: a mount is read-only, or a permission is missing. New recordings are refused.
+    case unwritable
 
     /// The level with `free` bytes left; it takes more room to leave a level than to enter it, so that it does not flap.
     func next(free: UInt64, _ limits: DiskLimits) -> DiskLevel {
         if free < limits.refuseBelow { return .full }
         if self == .full, free < limits.acceptFrom { return .full }
         if free < limits.warnBelow { return .low }
-        if self != .ample, free < limits.calmFrom { return .low }
+        if self == .low || self == .full, free < limits.calmFrom { return .low }
         return .ample
     }
 }

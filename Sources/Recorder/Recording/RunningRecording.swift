@@ -28,9 +28,7 @@ final class RunningRecording {
         _ context: RecordingContext,
         continuing earlier: Continuation?
     ) throws(SystemError) {
-        if let refusal = context.disk.refusal {
-            throw SystemError(call: "\(refusal)", code: ENOSPC)
-        }
+        if let refusal = context.disk.refusal { throw refusal.error }
         let now = WallTime.now()
         startedAt = earlier?.startedAt ?? UTCTime(now)
         part = earlier?.nextPart ?? 1
@@ -76,7 +74,7 @@ final class RunningRecording {
         } catch {
             let reason = FinalizeError.Reason(code: error.code)
             context.metrics.writeErrors[reason]?.add()
-            if reason == .noSpace { context.disk.noteFull() }
+            if reason == .noSpace { context.disk.look(needsReserve: true) }
             throw error
         }
     }

@@ -166,7 +166,7 @@ final class StreamWorker: Sendable {
     /// Records until the source ends.
     private func record(into sink: WorkerSink, until stop: StopSignal) {
         if let refusal = context.disk.refusal {
-            context.metrics.refusedRecordings[.noSpace]?.add()
+            context.metrics.refusedRecordings[refusal.reason]?.add()
             guard limiter.shouldLog("refused") else { return }
             let fields: KeyValuePairs = ["stream": stream.name, "reason": "\(refusal)"]
             return context.log(.warn, "Recording refused", fields)

@@ -13,7 +13,7 @@ def full_disk(bench):
     recorder = bench.start([bench.stream("one", rate=1_000_000)], disk=disk)
     recorder.line("Disk space is low")
     recorder.line("new recordings are refused")
-    recorder.line("Reserve released")
+    recorder.line("Disk reserve released")
     recorder.line("Recording finalized")
     metrics = until("a refusal", lambda: (m := bench.metrics())["recordings_refused_total{reason=\"no_space\"}"] > 0 and m)
     expect(metrics, recordings_finished_total__failed=1, recording_write_errors_total__no_space=1, disk_level__full=1,
@@ -22,7 +22,7 @@ def full_disk(bench):
     assert decodes(whole) > 1
     status, text = run("mount", "-o", "remount,size=64m", bench.recordings)
     assert status == 0, text
-    recorder.line("Disk has room again")
+    recorder.line("Disk space is sufficient again")
     part_two = recorder.recording()[0]
     assert part_two.endswith("_part002.ts.part"), part_two
     until("the reserve", lambda: bench.metrics()["disk_reserve_bytes"] == 512 << 10)
