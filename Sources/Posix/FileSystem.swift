@@ -16,6 +16,18 @@ package enum FileSystem {
         return status
     }
 
+    /// The path of an existing file with no symbolic link in it, with `realpath(3)`.
+    package static func resolved(_ path: String) throws(SystemError) -> String {
+        var resolved: UnsafeMutablePointer<CChar>?
+        try retrying("realpath \(path)") {
+            unsafe resolved = realpath(path, nil)
+            return unsafe resolved == nil ? -1 : 0
+        }
+        guard let text = unsafe resolved else { return path }
+        defer { unsafe free(text) }
+        return unsafe String(cString: text)
+    }
+
     /// Removes an empty directory, with `rmdir(2)`.
     package static func removeDirectory(_ path: String) throws(SystemError) {
         try retrying("rmdir \(path)") { unsafe rmdir(path) }

@@ -96,7 +96,7 @@ struct Recorder: ~Copyable {
         )
         let journal = try StartError.wrapping("start the thread that writes the catalogue") {
             () throws(SystemError) in
-            try CatalogueJournal(catalogue, log)
+            try CatalogueJournal(catalogue, log) { metrics.show($0) }
         }
         let context = RecordingContext(
             directory: configuration.recordingsDirectory,

@@ -29,7 +29,7 @@ struct CatalogueOpeningTests {
     }
 
     @Test(
-        "a damaged file is set aside as it is, and a new one takes its place",
+        "a damaged file is moved away as it is, and a new one takes its place",
         arguments: [0, 4096]
     )
     func damaged(at offset: Int) throws {
@@ -42,7 +42,7 @@ struct CatalogueOpeningTests {
         let opened = try open()
         let keptAt = "\(path).damaged-20261123T104500Z"
         #expect(opened.trouble?.error.reason == .corrupt)
-        #expect(opened.trouble?.description.hasSuffix("set aside as \(keptAt)") == true)
+        #expect(opened.trouble?.description.hasSuffix("moved to \(keptAt)") == true)
         #expect(try directory.bytes(of: "catalogue.sqlite.damaged-20261123T104500Z") == bytes)
         #expect(try works(opened.catalogue))
         #expect(try open().trouble == nil)

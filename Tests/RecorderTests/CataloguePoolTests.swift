@@ -11,11 +11,8 @@ struct CataloguePoolTests {
     private let directory = FilesDirectory()
 
     private func pool(size: Int) throws -> ConnectionPool {
-        try ConnectionPool(
-            path: "\(directory.path)/c.sqlite",
-            size: size,
-            busyTimeout: .seconds(5)
-        )
+        let path = "\(directory.path)/c.sqlite"
+        return ConnectionPool(try Catalogue.connect(path, size, busyTimeout: .seconds(5)))
     }
 
     private func inMilliseconds(_ count: Int) -> BootTime {

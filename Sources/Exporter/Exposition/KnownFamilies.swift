@@ -58,6 +58,7 @@ enum KnownFamilies {
     /// What the recorder of this version declares beyond what every segment has; `docs/metrics.md` lists them all.
     private static let recorder: [String: Shape] = [
         "streamvault_database_errors_total": Shape(.counter, ["reason"]),
+        "streamvault_database_reopened_total": Shape(.counter, ["cause"]),
         "streamvault_database_transaction_duration_seconds": Shape(.histogram, unit: "seconds"),
         "streamvault_database_up": Shape(.gauge),
         "streamvault_deleted_files_total": Shape(.counter, ["reason"]),

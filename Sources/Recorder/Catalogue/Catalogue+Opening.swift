@@ -32,7 +32,7 @@ enum CatalogueTrouble: Equatable, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .replaced(let error, let path): "\(error); set aside as \(path)"
+        case .replaced(let error, let path): "\(error); moved to \(path)"
         case .unusable(let error): "\(error); kept in memory for this run"
         case .withoutLog(let mode):
             "journal mode \(mode), not wal: the file system, perhaps a network mount, does not share memory"
@@ -57,7 +57,7 @@ extension Catalogue {
         } catch {
             failure = error
         }
-        if failure.reason == .corrupt, let keptAt = setAside(path, at: now),
+        if failure.reason == .corrupt, let keptAt = moveAway(path, at: now),
             let catalogue = try? Catalogue(path: path, observe: observe)
         {
             let trouble = CatalogueTrouble.replaced(failure, keptAt: keptAt)
@@ -92,7 +92,7 @@ extension Catalogue {
     private static func readThrough(_ path: String) throws(SystemError) {
         let chunk = 1 << 16
         do throws(SystemError) {
-            let file = try FileDescriptor(opening: path, O_RDONLY)
+            let file = try FileDescriptor(opening: path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
             var offset = 0
             while try file.bytes(at: offset, count: chunk).count == chunk { offset += chunk }
         } catch {
@@ -101,7 +101,7 @@ extension Catalogue {
     }
 
     /// Moves the database and its log away, for somebody to repair; `nil` when that fails.
-    private static func setAside(_ path: String, at now: UTCTime) -> String? {
+    static func moveAway(_ path: String, at now: UTCTime) -> String? {
         let keptAt = "\(path).damaged-\(now.compact)"
         do throws(SystemError) {
             // The log first: a new database beside the old log would take it for its own.

@@ -1,5 +1,6 @@
 import Dispatch
 import Posix
+import Synchronization
 
 /// The lasting record of all recordings, in SQLite; every call blocks, from any thread.
 final class Catalogue: Sendable {
@@ -7,8 +8,12 @@ final class Catalogue: Sendable {
 
     /// How SQLite keeps transactions: `wal` where the file system can.
     let journalMode: String
-    private let pool: ConnectionPool
-    private let timeout: Duration
+    /// Of the database's file; `nil` in memory.
+    let path: String?
+    /// What the names of the catalogue's files referred to when they were opened.
+    let files = Mutex<CatalogueFiles?>(nil)
+    let pool: ConnectionPool
+    let timeout: Duration
     /// Lets one thread write at a time: SQLite would make the others sleep and try again.
     private let writerTurn = DispatchSemaphore(value: 0)
     private let observe: @Sendable (TransactionReport) -> Void
@@ -28,15 +33,31 @@ final class Catalogue: Sendable {
         observe: @escaping @Sendable (TransactionReport) -> Void = { _ in }
     ) throws(CatalogueError) {
         // Each connection to memory is a catalogue of its own.
-        let size = path == Self.inMemory ? 1 : poolSize
-        pool = try ConnectionPool(path: path, size: size, busyTimeout: timeout)
+        let isInMemory = path == Self.inMemory
+        let connections = try Self.connect(path, isInMemory ? 1 : poolSize, busyTimeout: timeout)
+        journalMode = connections[0].journalMode
+        pool = ConnectionPool(connections)
+        self.path = isInMemory ? nil : path
         self.timeout = timeout
         self.observe = observe
+        if !isInMemory { files.withLock { $0 = CatalogueFiles(at: path) } }
         writerTurn.signal()
-        let connection = try pool.borrow(within: timeout).connection
-        journalMode = connection.journalMode
-        try CatalogueSchema.migrate(connection)
-        try connection.check()
+    }
+
+    /// Opens so many connections to the file at `path`, brings its schema up to date, and checks it.
+    static func connect(
+        _ path: String,
+        _ count: Int,
+        busyTimeout: Duration
+    ) throws(CatalogueError) -> [CatalogueConnection] {
+        let first = try CatalogueConnection(path: path, busyTimeout: busyTimeout)
+        var connections = [first]
+        while connections.count < count {
+            connections.append(try CatalogueConnection(path: path, busyTimeout: busyTimeout))
+        }
+        try CatalogueSchema.migrate(first)
+        try first.check()
+        return connections
     }
 
     /// Waits for the calls under way and closes; see `ConnectionPool.close`.
@@ -88,14 +109,24 @@ final class Catalogue: Sendable {
         _ body: (inout SQLiteDatabase) throws(CatalogueError) -> Result
     ) throws(CatalogueError) -> Result {
         let start = BootTime.now()
+        return try asWriter { () throws(CatalogueError) in
+            try observed(since: start) { (connection) throws(CatalogueError) in
+                try connection.transaction(body)
+            }
+        }
+    }
+
+    /// Runs `body` while no other thread writes.
+    func asWriter<Result>(
+        _ body: () throws(CatalogueError) -> Result
+    ) throws(CatalogueError) -> Result {
+        let start = BootTime.now()
         guard writerTurn.wait(timeout: .now() + timeout.forDispatch) == .success else {
             report(since: start, failure: CatalogueError.connectionPoolExhausted.reason)
             throw .connectionPoolExhausted
         }
         defer { writerTurn.signal() }
-        return try observed(since: start) { (connection) throws(CatalogueError) in
-            try connection.transaction(body)
-        }
+        return try body()
     }
 
     private func observed<Result: Sendable>(

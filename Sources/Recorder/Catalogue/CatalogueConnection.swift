@@ -100,4 +100,12 @@ final class CatalogueConnection: Sendable {
     func close() {
         database.withLock { $0 = nil }
     }
+
+    /// Closes the database, and touches no file: another one has its name.
+    func discard() {
+        database.withLock { database in
+            database?.keepLog()
+            database = nil
+        }
+    }
 }

@@ -2,6 +2,14 @@ import Dispatch
 import Posix
 import Synchronization
 
+/// What a journal finds of the catalogue's files while it runs.
+enum CatalogueFileEvent: Equatable, Sendable {
+    /// They were removed, moved or replaced, and have been opened again.
+    case reopened(CatalogueLoss)
+    /// They cannot be opened again yet: what happens is kept in the file that is open, which has no name any more.
+    case lost
+}
+
 /// Enters what happens to recordings into the catalogue, in its order, on a thread of its own: no recording waits for it.
 ///
 /// What cannot be entered now, because the disk is full or another program holds the lock, is kept and tried again.
@@ -9,6 +17,8 @@ final class CatalogueJournal: Sendable {
     private let catalogue: Catalogue
     private let log: Log
     private let limiter = LogLimiter()
+    private let filesLimiter = LogLimiter()
+    private let onFileEvent: @Sendable (CatalogueFileEvent) -> Void
     private let retryPause: Duration
     private let state = Mutex(State())
     /// Signalled for each new entry, and for the end.
@@ -30,9 +40,11 @@ final class CatalogueJournal: Sendable {
     init(
         _ catalogue: Catalogue,
         _ log: Log,
-        retryPause: Duration = .seconds(2)
+        retryPause: Duration = .seconds(2),
+        onFileEvent: @escaping @Sendable (CatalogueFileEvent) -> Void = { _ in }
     ) throws(SystemError) {
         (self.catalogue, self.log, self.retryPause) = (catalogue, log, retryPause)
+        self.onFileEvent = onFileEvent
         // A catalogue that cannot be read is reported where it is opened.
         let newestID = (try? catalogue.newestID()) ?? 0
         state.withLock { $0.lastID = newestID }
@@ -76,12 +88,33 @@ final class CatalogueJournal: Sendable {
     private func run() {
         var isClosing = false
         repeat {
-            let pause = state.withLock { $0.entries.isEmpty } ? nil : retryPause
-            _ = news.wait(timeout: pause.map { .now() + $0.forDispatch } ?? .distantFuture)
+            // Not only for entries that wait: somebody may remove the catalogue's files.
+            _ = news.wait(timeout: .now() + retryPause.forDispatch)
             isClosing = state.withLock { $0.isClosing }
+            checkFiles()
             enterAll()
         } while !isClosing
         hasEnded.signal()
+    }
+
+    private func checkFiles() {
+        let path = catalogue.path ?? ""
+        do throws(CatalogueError) {
+            guard let loss = try catalogue.checkFiles() else { return }
+            onFileEvent(.reopened(loss))
+            filesLimiter.reset()
+            let fields: KeyValuePairs = ["path": path, "cause": loss.rawValue]
+            log(.warn, "Catalogue opened again: its file was removed, moved or replaced", fields)
+        } catch {
+            onFileEvent(.lost)
+            log(
+                .error,
+                "Catalogue's file was removed, moved or replaced, and cannot be opened again yet",
+                ["path": path, "error": "\(error)"],
+                limitedBy: filesLimiter,
+                condition: "\(error)"
+            )
+        }
     }
 
     private func enterAll() {
@@ -140,7 +173,8 @@ final class CatalogueJournal: Sendable {
 extension CatalogueError {
     /// Whether the same call may succeed later.
     fileprivate var mayPass: Bool {
-        switch reason {
+        if self == .closed { return true }  // While its files are opened again.
+        return switch reason {
         case .busy, .full, .readonly, .io, .corrupt: true
         case .other: false
         }

@@ -22,12 +22,8 @@ final class ConnectionPool: Sendable {
     /// Counts the idle connections.
     private let available: DispatchSemaphore
 
-    init(path: String, size: Int, busyTimeout: Duration) throws(CatalogueError) {
-        var connections: [CatalogueConnection] = []
-        for _ in 0..<size {
-            connections.append(try CatalogueConnection(path: path, busyTimeout: busyTimeout))
-        }
-        self.size = size
+    init(_ connections: [CatalogueConnection]) {
+        size = connections.count
         state = Mutex(State(idle: connections))
         // From 0 up: Dispatch traps when a semaphore goes with a lower count than it came with.
         available = DispatchSemaphore(value: 0)
@@ -88,12 +84,42 @@ final class ConnectionPool: Sendable {
     }
 
     private func waitForAll(until deadline: BootTime) -> Bool {
-        for _ in 0..<size {
+        let count = takeTurns(until: deadline)
+        if count == size { giveBack(turns: count) }
+        return count == size
+    }
+
+    /// Waits for all connections, as far as they are given back by `deadline`; how many were.
+    private func takeTurns(until deadline: BootTime) -> Int {
+        for count in 0..<size {
             let left = deadline.since(.now()).forDispatch
-            guard available.wait(timeout: .now() + left) == .success else { return false }
+            guard available.wait(timeout: .now() + left) == .success else { return count }
         }
-        for _ in 0..<size { available.signal() }
-        return true
+        return size
+    }
+
+    private func giveBack(turns count: Int) {
+        for _ in 0..<count { available.signal() }
+    }
+
+    /// Puts those that `body` returns in the place of all connections, which nobody has meanwhile.
+    ///
+    /// - Throws: `.connectionPoolExhausted` when one is not given back in time, `.closed` once `close` has been called.
+    func reopen(
+        within timeout: Duration,
+        _ body: ([CatalogueConnection]) throws(CatalogueError) -> [CatalogueConnection]
+    ) throws(CatalogueError) {
+        let count = takeTurns(until: BootTime.now().advanced(by: timeout))
+        defer { giveBack(turns: count) }
+        guard count == size else { throw isOpen ? .connectionPoolExhausted : .closed }
+        let open = state.withLock { $0.phase == .open ? $0.idle : [] }
+        guard open.count == size else { throw .closed }
+        let new = try body(open)
+        let isTooLate = state.withLock { state in
+            if state.phase == .open { state.idle = new }
+            return state.phase != .open
+        }
+        if isTooLate { for connection in new { connection.close() } }
     }
 }
 

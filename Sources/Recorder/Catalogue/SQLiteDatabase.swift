@@ -7,11 +7,14 @@ import Posix
     /// Statements by their SQL, made at first use and kept.
     private var statements: [String: OpaquePointer]
 
-    /// Opens the file at `path`, and makes it when it is not there.
+    /// Opens the file at `path`, and makes it when it is not there; never through a symbolic link.
     init(path: String) throws(CatalogueError) {
         var opened: OpaquePointer?
         // The owner keeps other threads out, so SQLite's own mutex is not needed.
-        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX
+        let flags =
+            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX
+            | SQLITE_OPEN_NOFOLLOW
+        let path = path == Catalogue.inMemory ? path : try CatalogueFiles.plainPath(path)
         let code = unsafe sqlite3_open_v2(path, &opened, flags, nil)
         guard code == SQLITE_OK, let handle = unsafe opened else {
             let error = unsafe CatalogueError(code: code, handle: opened)
@@ -32,6 +35,9 @@ import Posix
         let milliseconds = CInt(clamping: timeout.wholeNanoseconds / 1_000_000)
         unsafe sqlite3_busy_timeout(handle, milliseconds)
     }
+
+    /// Leaves the write-ahead log when it is closed: its name is another file's.
+    func keepLog() { _ = unsafe streamvault_sqlite3_keep_log(handle) }
 
     /// Whether its file could be opened for reading only.
     var isReadOnly: Bool { unsafe sqlite3_db_readonly(handle, "main") == 1 }

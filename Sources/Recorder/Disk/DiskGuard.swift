@@ -1,4 +1,5 @@
 import Glibc
+import Media
 import Posix
 import StreamVaultTelemetry
 import Synchronization

@@ -16,6 +16,8 @@ struct RecorderMetrics: Sendable {
     let transactionDuration: Histogram
     let databaseErrors: [CatalogueError.Reason: Counter]
     let databaseUp: Gauge
+    /// By what had happened to the catalogue's files.
+    let databaseReopened: [CatalogueLoss: Counter]
     let diskFree: Gauge
     let diskSize: Gauge
     let diskReserve: Gauge
@@ -104,7 +106,13 @@ struct RecorderMetrics: Sendable {
         )
         databaseUp = publisher.gauge(
             "streamvault_database_up",
-            "Whether the catalogue is kept in its file: 0 when it is in memory, for this run."
+            "Whether the catalogue is kept in its file: 0 when it is in memory, for this run, or in a file without a name."
+        )
+        databaseReopened = counters(
+            publisher,
+            "database_reopened_total",
+            "Times that the catalogue was opened again, by what had happened to its file.",
+            "cause"
         )
         diskFree = publisher.gauge(
             "streamvault_disk_free_bytes",
@@ -195,6 +203,15 @@ struct RecorderMetrics: Sendable {
         case .replaced, .withoutLog, nil: databaseUp.set(1)
         }
         if let reason = trouble?.error.reason { databaseErrors[reason]?.add() }
+    }
+
+    func show(_ event: CatalogueFileEvent) {
+        switch event {
+        case .reopened(let loss):
+            databaseReopened[loss]?.add()
+            databaseUp.set(1)
+        case .lost: databaseUp.set(0)
+        }
     }
 
     func count(dropped lines: (standardOutput: UInt64, file: UInt64)) {

@@ -62,11 +62,11 @@ def damaged_catalogue(bench):
     catalogue.write_bytes(b"\xff" * 4096 + whole[4096:])
     kept = [path.read_bytes() for path in bench.files(".ts")]
     recorder = bench.start([bench.stream("two")])
-    recorder.line("set aside as")
+    recorder.line("moved to")
     recorder.recording()
     ended_in_time(recorder.stop(), 0)
     assert [path.read_bytes() for path in bench.files(".ts")][0] == kept[0]
     check_files_and_rows(bench)
     assert bench.rows("SELECT count(*) FROM recordings") == [(2,)]
     assert bench.metrics()['database_errors_total{reason="corrupt"}'] == 1
-    return "set aside, a new one begun, whole files entered by their names, recording goes on; counted as corrupt"
+    return "moved away, a new one begun, whole files entered by their names, recording goes on; counted as corrupt"
