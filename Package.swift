@@ -50,9 +50,16 @@ let package = Package(
         ),
         .target(name: "Media", dependencies: ["Posix"], swiftSettings: strict),
         .target(name: "Fetch", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
+        .target(
+            name: "Ingest",
+            dependencies: ["Posix", "JSON", "StreamVaultTelemetry"],
+            swiftSettings: strict
+        ),
         .executableTarget(
             name: "Exporter",
-            dependencies: ["Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry"],
+            dependencies: [
+                "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "Ingest",
+            ],
             swiftSettings: strict
         ),
         .executableTarget(
@@ -116,9 +123,17 @@ let package = Package(
             swiftSettings: testing
         ),
         .testTarget(
+            name: "IngestTests",
+            dependencies: [
+                "Ingest", "StreamVaultTelemetry", "TelemetryStage", "TestSupport", "Posix",
+            ],
+            swiftSettings: testing
+        ),
+        .testTarget(
             name: "ExporterTests",
             dependencies: [
                 "Exporter", "StreamVaultTelemetry", "TelemetryStage", "TestSupport", "HTTP",
+                "Ingest",
                 "CommandLine", "JSON", "Posix",
             ],
             exclude: ["Fixtures"],

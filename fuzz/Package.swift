@@ -38,8 +38,15 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "Ingest",
+            dependencies: ["Posix", "JSON", "StreamVaultTelemetry"],
+            swiftSettings: settings
+        ),
+        .target(
             name: "Exporter",
-            dependencies: ["Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry"],
+            dependencies: [
+                "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "Ingest",
+            ],
             exclude: ["Main.swift"],
             swiftSettings: settings
         ),
@@ -66,7 +73,7 @@ let package = Package(
         fuzzer("Request", ["HTTP"]),
         fuzzer("Accept", ["Exporter"]),
         fuzzer("Segment", ["Exporter", "FuzzSupport", "JSON", "Posix", "StreamVaultTelemetry"]),
-        fuzzer("Ingest", ["Exporter", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
+        fuzzer("Ingest", ["Ingest", "FuzzSupport", "Posix", "StreamVaultTelemetry"]),
         fuzzer("Playlist", ["Recorder", "Posix"]),
         fuzzer("Sequence", ["Recorder", "Fetch", "Media", "FuzzSupport", "Posix"]),
         fuzzer("Configuration", ["Recorder", "FuzzSupport", "JSON", "Posix"]),

@@ -1,6 +1,7 @@
 import CommandLine
 import Glibc
 import HTTP
+import Ingest
 import JSON
 import Posix
 import StreamVaultTelemetry
@@ -63,11 +64,12 @@ enum Main {
         server.hosts = HostPolicy(allowed: arguments.allowedHosts)
         let log = Log()
         var service = try ExporterService(arguments, version: exporterVersion, log)
-        service.ingest = try IngestServer.start(arguments, log)
+        let ingest = try startIngest(arguments, log)
         let listening = server.addresses.map { "\($0)" }.joined(separator: ",")
         let directory = arguments.telemetryDirectory
         log(.info, "Exporter started", ["listen": listening, "telemetry_dir": directory])
-        var loop = ServeLoop(service, log)
+        if ingest != nil { service.ingest = IngestMetrics() }
+        var loop = ServeLoop(service, ingest, log)
         defer { log.flush(within: .milliseconds(500)) }
         try loop.run(&server, &signals)
     }
@@ -77,6 +79,36 @@ enum Main {
             return try Server(on: addresses)
         } catch {
             throw StartError(description: "web.listen-address: \(error)")
+        }
+    }
+
+    /// Opens the ingest socket that the arguments name; `nil` when they name none.
+    ///
+    /// From then on the runs of a previous exporter are held: before that, no request may be answered, because they would
+    /// count as dead.
+    private static func startIngest(
+        _ arguments: Arguments,
+        _ log: Log
+    ) throws(StartError) -> IngestServer? {
+        guard let path = arguments.ingestSocket else { return nil }
+        let directory: IngestDirectory
+        do throws(SystemError) {
+            // This exporter may be the first program on the volume, or the volume may be mounted later.
+            try FileSystem.makeDirectories(arguments.telemetryDirectory)
+            try FileSystem.makeParentDirectory(of: path)
+            directory = try IngestDirectory(
+                path: arguments.telemetryDirectory,
+                resumeGrace: arguments.resumeGrace,
+                now: .now()
+            )
+        } catch {
+            let reason = "telemetry-dir must be writable for ingest.socket: \(error)"
+            throw StartError(description: reason)
+        }
+        do throws(SystemError) {
+            return try IngestServer(path: path, directory, log)
+        } catch {
+            throw StartError(description: "ingest.socket: \(error)")
         }
     }
 

@@ -1,27 +1,33 @@
 import Glibc
 import HTTP
+import Ingest
 import Posix
 
-/// The exporter's one loop: waits for all that may happen, and ends when the exporter may leave.
-struct ServeLoop {
-    /// For responses that are under way when the exporter leaves.
-    private static let farewell = Duration.milliseconds(500)
+/// The exporter's one loop: waits for all events, and ends when the exporter may exit.
+struct ServeLoop: ~Copyable {
+    /// For responses that are being sent when the exporter exits.
+    private static let drainTime = Duration.milliseconds(500)
 
     private var service: ExporterService
+    private var ingest: IngestServer?
     private let log: Log
+    private var polled = PollSet()
     private var awaited = Leaving.Awaited.nothing
 
-    init(_ service: ExporterService, _ log: Log) {
-        (self.service, self.log) = (service, log)
+    init(_ service: ExporterService, _ ingest: consuming IngestServer?, _ log: Log) {
+        self.service = service
+        self.ingest = ingest
+        self.log = log
     }
 
-    /// Serves until the exporter may leave; without a reason to wake up, it sleeps.
+    /// Serves until the exporter may exit; without events and deadlines, it sleeps.
     mutating func run(_ server: inout Server, _ signals: inout Signals) throws(SystemError) {
         var wake: BootTime?
         while true {
-            let until = [wake, signals.nextCheck].compactMap(\.self).min()
-            let readable = try serve(&server, until: until, alsoWatching: [signals.descriptor])
-            if !readable.isEmpty || signals.nextCheck != nil {
+            polled.removeAll()
+            polled.append(signals.descriptor, for: .reading)
+            try turn(&server, until: [wake, signals.nextCheck].compactMap(\.self).min())
+            if polled.isReady(0) || signals.nextCheck != nil {
                 while let request = signals.nextRequest() { note(request) }
             }
             switch service.decide(at: .now()) {
@@ -32,21 +38,21 @@ struct ServeLoop {
         }
     }
 
-    /// One turn; which descriptors, of those that the server does not own, are readable after it.
-    @discardableResult
-    private mutating func serve(
+    /// Waits for the descriptors in `polled` and those of both servers, and serves those that are ready.
+    private mutating func turn(
         _ server: inout Server,
-        until wake: BootTime?,
-        alsoWatching descriptors: [CInt] = []
-    ) throws(SystemError) -> [CInt] {
-        let ingest = service.ingest
-        let readable = try server.turn(
-            until: [wake, ingest?.deadline].compactMap(\.self).min(),
-            alsoWatching: descriptors + (ingest?.descriptors ?? []),
-            orRoomIn: log.blockedDescriptor
-        ) { service.respond(to: $0) }
+        until deadline: BootTime?
+    ) throws(SystemError) {
+        let serverDeadline = server.prepare(&polled)
+        let ingestDeadline = ingest?.prepare(&polled) ?? nil
+        if let blocked = log.blockedDescriptor { polled.append(blocked, for: .writing) }
+        let deadlines = [deadline, serverDeadline, ingestDeadline]
+        _ = try polled.wait(until: deadlines.compactMap(\.self).min())
+        try server.serve(polled) { service.respond(to: $0) }
         if log.blockedDescriptor != nil { log.resume() }
-        try ingest?.turn(ready: readable)
+        ingest?.reserve(service.directory.namesInUse(at: .now()))
+        try ingest?.serve(polled)
+        if let counters = ingest?.counters { service.ingest?.note(counters) }
         service.own.note(rejections: server.counters.rejections)
         service.own.note(evictions: server.counters.evicted)
         if let count = server.evictionsToReport() {
@@ -57,7 +63,6 @@ struct ServeLoop {
             service.leaving.noteEnd(of: connection, at: .now())
         }
         for response in server.removeAcknowledged() { noteAcknowledged(response) }
-        return readable
     }
 
     private mutating func note(_ request: Signals.Request) {
@@ -105,9 +110,10 @@ struct ServeLoop {
         _ departure: Departure
     ) throws(SystemError) {
         server.closing = true
-        let end = BootTime.now().advanced(by: Self.farewell)
+        let end = BootTime.now().advanced(by: Self.drainTime)
         while departure.isPatient, server.busyConnections > 0, .now() < end {
-            try serve(&server, until: end)
+            polled.removeAll()
+            try turn(&server, until: end)
         }
         for scraper in departure.missed {
             log(.warn, "Final state not collected", ["by": "\(scraper)"])

@@ -61,10 +61,10 @@ package struct StatusCounts: Sendable {
     }
 }
 
-/// Serves HTTP/1.1 on one thread, in turns that the caller's loop starts.
+/// Serves HTTP/1.1 on one thread: a turn of the caller's loop is `prepare`, a wait, and `serve`.
 ///
-/// The only call that blocks is the wait for all descriptors together, so a slow or silent client never delays another.
-/// An idle connection causes one wake-up, when its time is over.
+/// No call blocks, so a slow or silent client never delays another. An idle connection causes one wake-up, when its time
+/// is over.
 package struct Server: ~Copyable {
     package let limits: Limits
     package private(set) var counters = Counters()
@@ -77,7 +77,8 @@ package struct Server: ~Copyable {
     private var acknowledged: [AcknowledgedResponse] = []
     private var closed: [UInt64] = []
     private var upgraded: [Connection] = []
-    private var polled = PollSet()
+    /// The index of the first listener in the poll set; the connections follow the listeners.
+    private var firstPolled = 0
     /// The connections that a turn has to serve; kept, so that a turn allocates nothing.
     private var ready: [Connection] = []
     private var date = DateField(.now())
@@ -115,30 +116,37 @@ package struct Server: ~Copyable {
     /// Memory for the responses that are being sent, except their heads.
     var heldResponseBytes: Int { connections.reduce(0) { $0 + $1.heldBytes } }
 
-    /// Waits until a descriptor is ready, or until `deadline`, and serves the clients that are ready.
+    /// Adds the descriptors to wait for.
     ///
-    /// The wait also ends when the caller's descriptor `blocked` can be written to. Without a deadline and without open
-    /// connections it only ends with a new connection or a signal.
-    /// - Returns: those of `descriptors` that are readable.
+    /// - Returns: when the server needs a turn without an event; `nil` when only an event can need one.
+    package mutating func prepare(_ polled: inout PollSet) -> BootTime? {
+        firstPolled = polled.count
+        var nextDeadline = pausedUntil
+        for listener in listeners {
+            polled.append(listener.socket.rawValue, for: pausedUntil == nil ? .reading : .nothing)
+        }
+        for connection in connections {
+            polled.append(connection.descriptor, for: connection.interest)
+            let deadline = connection.nextDeadline
+            nextDeadline = min(nextDeadline ?? deadline, deadline)
+        }
+        return nextDeadline
+    }
+
+    /// Serves the clients that are ready, without waiting.
+    ///
     /// - Throws: when the server cannot continue; never because of a client.
-    package mutating func turn(
-        until deadline: BootTime? = nil,
-        alsoWatching descriptors: [CInt] = [],
-        orRoomIn blocked: CInt? = nil,
+    package mutating func serve(
+        _ polled: PollSet,
         handle: (Request) -> Response
-    ) throws(SystemError) -> [CInt] {
-        let nextDeadline = fillPollSet(alsoWatching: descriptors)
-        if let blocked { polled.append(blocked, for: .writing) }
-        _ = try polled.wait(until: Self.earliest(deadline, nextDeadline))
-        let readable = descriptors.indices.filter { polled.isReady(listeners.count + $0) }
+    ) throws(SystemError) {
         let now = BootTime.now()
         date.update(to: .now())
-        findReady(from: listeners.count + descriptors.count)
+        findReady(in: polled)
         // New clients first: their requests usually arrive with the connection.
-        try acceptConnections(at: now, until: now.advanced(by: limits.turn * 0.5), handle)
+        try acceptConnections(polled, at: now, until: now.advanced(by: limits.turn * 0.5), handle)
         serveReady(until: now.advanced(by: limits.turn), handle)
         finishTurn(at: now)
-        return readable.map { descriptors[$0] }
     }
 
     /// Connections closed to make room for others since the last report, at most every ten minutes; `nil` if none.
@@ -166,37 +174,17 @@ package struct Server: ~Copyable {
         return try upgraded.removeFirst().handOver()
     }
 
-    /// The poll set's order is: listeners, the caller's descriptors, connections.
-    ///
-    /// - Returns: when a connection needs attention without an event.
-    private mutating func fillPollSet(alsoWatching descriptors: [CInt]) -> BootTime? {
-        polled.removeAll()
-        var nextDeadline = pausedUntil
-        for listener in listeners {
-            polled.append(listener.socket.rawValue, for: pausedUntil == nil ? .reading : .nothing)
-        }
-        for descriptor in descriptors { polled.append(descriptor, for: .reading) }
-        for connection in connections {
-            polled.append(connection.descriptor, for: connection.interest)
-            nextDeadline = Self.earliest(nextDeadline, connection.nextDeadline)
-        }
-        return nextDeadline
-    }
-
-    private static func earliest(_ first: BootTime?, _ second: BootTime?) -> BootTime? {
-        guard let first, let second else { return first ?? second }
-        return min(first, second)
-    }
-
     // MARK: Accepting
 
     private mutating func acceptConnections(
+        _ polled: PollSet,
         at now: BootTime,
         until end: BootTime,
         _ handle: (Request) -> Response
     ) throws(SystemError) {
         if let end = pausedUntil, end <= now { pausedUntil = nil }
-        for (index, listener) in listeners.enumerated() where polled.isReady(index) {
+        for (index, listener) in listeners.enumerated()
+        where polled.isReady(firstPolled + index) {
             let before = counters.accepted
             do throws(SystemError) {
                 repeat {
@@ -256,9 +244,8 @@ package struct Server: ~Copyable {
     // MARK: Serving
 
     /// Finds the connections to serve, ordered by how long they have waited.
-    ///
-    /// `first` is the index of the first connection in the poll set.
-    private mutating func findReady(from first: Int) {
+    private mutating func findReady(in polled: PollSet) {
+        let first = firstPolled + listeners.count
         for (index, connection) in connections.enumerated()
         where polled.isReady(first + index) || connection.hasBufferedRequests {
             connection.isWaiting = true

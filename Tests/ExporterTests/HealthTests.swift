@@ -1,6 +1,7 @@
 import Foundation
 import JSON
 import Posix
+import TelemetryStage
 import Testing
 
 @testable import Exporter

@@ -1,5 +1,6 @@
 import Foundation
 import Posix
+import TelemetryStage
 import Testing
 
 @testable import Exporter
@@ -355,5 +356,25 @@ struct RecorderDirectoryTests {
         }
         #expect(directory.look().count == 40)
         #expect(try openFiles() == 0)
+    }
+
+    @Test(
+        "names are in use by recorders that publish themselves, for a minute after their files disappear"
+    )
+    func namesInUse() throws {
+        var directory = RecorderDirectory(path: files.path)
+        do { _ = try files.publisher("ended") }
+        var client = Identity(starting: "client", "1.0", heartbeatInterval: .seconds(1))
+        client.isRelayed = true
+        let relayed = try Publisher(client, directory: files.path, phases: [])
+        let recorder = try files.publisher("cam")
+        let start = BootTime.now()
+        _ = directory.look(at: start)
+        #expect(directory.namesInUse(at: start) == ["cam"])
+        try FileManager.default.removeItem(atPath: files.file("cam"))
+        _ = directory.look(at: start)
+        #expect(directory.namesInUse(at: start.advanced(by: .seconds(59))) == ["cam"])
+        #expect(directory.namesInUse(at: start.advanced(by: .seconds(61))) == [])
+        withExtendedLifetime((relayed, recorder)) {}
     }
 }

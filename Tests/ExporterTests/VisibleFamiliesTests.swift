@@ -1,5 +1,6 @@
 import Foundation
 import HTTP
+import TelemetryStage
 import Testing
 
 @testable import Exporter

@@ -29,14 +29,21 @@ final class Served {
 
     /// One turn that also ends when `client` can be read, or at `deadline`.
     func turn(for client: Client? = nil, until deadline: BootTime? = nil) throws {
-        let watched = client.map { $0.isClosed ? [] : [$0.socket.rawValue] } ?? []
-        _ = try server.turn(until: deadline, alsoWatching: watched, handle: handle)
+        var polled = PollSet()
+        if let client, !client.isClosed { polled.append(client.socket.rawValue, for: .reading) }
+        let next = [server.prepare(&polled), deadline].compactMap(\.self).min()
+        _ = try polled.wait(until: next)
+        try server.serve(polled, handle: handle)
         client?.receive()
     }
 
-    /// One turn; whether `descriptor` could be read at its end.
+    /// One turn; whether `descriptor` is readable at its end.
     func watch(_ descriptor: CInt) throws -> Bool {
-        try !server.turn(alsoWatching: [descriptor], handle: handle).isEmpty
+        var polled = PollSet()
+        polled.append(descriptor, for: .reading)
+        _ = try polled.wait(until: server.prepare(&polled))
+        try server.serve(polled, handle: handle)
+        return polled.isReady(0)
     }
 
     /// The next response to `client`; `nil` when the connection ends without one.

@@ -193,17 +193,6 @@ struct ServerTests {
         #expect(try served.reply(to: client)?.text == "unix\n")
     }
 
-    @Test("tells which of the other descriptors can be read")
-    func watching() throws {
-        let served = try Served()
-        let quiet = try Pipe()
-        let ready = try Pipe()
-        try ready.writer.writeAll([1].span)
-        let watched = [quiet.reader.rawValue, ready.reader.rawValue]
-        let readable = try served.server.turn(alsoWatching: watched) { _ in .notFound }
-        #expect(readable == [ready.reader.rawValue])
-    }
-
     @Test("does not wake up for a connection that is idle")
     func idle() throws {
         let served = try Served()

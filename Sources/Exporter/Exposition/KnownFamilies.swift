@@ -6,8 +6,6 @@ import StreamVaultTelemetry
 enum KnownFamilies {
     /// Names with this prefix are the exporter's own: a segment can only imitate them.
     static let ownPrefix = "streamvault_exporter_"
-    /// Names with this prefix belong to recorders and the exporter; processes on the ingest socket may not declare them.
-    static let projectPrefix = "streamvault_"
 
     /// What a family looks like to those who read a page; how its cells are encoded is its source's own matter.
     struct Shape: Equatable {
@@ -45,15 +43,12 @@ enum KnownFamilies {
     static let owners: [String: String] = {
         var owners: [String: String] = [:]
         for (name, shape) in shapes {
-            for one in exposedNames(name, shape.kind) { owners[one] = name }
+            for one in MetricFamily.sampleNames(name, shape.kind, inOpenMetrics: true) {
+                owners[one] = name
+            }
         }
         return owners
     }()
-
-    /// Every name that some format makes of a family: two families must not meet in one.
-    static func exposedNames(_ name: String, _ kind: MetricFamily.Kind) -> [String] {
-        TextDialect.openMetrics(created: true).names(name, kind)
-    }
 
     /// What the recorder of this version declares beyond what every segment has; `docs/metrics.md` lists them all.
     private static let recorder: [String: Shape] = [

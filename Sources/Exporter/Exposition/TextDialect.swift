@@ -26,29 +26,9 @@ enum TextDialect {
     /// What stands behind the last sample; nothing may follow it.
     var end: String { isOpenMetrics ? "# EOF\n" : "" }
 
-    /// A family's name in its metadata: OpenMetrics leaves a counter's and an info's suffix to the sample.
-    func familyName(_ family: MetricFamily) -> String { familyName(family.name, family.kind) }
-
-    private func familyName(_ name: String, _ kind: MetricFamily.Kind) -> String {
-        guard isOpenMetrics else { return name }
-        switch kind {
-        case .counter: return String(name.dropLast("_total".count))
-        case .info: return String(name.dropLast("_info".count))
-        case .gauge, .histogram, .stateset: return name
-        }
-    }
-
-    /// Every name that is the family's own: in its metadata, and with each suffix that its samples can have.
-    func names(_ name: String, _ kind: MetricFamily.Kind) -> [String] {
-        let suffixes =
-            switch (kind, isOpenMetrics) {
-            case (.histogram, false): ["", "_bucket", "_sum", "_count"]
-            case (.histogram, true): ["", "_bucket", "_sum", "_count", "_created"]
-            case (.counter, true): ["", "_total", "_created"]
-            case (.info, true): ["", "_info"]
-            case (.counter, false), (.info, false), (.gauge, _), (.stateset, _): [""]
-            }
-        return suffixes.map { familyName(name, kind) + $0 }
+    /// The family's name in its metadata.
+    func familyName(_ family: MetricFamily) -> String {
+        MetricFamily.exposedName(family.name, family.kind, inOpenMetrics: isOpenMetrics)
     }
 
     /// The lines before a family's samples.

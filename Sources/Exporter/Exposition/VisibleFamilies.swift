@@ -111,9 +111,9 @@ private struct Claims {
         // Usual: every recorder of a version declares the same.
         if !isRelayed, shown[family.name] == family { return nil }
         if !isWellFormed(family) { return .malformed }
-        let names = KnownFamilies.exposedNames(family.name, family.kind)
+        let names = MetricFamily.sampleNames(family.name, family.kind, inOpenMetrics: true)
         if names.contains(where: { $0.hasPrefix(KnownFamilies.ownPrefix) }) { return .reserved }
-        if isRelayed, names.contains(where: { $0.hasPrefix(KnownFamilies.projectPrefix) }),
+        if isRelayed, names.contains(where: { $0.hasPrefix(MetricFamily.projectPrefix) }),
             RunMetrics.fixedFamilies[family.name] == nil
         {
             return .reserved
@@ -129,7 +129,7 @@ private struct Claims {
         _ family: MetricFamily,
         _ names: [String]
     ) -> HiddenFamily.Reason? {
-        let textNames = TextDialect.prometheus.names(family.name, family.kind)
+        let textNames = MetricFamily.sampleNames(family.name, family.kind, inOpenMetrics: false)
         if textNames.contains(where: { isTaken($0, in: owners, of: family) }) { return .sharedName }
         for name in textNames { owners[name] = family.name }
         if names.contains(where: { isTaken($0, in: openMetricsOwners, of: family) }) {

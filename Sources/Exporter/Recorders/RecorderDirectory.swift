@@ -116,13 +116,6 @@ struct RecorderDirectory {
         }
         return Set(inUse.map { recorders[$0].name })
     }
-
-    /// The recorder that a file of the directory belongs to; `nil` for any other file.
-    static func recorderName(_ entry: String) -> String? {
-        guard entry.hasSuffix(".telemetry") else { return nil }
-        let name = String(entry.dropLast(".telemetry".count))
-        return Identity.isName(name) ? name : nil
-    }
 }
 
 // MARK: - Reading
@@ -269,7 +262,7 @@ extension RecorderDirectory {
                 isSettled: WallTime.now().nanoseconds > modified.nanoseconds + 100_000_000
             )
             listingFailure = nil
-            add(entries.names.compactMap(Self.recorderName), at: now)
+            add(entries.names.compactMap(Identity.name(ofFile:)), at: now)
             if !entries.isComplete { excess += 1 }
             warnOfExcess(at: now)
         } catch {

@@ -8,7 +8,7 @@ extension ExporterService {
         let head = heads.read(request)
         let recorders = look()
         let tag = request.method == .get ? noteScrape(by: head.kind, request.connection) : nil
-        let own = [own.source(now: .now())] + (ingest.map { [$0.metrics.source] } ?? [])
+        let own = [own.source(now: .now())] + (ingest.map { [$0.source] } ?? [])
         let sources =
             own + zip(recorders, visible.hiddenIndexes).map { MetricSource($0, hidden: $1) }
         let body =

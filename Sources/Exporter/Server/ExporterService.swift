@@ -13,7 +13,8 @@ struct ExporterService {
     var openMetricsPage: MetricsPage
     var protobufPage = ProtobufPage()
     var own: OwnMetrics
-    var ingest: IngestServer?
+    /// The metrics of the ingest socket, if there is one.
+    var ingest: IngestMetrics?
     private(set) var visible = VisibleFamilies()
     private var hiddenWarnings = WarningInterval()
     private let log: Log
@@ -77,7 +78,6 @@ struct ExporterService {
         let recorders = directory.look(at: start)
         let duration = BootTime.now().since(start).wholeNanoseconds
         own.note(readNanoseconds: duration, errors: directory.readErrors)
-        ingest?.reserve(directory.namesInUse(at: start))
         if visible.update(recorders) { own.note(hiddenFamilies: visible.hidden.count) }
         if !visible.hidden.isEmpty { warnOfHiddenFamilies(at: start) }
         leaving.noteLook(recorders.map { RecorderStage($0) }, at: start)

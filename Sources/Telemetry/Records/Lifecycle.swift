@@ -194,6 +194,13 @@ package struct Identity: Hashable, Sendable {
                 || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
         }
     }
+
+    /// The name of the recorder that the segment file `NAME.telemetry` belongs to; `nil` for any other file.
+    package static func name(ofFile file: String) -> String? {
+        guard file.hasSuffix(".telemetry") else { return nil }
+        let name = String(file.dropLast(".telemetry".count))
+        return isName(name) ? name : nil
+    }
 }
 
 private let dash = UInt8(ascii: "-")

@@ -84,6 +84,43 @@ package struct MetricFamily: Hashable, Sendable {
     }
 }
 
+extension MetricFamily {
+    /// The prefix of the names that belong to recorders and the exporter.
+    package static let projectPrefix = "streamvault_"
+
+    /// The name in the metadata of a page; OpenMetrics leaves the suffix of a counter or an info to its samples.
+    package static func exposedName(
+        _ name: String,
+        _ kind: Kind,
+        inOpenMetrics: Bool
+    ) -> String {
+        guard inOpenMetrics else { return name }
+        switch kind {
+        case .counter: return String(name.dropLast("_total".count))
+        case .info: return String(name.dropLast("_info".count))
+        case .gauge, .histogram, .stateset: return name
+        }
+    }
+
+    /// All names that a page uses for a family: in its metadata, and with each suffix that its samples can have.
+    package static func sampleNames(
+        _ name: String,
+        _ kind: Kind,
+        inOpenMetrics: Bool
+    ) -> [String] {
+        let suffixes =
+            switch (kind, inOpenMetrics) {
+            case (.histogram, false): ["", "_bucket", "_sum", "_count"]
+            case (.histogram, true): ["", "_bucket", "_sum", "_count", "_created"]
+            case (.counter, true): ["", "_total", "_created"]
+            case (.info, true): ["", "_info"]
+            case (.counter, false), (.info, false), (.gauge, _), (.stateset, _): [""]
+            }
+        let exposed = exposedName(name, kind, inOpenMetrics: inOpenMetrics)
+        return suffixes.map { exposed + $0 }
+    }
+}
+
 private func isName(_ text: String, colons: Bool) -> Bool {
     guard let first = text.utf8.first, !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first)
     else { return false }

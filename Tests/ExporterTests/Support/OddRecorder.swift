@@ -1,5 +1,6 @@
 import Posix
 import StreamVaultTelemetry
+import TelemetryStage
 
 /// A recorder that publishes whatever is awkward to write down.
 struct OddRecorder {

@@ -41,9 +41,12 @@ final class FakeHelix: Sendable {
     func start() {
         Thread.detachNewThread { [self] in
             server.withLock { server in
+                var polled = PollSet()
                 while !ended.load(ordering: .acquiring) {
-                    let news = [wakeup.descriptor]
-                    _ = try? server.turn(alsoWatching: news) { answer($0) }
+                    polled.removeAll()
+                    polled.append(wakeup.descriptor, for: .reading)
+                    _ = try? polled.wait(until: server.prepare(&polled))
+                    try? server.serve(polled) { answer($0) }
                 }
             }
         }

@@ -1,7 +1,7 @@
 import FuzzSupport
 import Posix
 
-@testable import Exporter
+@testable import Ingest
 @testable import StreamVaultTelemetry
 
 /// Reads lines of the ingest socket from any bytes: twice, at once and in pieces, with the same answers.
@@ -16,11 +16,16 @@ public func fuzzIngest(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
 }
 
 private func answers(to pieces: [[UInt8]]) -> [[UInt8]?] {
-    var session = IngestSession { (hello) throws(IngestRefusal) in try run(hello) }
+    var session = IngestSession { (hello) throws(IngestError) in try run(hello) }
     var buffer = LineBuffer()
     var answers: [[UInt8]?] = []
     func read(_ line: LineBuffer.Line) {
-        answers.append(session.reply(session.take(line, of: buffer.bytes)))
+        answers.append(
+            IngestSession.reply(
+                session.process(line, of: buffer.bytes),
+                toLine: session.lineNumber
+            )
+        )
     }
     for piece in pieces {
         buffer.append(piece[...])
@@ -32,7 +37,7 @@ private func answers(to pieces: [[UInt8]]) -> [[UInt8]?] {
 }
 
 /// A run in private memory, small enough to be made for every input, and full soon.
-private func run(_ hello: IngestHello) throws(IngestRefusal) -> IngestRun {
+private func run(_ hello: IngestHello) throws(IngestError) -> IngestRun {
     var capacity = SegmentCapacity()
     (capacity.series, capacity.words, capacity.recordings) = (128, 1024, 2)
     do throws(PublisherError) {
@@ -44,6 +49,6 @@ private func run(_ hello: IngestHello) throws(IngestRefusal) -> IngestRun {
         )
         return IngestRun(publisher, name: hello.name, isResumed: false)
     } catch {
-        throw IngestRefusal(.message, "\(error)")
+        throw IngestError(.message, "\(error)")
     }
 }

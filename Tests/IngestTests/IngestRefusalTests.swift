@@ -1,9 +1,10 @@
 import Foundation
 import Glibc
 import Posix
+import TelemetryStage
 import Testing
 
-@testable import Exporter
+@testable import Ingest
 
 @Suite("Lines that are refused, and why")
 struct IngestRefusalTests {
@@ -12,8 +13,8 @@ struct IngestRefusalTests {
         ("1", "message: a message must be an object, not a number"),
         ("{}", "message: \"type\" is missing"),
         (#"{"type":1}"#, "message: \"type\" must be a string, not a number"),
-        (#"{"type":"add","name":"a","value":1}"#, "order: hello comes first"),
-        (#"{"type":"goodbye"}"#, "order: hello comes first"),
+        (#"{"type":"add","name":"a","value":1}"#, "order: the first message must be hello"),
+        (#"{"type":"goodbye"}"#, "order: the first message must be hello"),
         (#"{"type":"hello"}"#, "message: \"name\" is missing"),
         (
             #"{"type":"hello","name":"Py"}"#,
@@ -23,7 +24,7 @@ struct IngestRefusalTests {
             #"{"type":"hello","name":"../x"}"#,
             "message: invalid recorder name \"../x\": [a-z0-9]([a-z0-9-]*[a-z0-9])?, at most 63 characters"
         ),
-        (#"{"type":"hello","name":"py\u0000"}"#, "message: \"name\" must not hold U+0000"),
+        (#"{"type":"hello","name":"py\u0000"}"#, "message: \"name\" must not contain U+0000"),
         (#"{"type":"hello","name":"py","run":"1"}"#, "message: \"run\" must be a UUID"),
         (
             #"{"type":"hello","name":"py","run":"0f8fad5b-d9cb-469f-a165-70867728950g"}"#,
@@ -43,11 +44,11 @@ struct IngestRefusalTests {
         ),
         (
             #"{"type":"hello","name":"py","phases":[{"name":"a"},{"name":"a"}]}"#,
-            "message: \"phases\" must have different names, and none that is empty"
+            "message: \"phases\" must have distinct names that are not empty"
         ),
         (
             #"{"type":"hello","name":"py","phases":[{"name":""}]}"#,
-            "message: \"phases\" must have different names, and none that is empty"
+            "message: \"phases\" must have distinct names that are not empty"
         ),
         (
             #"{"type":"hello","name":"py","phases":["a"]}"#,
@@ -55,13 +56,13 @@ struct IngestRefusalTests {
         ),
         (
             #"{"type":"hello","name":"py","phases":[{"name":"a","bugdet":1}]}"#,
-            "message: \"phases[0].bugdet\" is unknown here"
+            "message: \"phases[0].bugdet\" is unknown"
         ),
         (
             #"{"type":"hello","name":"py","phases":{}}"#,
             "message: \"phases\" must be an array, not an object"
         ),
-        (#"{"type":"hello","name":"py","verison":"1"}"#, "message: \"verison\" is unknown here"),
+        (#"{"type":"hello","name":"py","verison":"1"}"#, "message: \"verison\" is unknown"),
         (
             #"{"type":"hello","name":"py","ack":1}"#,
             "message: \"ack\" must be a boolean, not a number"
@@ -83,8 +84,8 @@ struct IngestRefusalTests {
     ]
 
     static let laterLines: [(String, String)] = [
-        (IngestBench.hello, "order: hello has been said"),
-        (#"{"type":"nope"}"#, "message: \"type\" is no message: \"nope\""),
+        (IngestBench.hello, "order: hello was already sent"),
+        (#"{"type":"nope"}"#, "message: \"type\" is not a message: \"nope\""),
         (
             #"{"type":"state","state":"stopping"}"#,
             "message: \"state\" must be one of \"starting\", \"recording\", \"draining\""
@@ -99,19 +100,19 @@ struct IngestRefusalTests {
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"s","help":"","unit":"bytes"}"#,
-            "message: \"name\" must end in its unit, before _total"
+            "message: \"name\" must end in the unit, before _total"
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"1s","help":""}"#,
-            "message: the metric does not fit: see docs/ingest.md for its names, labels and bounds"
+            "message: a name, label or bound of the metric is not valid: see docs/ingest.md"
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"s","help":"","labels":["le"]}"#,
-            "message: the metric does not fit: see docs/ingest.md for its names, labels and bounds"
+            "message: a name, label or bound of the metric is not valid: see docs/ingest.md"
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"s","help":"","labels":["a","a"]}"#,
-            "message: the metric does not fit: see docs/ingest.md for its names, labels and bounds"
+            "message: a name, label or bound of the metric is not valid: see docs/ingest.md"
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"s","help":"","labels":["a","b","c","d","e"]}"#,
@@ -119,7 +120,7 @@ struct IngestRefusalTests {
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"s","help":"","bounds":[1]}"#,
-            "message: \"bounds\" is unknown here"
+            "message: \"bounds\" is unknown"
         ),
         (
             #"{"type":"declare","metric":"histogram","name":"s","help":""}"#,
@@ -127,48 +128,48 @@ struct IngestRefusalTests {
         ),
         (
             #"{"type":"declare","metric":"histogram","name":"s","help":"","bounds":[2,1]}"#,
-            "message: \"bounds\" must be numbers in ascending order, whole or seconds"
+            "message: \"bounds\" must be ascending numbers, whole or seconds"
         ),
         (
             #"{"type":"declare","metric":"histogram","name":"s","help":"","bounds":[0.5]}"#,
-            "message: \"bounds\" must be numbers in ascending order, whole or seconds"
+            "message: \"bounds\" must be ascending numbers, whole or seconds"
         ),
         (
             #"{"type":"declare","metric":"counter","name":"streamvault_crashes_total","help":""}"#,
-            "message: \"streamvault_crashes_total\" is reserved: names that begin with streamvault_ or process_ are"
+            "message: \"streamvault_crashes_total\" is reserved, as are all names that begin with streamvault_ or process_"
         ),
         (
             #"{"type":"declare","metric":"counter","name":"process_cpu_seconds_total","help":""}"#,
-            "message: \"process_cpu_seconds_total\" is reserved: names that begin with streamvault_ or process_ are"
+            "message: \"process_cpu_seconds_total\" is reserved, as are all names that begin with streamvault_ or process_"
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"streamvault_of_tomorrow","help":""}"#,
-            "message: \"streamvault_of_tomorrow\" is reserved: names that begin with streamvault_ or process_ are"
+            "message: \"streamvault_of_tomorrow\" is reserved, as are all names that begin with streamvault_ or process_"
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"a_total","help":""}"#,
-            "message: \"a_total\" was declared otherwise"
+            "message: \"a_total\" was declared with another type, unit, labels or bounds"
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"d_seconds_count","help":""}"#,
-            "message: \"d_seconds_count\" and \"d_seconds\" have the name \"d_seconds_count\" in common"
+            "message: \"d_seconds_count\" and \"d_seconds\" share the name \"d_seconds_count\""
         ),
         (
             #"{"type":"declare","metric":"gauge","name":"a","help":""}"#,
-            "message: \"a\" and \"a_total\" have the name \"a\" in common"
+            "message: \"a\" and \"a_total\" share the name \"a\""
         ),
         (
             #"{"type":"declare","metric":"counter","name":"c_total","help":""}"#,
-            "message: \"c_total\" and \"c\" have the name \"c\" in common"
+            "message: \"c_total\" and \"c\" share the name \"c\""
         ),
         (#"{"type":"add","name":"z","value":1}"#, "order: \"z\" was not declared"),
         (
             #"{"type":"add","name":"a_total","value":1}"#,
-            "message: \"labels\" of \"a_total\" are: x"
+            "message: \"labels\" of \"a_total\" must be: x"
         ),
         (
             #"{"type":"add","name":"a_total","labels":{"x":"1","y":"2"},"value":1}"#,
-            "message: \"labels\" of \"a_total\" are: x"
+            "message: \"labels\" of \"a_total\" must be: x"
         ),
         (
             #"{"type":"add","name":"a_total","labels":{"x":1},"value":1}"#,
@@ -181,26 +182,26 @@ struct IngestRefusalTests {
         (#"{"type":"add","name":"a_total","labels":{"x":"1"}}"#, "message: \"value\" is missing"),
         (
             #"{"type":"add","name":"a_total","labels":{"x":"1"},"value":0.5}"#,
-            "message: \"value\" must be a whole number, from 0 on"
+            "message: \"value\" must be a whole number, 0 or more"
         ),
         (
             #"{"type":"add","name":"a_total","labels":{"x":"1"},"value":-1}"#,
-            "message: \"value\" must be a whole number, from 0 on"
+            "message: \"value\" must be a whole number, 0 or more"
         ),
         (
             #"{"type":"add","name":"b_seconds_total","value":-0.1}"#,
-            "message: \"value\" must be a number of seconds, from 0 on"
+            "message: \"value\" must be a number of seconds, 0 or more"
         ),
         (
             #"{"type":"add","name":"b_seconds_total","value":1e99}"#,
-            "message: \"value\" must be a number of seconds, from 0 on"
+            "message: \"value\" must be a number of seconds, 0 or more"
         ),
-        (#"{"type":"add","name":"c","value":1}"#, "message: \"c\" is no counter"),
+        (#"{"type":"add","name":"c","value":1}"#, "message: \"c\" is not a counter"),
         (
             #"{"type":"set","name":"b_seconds_total","value":1}"#,
-            "message: \"b_seconds_total\" is no gauge"
+            "message: \"b_seconds_total\" is not a gauge"
         ),
-        (#"{"type":"observe","name":"c","value":1}"#, "message: \"c\" is no histogram"),
+        (#"{"type":"observe","name":"c","value":1}"#, "message: \"c\" is not a histogram"),
         (#"{"type":"set","name":"c","value":1e309}"#, "message: \"value\" is too large"),
         (#"{"type":"set","name":"c","value":NaN}"#, "json: not JSON: expected a value at byte 34"),
         (
@@ -238,7 +239,7 @@ struct IngestRefusalTests {
         for line in Self.declared { #expect(bench.say(line) == nil) }
         #expect(bench.say(line) == refusal)
         #expect(bench.say(#"{"type":"goodbye"}"#) == nil)
-        #expect(bench.say(#"{"type":"heartbeat"}"#) == "order: goodbye has been said")
+        #expect(bench.say(#"{"type":"heartbeat"}"#) == "order: the run has ended with goodbye")
     }
 
     @Test("what does not fit is refused, and what fitted is still counted")
@@ -268,21 +269,21 @@ struct IngestRefusalTests {
         let labels = #"{"type":"declare","metric":"gauge","name":"g","help":"","labels":["a","b"]}"#
         #expect(bench.say(labels) == nil)
         let set = #"{"type":"set","name":"g","labels":{"a":"\#(long)","b":"y"},"value":1}"#
-        #expect(bench.say(set) == "message: \"labels\" take more than 144 bytes")
+        #expect(bench.say(set) == "message: \"labels\" are longer than 144 bytes together")
     }
 
     @Test("so many names, and no more")
     func names() throws {
         let bench = try IngestBench()
-        for number in 0..<IngestDirectory.mostNames {
+        for number in 0..<IngestDirectory.maxNames {
             _ = try bench.directory.open(Self.hello("n\(number)"))
         }
-        #expect(throws: IngestRefusal(.room, "there are 64 names already")) {
+        #expect(throws: IngestError(.room, "the directory already has 64 names")) {
             _ = try bench.directory.open(Self.hello("one-more"))
         }
         _ = try bench.directory.open(Self.hello("n0"))
         let next = try IngestBench(bench.files)
-        #expect(throws: IngestRefusal(.room, "there are 64 names already")) {
+        #expect(throws: IngestError(.room, "the directory already has 64 names")) {
             _ = try next.directory.open(Self.hello("one-more"))
         }
     }

@@ -1,34 +1,5 @@
 import Foundation
 
-@testable import StreamVaultTelemetry
-
-/// A telemetry directory that goes with the test.
-final class TelemetryDirectory {
-    let path: String
-
-    init() throws {
-        path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    func file(_ name: String) -> String { "\(path)/\(name).telemetry" }
-
-    func publisher(_ name: String = "cam") throws -> Publisher {
-        let phases = [
-            ShutdownPhase("recordings", budget: .seconds(30)),
-            ShutdownPhase("database", budget: .seconds(5)),
-        ]
-        // No thread checks it: what a test does to its file stays.
-        return try Publisher(
-            Identity(starting: name, "1.0", heartbeatInterval: .seconds(1)),
-            directory: path,
-            phases: phases
-        )
-    }
-}
-
 /// A file beside these tests.
 func testFile(_ path: String) -> String {
     let support = URL(fileURLWithPath: #filePath).deletingLastPathComponent()

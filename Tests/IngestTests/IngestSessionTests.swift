@@ -1,8 +1,9 @@
 import Foundation
 import Posix
+import TelemetryStage
 import Testing
 
-@testable import Exporter
+@testable import Ingest
 @testable import StreamVaultTelemetry
 
 /// A session whose runs are published into a directory of its own, and what becomes of them there.
@@ -19,14 +20,15 @@ final class IngestBench {
             now: .now()
         )
         (self.files, self.directory) = (files, directory)
-        session = IngestSession { (hello) throws(IngestRefusal) in try directory.open(hello) }
+        session = IngestSession { (hello) throws(IngestError) in try directory.open(hello) }
     }
 
     /// The reason for which a line is refused, and what is wrong; `nil` when it took effect.
     @discardableResult
     func say(_ line: String) -> String? {
         let bytes = Array(line.utf8)
-        guard case .refused(let refusal) = session.take(.whole(bytes.indices), of: bytes) else {
+        guard case .refused(let refusal) = session.process(.complete(bytes.indices), of: bytes)
+        else {
             return nil
         }
         return "\(refusal.reason.rawValue): \(refusal.text)"
@@ -38,8 +40,8 @@ final class IngestBench {
 
     /// Ends the session as the end of its connection does.
     func hangUp() {
-        session = IngestSession { (_) throws(IngestRefusal) in
-            throw IngestRefusal(.order, "over")
+        session = IngestSession { (_) throws(IngestError) in
+            throw IngestError(.order, "over")
         }
     }
 
@@ -161,12 +163,12 @@ struct IngestSessionTests {
         let start =
             #"{"type":"recording_started","id":7,"stream":"gate","path":"/g.ts","container":"ts"}"#
         #expect(bench.say(start) == nil)
-        #expect(bench.say(start) == "order: a recording 7 is open")
+        #expect(bench.say(start) == "order: recording 7 is already open")
         #expect(bench.say(#"{"type":"recording_progress","id":7,"bytes":188}"#) == nil)
         #expect(bench.say(#"{"type":"recording_progress","id":7,"bytes":376}"#) == nil)
         #expect(
             bench.say(#"{"type":"recording_progress","id":7,"bytes":375}"#)
-                == "message: \"bytes\" are fewer than before"
+                == "message: \"bytes\" is less than before"
         )
         let open = try #require(try bench.snapshot().contents.recordings.first)
         #expect((open.id, open.stream, open.path, open.container) == (7, "gate", "/g.ts", "ts"))
@@ -176,7 +178,8 @@ struct IngestSessionTests {
         #expect(bench.say(#"{"type":"recording_ended","id":7,"result":"failed"}"#) == nil)
         #expect(try bench.snapshot().contents.ended == [0, 0, 1])
         #expect(
-            bench.say(#"{"type":"recording_finalizing","id":7}"#) == "order: no recording 7 is open"
+            bench.say(#"{"type":"recording_finalizing","id":7}"#)
+                == "order: recording 7 is not open"
         )
     }
 
@@ -239,7 +242,7 @@ struct IngestSessionTests {
         bench.say(#"{"type":"add","name":"a_total","value":5}"#)
         bench.hangUp()
         let next = try IngestBench(bench.files)
-        #expect(next.directory.waiting.isEmpty == false, "no goodbye: it may come back")
+        #expect(next.directory.awaitingResume.isEmpty == false, "no goodbye: it may come back")
         #expect(next.say(#"{"type":"hello","name":"py"}"#) == nil, "but this is another run")
         next.say(declared)
         next.say(#"{"type":"add","name":"a_total","value":2}"#)
@@ -327,15 +330,16 @@ struct IngestSessionTests {
     func nameTaken() throws {
         bench.hello()
         let directory = bench.directory
-        var second = IngestSession { (hello) throws(IngestRefusal) in try directory.open(hello) }
+        var second = IngestSession { (hello) throws(IngestError) in try directory.open(hello) }
         let hello = Array(IngestBench.hello.utf8)
-        guard case .refused(let refusal) = second.take(.whole(hello.indices), of: hello) else {
+        guard case .refused(let refusal) = second.process(.complete(hello.indices), of: hello)
+        else {
             Issue.record("two of one name")
             return
         }
         #expect(refusal.reason == .name)
         bench.hangUp()
-        guard case .nothing = second.take(.whole(hello.indices), of: hello) else {
+        guard case .applied = second.process(.complete(hello.indices), of: hello) else {
             Issue.record("the name is not free")
             return
         }
@@ -351,12 +355,13 @@ struct IngestSessionTests {
         }
     }
 
-    @Test("silence is success; who asks is told; errors carry the line's number")
+    @Test("an applied line gets a reply only on request; errors have the number of the line")
     func replies() throws {
         func reply(_ line: String) -> String? {
             let bytes = Array(line.utf8)
-            let answer = bench.session.take(.whole(bytes.indices), of: bytes)
-            return bench.session.reply(answer).map { String(decoding: $0, as: UTF8.self) }
+            let outcome = bench.session.process(.complete(bytes.indices), of: bytes)
+            let reply = IngestSession.reply(outcome, toLine: bench.session.lineNumber)
+            return reply.map { String(decoding: $0, as: UTF8.self) }
         }
         #expect(
             reply(#"{"type":"hello","name":"py","ack":true}"#)

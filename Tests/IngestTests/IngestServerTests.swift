@@ -1,26 +1,33 @@
 import Foundation
 import Glibc
 import Posix
+import TelemetryStage
 import Testing
 
-@testable import Exporter
+@testable import Ingest
 @testable import StreamVaultTelemetry
 
 /// An ingest server whose loop is the test.
 private final class ServedIngest {
     let files: TelemetryDirectory
     let path: String
-    let server: IngestServer
+    var server: IngestServer
 
     /// Without time, a turn reads one line.
-    init(turnTime: Duration = .seconds(60)) throws {
+    init(turnTime: Duration = .seconds(60), socketFolder: String? = nil) throws {
         files = try TelemetryDirectory()
-        path = "\(files.path)/s"
+        path = "\(socketFolder ?? files.path)/s"
         let directory = try IngestDirectory(path: files.path, resumeGrace: .zero, now: .now())
         server = try IngestServer(path: path, directory, nil, turnTime: turnTime)
     }
 
-    func turn() throws { try server.turn(ready: [-1]) }
+    /// One turn, which does not wait.
+    func turn() throws {
+        var polled = PollSet()
+        _ = server.prepare(&polled)
+        _ = try polled.wait(until: .now())
+        try server.serve(polled)
+    }
 
     func connect() throws -> Client { Client(try Socket(connectedTo: .unix(path: path))) }
 
@@ -29,15 +36,7 @@ private final class ServedIngest {
         return try reader.snapshot().verdict
     }
 
-    /// A value of the metrics about the socket.
-    func metric(_ name: String, _ label: String? = nil) -> UInt64? {
-        let source = server.metrics.source
-        let series = source.series.first {
-            source.families[$0.family].name == "streamvault_exporter_ingest_\(name)"
-                && (label == nil || $0.values == [label ?? ""])
-        }
-        return series.map { source.words[$0.word] }
-    }
+    var counters: IngestCounters { server.counters }
 }
 
 /// The other end of a connection.
@@ -93,8 +92,8 @@ struct IngestServerTests {
 
                 """
         )
-        #expect(ingest.metric("lines_total") == 6)
-        #expect(ingest.metric("refused_lines_total", "json") == 1)
+        #expect(ingest.counters.lines == 6)
+        #expect(ingest.counters.refusedLines == [.json: 1])
     }
 
     @Test("the end of the connection is the end of the run; a last line needs no line feed")
@@ -113,8 +112,8 @@ struct IngestServerTests {
             try ingest.turn()
             #expect(try ingest.verdict(name) == verdict)
         }
-        #expect(ingest.metric("open_connections") == 0)
-        #expect(ingest.server.deadline == nil, "nothing to wake up for")
+        #expect(ingest.counters.openConnections == 0)
+        #expect(ingest.server.nextDeadline == nil, "nothing to wake up for")
     }
 
     @Test(
@@ -129,23 +128,23 @@ struct IngestServerTests {
         client.send(#"{"type":"add","name":"t_total","value":3}"# + "\n")
         try ingest.turn()
         try ingest.turn()
-        let cause: String
+        let cause: PublisherEvent.Cause
         switch change {
         case "cut":
-            cause = "truncated"
+            cause = .truncated
             #expect(truncate(ingest.files.file("a"), 0) == 0)
         case "removed":
-            cause = "removed"
+            cause = .removed
             unlink(ingest.files.file("a"))
         default:
-            cause = "removed"
+            cause = .removed
             try FileManager.default.removeItem(atPath: ingest.files.path)
         }
         client.send(#"{"type":"add","name":"t_total","value":4}"# + "\n")
         try ingest.turn()
         var nothing = PollSet()
-        while ingest.metric("segments_republished_total", cause) == 0 {
-            _ = try nothing.wait(until: ingest.server.deadline)
+        while ingest.counters.republished[cause] == nil {
+            _ = try nothing.wait(until: ingest.server.nextDeadline)
             try ingest.turn()
         }
         #expect(try ingest.verdict("a") == .alive)
@@ -197,7 +196,7 @@ struct IngestServerTests {
         new.send(hello("a"))
         for _ in 0..<60 { try ingest.turn() }
         #expect(new.receive().contains("\"ok\":true"))
-        #expect(ingest.metric("refused_lines_total", "name") == 0)
+        #expect(ingest.counters.refusedLines.isEmpty)
     }
 
     @Test("one that floods has no more turns than another")
@@ -210,11 +209,11 @@ struct IngestServerTests {
         for _ in 0..<2 { try ingest.turn() }
         flood.send(String(repeating: "{\"type\":\"heartbeat\"}\n", count: 2_000))
         for _ in 0..<10 { try ingest.turn() }
-        #expect(ingest.server.deadline == BootTime(nanoseconds: 0), "work is left: no sleep")
+        #expect(ingest.server.nextDeadline == BootTime(nanoseconds: 0), "work is left: no sleep")
         modest.send("{\"type\":\"heartbeat\",\"ack\":true}\n")
         for _ in 0..<2 { try ingest.turn() }
         #expect(modest.receive().hasSuffix("{\"line\":2,\"ok\":true}\n"))
-        #expect(ingest.metric("lines_total") ?? 0 <= 2 + 10 + 2, "one line a turn")
+        #expect(ingest.counters.lines <= 2 + 10 + 2, "one line a turn")
     }
 
     @Test("a client that does not read its replies loses them, and nothing else")
@@ -229,8 +228,8 @@ struct IngestServerTests {
             client.send(mistakes)
             try ingest.turn()
         }
-        #expect(ingest.metric("dropped_replies_total") ?? 0 > 0)
-        #expect(ingest.metric("refused_lines_total", "json") == 100_000)
+        #expect(ingest.counters.droppedReplies > 0)
+        #expect(ingest.counters.refusedLines[.json] == 100_000)
         #expect(try ingest.verdict("a") == .alive)
         while !client.receive().isEmpty {}
         client.send("{\"type\":\"heartbeat\",\"ack\":true}\n")
@@ -239,12 +238,12 @@ struct IngestServerTests {
     }
 
     @Test("so many connections; one that publishes nothing makes room")
-    func mostConnections() throws {
+    func maxConnections() throws {
         let ingest = try ServedIngest()
         let idle = try ingest.connect()
         try ingest.turn()
         var clients: [Client] = []
-        for number in 0..<IngestServer.mostConnections {
+        for number in 0..<IngestServer.maxConnections {
             let client = try ingest.connect()
             client.send(hello("n\(number)"))
             clients.append(client)
@@ -258,9 +257,9 @@ struct IngestServerTests {
             more.receive()
                 == "{\"line\":0,\"reason\":\"room\",\"error\":\"32 connections are open\"}\n"
         )
-        #expect(ingest.metric("connections_total", "turned_away") == 2)
-        #expect(ingest.metric("connections_total", "accepted") == 33)
-        #expect(ingest.metric("open_connections") == 32)
+        #expect(ingest.counters.rejected == 2)
+        #expect(ingest.counters.accepted == 33)
+        #expect(ingest.counters.openConnections == 32)
     }
 
     @Test("the memory of a run that is over is given back")
@@ -330,7 +329,7 @@ struct IngestServerTests {
             limit.rlim_cur = rlim_t(next) + 1
             setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
             for _ in 0..<3 { try ingest.turn() }
-            #expect(ingest.metric("open_connections") == 1)
+            #expect(ingest.counters.openConnections == 1)
             withExtendedLifetime(client) {}
         }
     }
@@ -345,11 +344,11 @@ struct IngestServerTests {
         }
         for _ in 0..<10 { try ingest.turn() }
         let replies = clients.map { $0.receive() }
-        let most = IngestServer.mostConnections
+        let most = IngestServer.maxConnections
         #expect(replies[..<most].allSatisfy { $0.contains("\"ok\":true") }, "\(replies)")
         #expect(replies[most...].allSatisfy { $0.contains("\"reason\":\"room\"") }, "\(replies)")
-        #expect(ingest.metric("connections_total", "turned_away") == UInt64(60 - most))
-        #expect(ingest.metric("open_connections") == UInt64(most))
+        #expect(ingest.counters.rejected == UInt64(60 - most))
+        #expect(ingest.counters.openConnections == most)
     }
 
     @Test("a silent connection that makes room for another is answered, and counted")
@@ -357,7 +356,7 @@ struct IngestServerTests {
         let ingest = try ServedIngest()
         let silent = try ingest.connect()
         try ingest.turn()
-        let others = try (0..<IngestServer.mostConnections).map { number in
+        let others = try (0..<IngestServer.maxConnections).map { number in
             let client = try ingest.connect()
             client.send(hello("cam-\(number)"))
             return client
@@ -365,23 +364,17 @@ struct IngestServerTests {
         for _ in 0..<3 { try ingest.turn() }
         #expect(silent.receive().contains("\"reason\":\"room\""))
         #expect(others.allSatisfy { $0.receive().contains("\"ok\":true") })
-        #expect(ingest.metric("connections_total", "turned_away") == 1)
+        #expect(ingest.counters.rejected == 1)
     }
 
     @Test(
-        "no client gets the name of a recorder whose file is gone for a moment",
+        "no client gets the name of a recorder whose file is missing or overwritten",
         arguments: [false, true]
     )
     func reservedName(isOverwritten: Bool) throws {
         let ingest = try ServedIngest()
-        var directory = RecorderDirectory(path: ingest.files.path)
         let recorder = try ingest.files.publisher("cam")
-        func look() -> KnownRecorder {
-            let known = directory.look()
-            ingest.server.reserve(directory.namesInUse(at: .now()))
-            return known[0]
-        }
-        #expect(look().failure == nil)
+        ingest.server.reserve(["cam"])
         try FileManager.default.removeItem(atPath: ingest.files.file("cam"))
         if isOverwritten {
             try Data("other".utf8).write(to: URL(fileURLWithPath: ingest.files.file("cam")))
@@ -391,49 +384,24 @@ struct IngestServerTests {
             client.send(hello("cam"))
             for _ in 0..<2 { try ingest.turn() }
             #expect(client.receive().contains("is publishing itself"))
-            #expect(look().failure != nil)
         }
         #expect(recorder.check() != nil)
-        #expect(look().snapshot?.verdict == .alive)
+        #expect(try ingest.verdict("cam") == .alive)
     }
 
-    @Test("the name of a recorder that is over is free for a client")
+    @Test("the name of a recorder that has ended since the last read is free for a client")
     func freedName() throws {
         let ingest = try ServedIngest()
         do { _ = try ingest.files.publisher("cam") }
-        var directory = RecorderDirectory(path: ingest.files.path)
-        _ = directory.look()
-        #expect(directory.namesInUse(at: .now()) == [])
-        do {
-            // It ends after the last look.
-            let recorder = try ingest.files.publisher("cam")
-            _ = directory.look()
-            ingest.server.reserve(directory.namesInUse(at: .now()))
-            withExtendedLifetime(recorder) {}
-        }
+        ingest.server.reserve(["cam"])
         let client = try ingest.connect()
         client.send(hello("cam"))
         for _ in 0..<2 { try ingest.turn() }
         #expect(client.receive().contains("\"ok\":true"))
-        #expect(directory.look()[0].snapshot?.verdict == .alive)
-        #expect(directory.namesInUse(at: .now()) == [], "a client's own name is not kept from it")
+        #expect(try ingest.verdict("cam") == .alive)
     }
 
-    @Test("the name of a recorder whose file has been gone for long is free")
-    func forgottenName() throws {
-        let files = try TelemetryDirectory()
-        var directory = RecorderDirectory(path: files.path)
-        let recorder = try files.publisher("cam")
-        let start = BootTime.now()
-        _ = directory.look(at: start)
-        try FileManager.default.removeItem(atPath: files.file("cam"))
-        _ = directory.look(at: start)
-        #expect(directory.namesInUse(at: start.advanced(by: .seconds(59))) == ["cam"])
-        #expect(directory.namesInUse(at: start.advanced(by: .seconds(61))) == [])
-        withExtendedLifetime(recorder) {}
-    }
-
-    @Test("runs of an exporter that is gone are held for a time, and then given up")
+    @Test("runs of a previous exporter are held for a time, and then abandoned")
     func held() throws {
         let files = try TelemetryDirectory()
         // Another process's, by its own open file: what dies with an exporter is the lock.
@@ -444,33 +412,30 @@ struct IngestServerTests {
         before.hangUp()
         let start = BootTime.now()
         let next = try IngestDirectory(path: files.path, resumeGrace: .seconds(5), now: start)
-        #expect(next.waiting == ["py"])
+        #expect(next.awaitingResume == ["py"])
         #expect(next.deadline == start.advanced(by: .seconds(5)))
         #expect(try before.snapshot().verdict == .alive)
-        #expect(next.giveUp(at: start.advanced(by: .milliseconds(4999))) == [])
-        #expect(next.giveUp(at: start.advanced(by: .seconds(5))) == ["py"])
+        #expect(next.abandonOverdue(at: start.advanced(by: .milliseconds(4999))) == [])
+        #expect(next.abandonOverdue(at: start.advanced(by: .seconds(5))) == ["py"])
         #expect(next.deadline == nil)
         #expect(try before.snapshot().verdict == .ended(.crashed))
     }
 
-    @Test("a socket whose file or directory is removed listens anew", arguments: [false, true])
+    @Test("a socket whose file or directory is removed is created again", arguments: [false, true])
     func removedSocket(_ withDirectory: Bool) throws {
         let files = try TelemetryDirectory()
         let folder = files.path + "/run"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
-        let directory = try IngestDirectory(path: files.path, resumeGrace: .zero, now: .now())
-        let server = try IngestServer(path: folder + "/s", directory, nil)
-        let before = server.descriptors
-        try FileManager.default.removeItem(atPath: withDirectory ? folder : folder + "/s")
-        while !FileManager.default.fileExists(atPath: folder + "/s") {
-            try server.turn(ready: [])
+        let ingest = try ServedIngest(socketFolder: folder)
+        try FileManager.default.removeItem(atPath: withDirectory ? folder : ingest.path)
+        while !FileManager.default.fileExists(atPath: ingest.path) {
+            try ingest.turn()
             usleep(10_000)
         }
-        #expect(server.descriptors.count == before.count)
-        let client = Client(try Socket(connectedTo: .unix(path: folder + "/s")))
+        let client = try ingest.connect()
         client.send(hello("a"))
-        try server.turn(ready: [-1])
-        try server.turn(ready: [-1])
+        try ingest.turn()
+        try ingest.turn()
         #expect(client.receive().contains("\"ok\":true"))
     }
 }

@@ -1,8 +1,9 @@
 import Foundation
+import TelemetryStage
 import TestSupport
 import Testing
 
-@testable import Exporter
+@testable import Ingest
 
 @Suite("The ingest socket's protocol, any bytes", .timeLimit(.minutes(10)))
 struct IngestFuzzTests {
@@ -92,8 +93,8 @@ struct IngestFuzzTests {
         for piece in pieces {
             buffer.append(piece[...])
             while let line = buffer.next() {
-                let answer = bench.session.take(line, of: buffer.bytes)
-                _ = bench.session.reply(answer)
+                let answer = bench.session.process(line, of: buffer.bytes)
+                _ = IngestSession.reply(answer, toLine: bench.session.lineNumber)
                 if case .refused(let refusal) = answer {
                     answers.append("\(refusal.reason) \(refusal.text)")
                 } else {

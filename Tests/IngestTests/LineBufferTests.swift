@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Exporter
+@testable import Ingest
 
 @Suite("Lines of the ingest socket")
 struct LineBufferTests {
@@ -10,7 +10,7 @@ struct LineBufferTests {
         var lines: [[UInt8]?] = []
         func take(_ line: LineBuffer.Line) {
             switch line {
-            case .whole(let range): lines.append(Array(buffer.bytes[range]))
+            case .complete(let range): lines.append(Array(buffer.bytes[range]))
             case .tooLong: lines.append(nil)
             }
         }
@@ -18,7 +18,7 @@ struct LineBufferTests {
             buffer.append(piece[...])
             while let line = buffer.next() { take(line) }
             buffer.compact()
-            #expect(buffer.bytes.count <= LineBuffer.longestLine, "bounded")
+            #expect(buffer.bytes.count <= LineBuffer.maxLineBytes, "bounded")
         }
         if toTheEnd, let line = buffer.last() { take(line) }
         return lines
@@ -49,7 +49,7 @@ struct LineBufferTests {
         arguments: [1, 4096, 100_000]
     )
     func tooLong(pieceSize: Int) {
-        let most = LineBuffer.longestLine
+        let most = LineBuffer.maxLineBytes
         func arrive(_ count: Int) -> [[UInt8]?] {
             let text = [UInt8](repeating: 0x61, count: count) + bytes("\nb\n")
             let starts = stride(from: 0, to: text.count, by: pieceSize)

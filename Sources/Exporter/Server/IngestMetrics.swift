@@ -1,16 +1,17 @@
+import Ingest
 import Posix
 import StreamVaultTelemetry
 
-/// The exporter's metrics about its ingest socket.
-final class IngestMetrics {
+/// The exporter's metrics of its ingest socket.
+struct IngestMetrics {
     private var board = Declarations(created: .now())
     private let declaration: AnyObject = Declaration()
     private let open: Int
     private let accepted: Int
-    private let turnedAway: Int
+    private let rejected: Int
     private let lines: Int
     private let replies: Int
-    private let refused: [IngestRefusal.Reason: Int]
+    private let refused: [IngestError.Reason: Int]
     private let republished: [PublisherEvent.Cause: Int]
 
     private final class Declaration {}
@@ -18,10 +19,10 @@ final class IngestMetrics {
     init() {
         open = board.declare(.ingestOpenConnections)
         accepted = board.declare(.ingestConnections, ["accepted"])
-        turnedAway = board.declare(.ingestConnections, ["turned_away"])
+        rejected = board.declare(.ingestConnections, ["turned_away"])
         lines = board.declare(.ingestLines)
-        var refused: [IngestRefusal.Reason: Int] = [:]
-        for reason in IngestRefusal.Reason.allCases {
+        var refused: [IngestError.Reason: Int] = [:]
+        for reason in IngestError.Reason.allCases {
             refused[reason] = board.declare(.ingestRefusedLines, [reason.rawValue])
         }
         self.refused = refused
@@ -33,24 +34,14 @@ final class IngestMetrics {
         self.republished = republished
     }
 
-    func countConnection(isTurnedAway: Bool = false) {
-        board.words[isTurnedAway ? turnedAway : accepted] += 1
-    }
-
-    func note(openConnections: Int) { board.words[open] = UInt64(openConnections) }
-
-    func count(_ answer: IngestSession.Answer) {
-        board.words[lines] += 1
-        guard case .refused(let refusal) = answer, let word = refused[refusal.reason] else {
-            return
-        }
-        board.words[word] += 1
-    }
-
-    func countDroppedReplies() { board.words[replies] += 1 }
-
-    func countRepublished(_ cause: PublisherEvent.Cause) {
-        if let word = republished[cause] { board.words[word] += 1 }
+    mutating func note(_ counters: IngestCounters) {
+        board.words[open] = UInt64(counters.openConnections)
+        board.words[accepted] = counters.accepted
+        board.words[rejected] = counters.rejected
+        board.words[lines] = counters.lines
+        board.words[replies] = counters.droppedReplies
+        for (reason, word) in refused { board.words[word] = counters.refusedLines[reason] ?? 0 }
+        for (cause, word) in republished { board.words[word] = counters.republished[cause] ?? 0 }
     }
 
     /// What to render.
@@ -67,12 +58,13 @@ final class IngestMetrics {
 extension MetricFamily {
     fileprivate static let ingestOpenConnections = MetricFamily(
         name: "streamvault_exporter_ingest_open_connections",
-        help: "Connections to the ingest socket that are open.",
+        help: "Open connections to the ingest socket.",
         kind: .gauge
     )
     fileprivate static let ingestConnections = MetricFamily(
         name: "streamvault_exporter_ingest_connections_total",
-        help: "Connections to the ingest socket; turned_away: there were too many.",
+        help:
+            "Connections to the ingest socket. turned_away: closed at once, because there were too many.",
         kind: .counter,
         labels: ["result"]
     )
@@ -83,18 +75,18 @@ extension MetricFamily {
     )
     fileprivate static let ingestRefusedLines = MetricFamily(
         name: "streamvault_exporter_ingest_refused_lines_total",
-        help: "Lines that had no effect.",
+        help: "Refused lines, which have no effect.",
         kind: .counter,
         labels: ["reason"]
     )
     fileprivate static let ingestDroppedReplies = MetricFamily(
         name: "streamvault_exporter_ingest_dropped_replies_total",
-        help: "Times that replies were thrown away, because their client did not read.",
+        help: "Times that replies were discarded, because their client did not read.",
         kind: .counter
     )
     fileprivate static let ingestRepublished = MetricFamily(
         name: "streamvault_exporter_ingest_segments_republished_total",
-        help: "Segments of ingest runs published in a new file, by what had happened to the file.",
+        help: "Segments of ingest runs published in a new file, by what happened to the old one.",
         kind: .counter,
         labels: ["cause"]
     )
