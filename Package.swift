@@ -51,6 +51,11 @@ let package = Package(
         .target(name: "Media", dependencies: ["Posix"], swiftSettings: strict),
         .target(name: "Fetch", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
         .target(
+            name: "HLS",
+            dependencies: ["Posix", "Media", "Fetch", "CCrypto"],
+            swiftSettings: strict
+        ),
+        .target(
             name: "Ingest",
             dependencies: ["Posix", "JSON", "StreamVaultTelemetry"],
             swiftSettings: strict
@@ -66,7 +71,7 @@ let package = Package(
             name: "Recorder",
             dependencies: [
                 "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "Media", "Fetch",
-                "CSQLite", "CCrypto",
+                "HLS", "CSQLite", "CCrypto",
             ],
             swiftSettings: strict
         ),
@@ -143,7 +148,7 @@ let package = Package(
             name: "RecorderTests",
             dependencies: [
                 "Recorder", "StreamVaultTelemetry", "HTTP", "CommandLine", "JSON", "Posix",
-                "Media", "Fetch",
+                "Media", "Fetch", "HLS",
             ],
             swiftSettings: testing
         ),

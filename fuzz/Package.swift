@@ -56,10 +56,15 @@ let package = Package(
         .target(name: "Media", dependencies: ["Posix"], swiftSettings: settings),
         .target(name: "Fetch", dependencies: ["Posix", "CCurl"], swiftSettings: settings),
         .target(
+            name: "HLS",
+            dependencies: ["Posix", "Media", "Fetch", "CCrypto"],
+            swiftSettings: settings
+        ),
+        .target(
             name: "Recorder",
             dependencies: [
                 "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "Media", "Fetch",
-                "CSQLite", "CCrypto",
+                "HLS", "CSQLite", "CCrypto",
             ],
             exclude: ["Main.swift"],
             swiftSettings: settings

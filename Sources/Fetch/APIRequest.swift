@@ -15,7 +15,7 @@ package struct APIRequest: Sendable {
     ///
     /// - Throws: `FetchError`; `.cancelled` as soon as `stop` is requested, unless the answer is whole by then.
     package func send(
-        _ limits: Fetcher.Limits,
+        _ limits: FetchLimits,
         userAgent: String,
         until stop: StopSignal
     ) throws(FetchError) -> APIAnswer {

@@ -127,8 +127,8 @@ struct Redirection {
 
     /// Goes on to where `location` points from here.
     mutating func follow(_ location: String) throws(RedirectError) {
-        do throws(AddressError) {
-            url = try MediaAddress.resolve(location, at: url)
+        do throws(URLPolicyError) {
+            url = try URLPolicy.resolve(location, at: url)
         } catch {
             throw .address(error)
         }

@@ -35,5 +35,5 @@ package enum FetchError: Error, Equatable, CustomStringConvertible {
 
 package enum RedirectError: Error, Equatable {
     case tooMany
-    case address(AddressError)
+    case address(URLPolicyError)
 }

@@ -8,27 +8,6 @@ import Synchronization
 /// - Servers of `https` must prove themselves to the system's certificates; nothing turns that off.
 /// - Cookies that a server sets go back to it: some networks let nobody have a segment without.
 package final class Fetcher: Sendable {
-    /// The bounds of one request.
-    package struct Limits: Hashable, Sendable {
-        /// Bytes of the body.
-        package var bytes: Int
-        /// From the request to the last byte, redirects included.
-        package var timeout: Duration
-        /// How long less than 1000 bytes a second may come; whole seconds.
-        var stall: Duration
-        var redirects: Int
-
-        package init(
-            bytes: Int,
-            timeout: Duration,
-            stall: Duration = .seconds(10),
-            redirects: Int = 10
-        ) {
-            (self.bytes, self.timeout) = (bytes, timeout)
-            (self.stall, self.redirects) = (stall, redirects)
-        }
-    }
-
     /// Locked while a request is under way: the handles serve one thread.
     private let transfers: Mutex<Result<Transfers, FetchError>>
 
@@ -47,7 +26,7 @@ package final class Fetcher: Sendable {
     package func get(
         _ url: URL,
         range: ByteRange? = nil,
-        limits: Limits,
+        limits: FetchLimits,
         until stop: StopSignal
     ) throws(FetchError) -> FetchedBody {
         let request = FetchRequest(url: url, range: range, limits: limits)

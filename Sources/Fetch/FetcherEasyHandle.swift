@@ -161,7 +161,7 @@ import Posix
         let printable = text.unicodeScalars.map { scalar in
             scalar.properties.generalCategory == .control || scalar == "\"" ? "'" : scalar
         }
-        return withoutSecrets(String(String.UnicodeScalarView(printable)))
+        return redacted(String(String.UnicodeScalarView(printable)))
     }
 
     /// Forgets all cookies when there are too many.

@@ -1,7 +1,7 @@
 package import FoundationEssentials
 
 /// Why an address in a playlist or a redirect is not followed.
-package enum AddressError: Error, Equatable, Sendable, CustomStringConvertible {
+package enum URLPolicyError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Not an address at all, or one without a host.
     case malformed
     /// Neither `http` nor `https`: a playlist must not make the recorder read files.
@@ -15,20 +15,20 @@ package enum AddressError: Error, Equatable, Sendable, CustomStringConvertible {
         case .malformed: "malformed address"
         case .scheme(let scheme): "address of scheme \(scheme.prefix(16)) refused"
         case .downgrade: "downgrade from https to http refused"
-        case .tooLong: "address of more than \(MediaAddress.maxBytes) bytes refused"
+        case .tooLong: "address of more than \(URLPolicy.maxBytes) bytes refused"
         }
     }
 }
 
 /// The rules for addresses that come from the network.
-package enum MediaAddress {
+package enum URLPolicy {
     /// What browsers and servers take, too.
     package static let maxBytes = 8 << 10
 
     /// The absolute address that `reference` means in a document at `base` (RFC 3986, section 5).
     ///
-    /// - Throws: `AddressError` when it is none that may be followed from there.
-    package static func resolve(_ reference: String, at base: URL) throws(AddressError) -> URL {
+    /// - Throws: `URLPolicyError` when it is none that may be followed from there.
+    package static func resolve(_ reference: String, at base: URL) throws(URLPolicyError) -> URL {
         guard reference.utf8.count <= maxBytes else { throw .tooLong }
         guard let url = URL(string: reference, relativeTo: base)?.absoluteURL else {
             throw .malformed
@@ -38,7 +38,7 @@ package enum MediaAddress {
     }
 
     /// Checks an address that a document or server at `origin` names.
-    package static func check(_ url: URL, from origin: URL?) throws(AddressError) {
+    package static func check(_ url: URL, from origin: URL?) throws(URLPolicyError) {
         let scheme = url.scheme?.lowercased() ?? ""
         guard scheme == "http" || scheme == "https" else { throw .scheme(scheme) }
         guard let host = url.host(), !host.isEmpty else { throw .malformed }

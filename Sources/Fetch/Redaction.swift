@@ -5,7 +5,7 @@ import Posix
 ///
 /// An address reaches to the next character that none can hold (RFC 3986, appendix A). Quotes and brackets may be part of
 /// a token, and go with it, but for those at its very end.
-package func withoutSecrets(_ text: String) -> String {
+package func redacted(_ text: String) -> String {
     var result = ""
     var rest = text[...]
     while let scheme = rest.firstRange(of: "://") {
@@ -34,7 +34,7 @@ extension URL {
     /// Scheme, host, port and the end of the path: enough to recognise, without query, user and long path parts.
     ///
     /// Some services put their tokens into the path.
-    package var forLog: String {
+    package var redacted: String {
         let name = path.split(separator: "/").last.map { $0.count > 40 ? "\($0.prefix(12))…" : $0 }
         let host = shortened(self.host() ?? "", to: 255)
         let bracketed = host.contains(":") && !host.hasPrefix("[") ? "[\(host)]" : host

@@ -4,7 +4,7 @@ package import Posix
 
 /// HTTP GETs over libcurl, several at once, all of them driven by the thread that waits for them.
 ///
-/// They share connections and cookies. Redirects are followed here and not by libcurl, since `MediaAddress` has the
+/// They share connections and cookies. Redirects are followed here and not by libcurl, since `URLPolicy` has the
 /// rules for them.
 package final class Transfers {
     /// What became of a request.

@@ -101,7 +101,7 @@ struct Recorder: ~Copyable {
         let context = RecordingContext(
             directory: configuration.recordingsDirectory,
             syncInterval: configuration.syncInterval,
-            sourcePatience: plan.budget(of: .recordings) * 0.75,
+            sourceTimeout: plan.budget(of: .recordings) * 0.75,
             addressExceptions: configuration.addressExceptions,
             segmentMemory: SegmentMemory(limit: configuration.segmentMemory) { bytes in
                 metrics.segmentMemory.set(Double(bytes))
@@ -115,7 +115,7 @@ struct Recorder: ~Copyable {
             wantsRemux: configuration.remux != nil,
             log: log,
             wakeup: wakeup,
-            report: { broadcaster.send(.recording($0)) }
+            broadcaster: broadcaster
         )
         let roster = Roster(
             name: configuration.recorderName,

@@ -107,8 +107,8 @@ struct AddressTests {
         try eventually("both streams, recorded to their ends", within: 60) {
             size(ofTheFileOf: "pub") != nil && size(ofTheFileOf: "pri") != nil ? () : nil
         }
-        _ = try program.line(containing: "msg=\"Source says\" stream=mas")
-        _ = try program.line(containing: "msg=\"Source says\" stream=mov")
+        _ = try program.line(containing: "msg=\"Playlist not loaded\" stream=mas")
+        _ = try program.line(containing: "msg=\"Playlist not loaded\" stream=mov")
         let refused = #"streamvault_refused_addresses_total{recorder="cam"}"#
         #expect(try exporter.metrics()[refused] ?? 0 >= 12)
         #expect(try program.stop() == 0)

@@ -91,7 +91,7 @@ struct HostileOriginTests {
         }
         #expect(breaks.count >= 17 && breaks.count < 40)
         _ = try recorder.program.line(containing: "Segments wait for memory (hls.memory)")
-        _ = try recorder.program.line(containing: "Media sequence began anew")
+        _ = try recorder.program.line(containing: "Media sequence began again")
         _ = try recorder.program.line(containing: "larger than 67108864 bytes")
         let status = try String(
             contentsOfFile: "/proc/\(recorder.program.identifier)/status",

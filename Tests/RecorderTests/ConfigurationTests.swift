@@ -5,6 +5,7 @@ import Posix
 import Testing
 
 @testable import Fetch
+@testable import HLS
 @testable import Media
 @testable import Recorder
 

@@ -31,10 +31,10 @@ struct PartLossTests {
         }
     }
 
-    private func makeRecording(_ container: MediaContainer) throws -> (APIBench, RunningRecording) {
+    private func makeRecording(_ container: MediaContainer) throws -> (APIBench, Recording) {
         let bench = try APIBench([.silence("cam")])
         let stream = bench.roster.workers[0].stream
-        return (bench, try RunningRecording(stream, container, bench.context, continuing: nil))
+        return (bench, try Recording(stream, container, bench.context, continuing: nil))
     }
 
     @Test(
@@ -46,17 +46,17 @@ struct PartLossTests {
         let directory = bench.files.path
         defer { try? FileManager.default.removeItem(atPath: directory + ".away") }
         try recording.append(filesPackets(0..<4).span)
-        let first = recording.facts.filePath
-        recording.watch.look()
+        let first = recording.status.filePath
+        recording.watch.check()
         #expect(!recording.watch.isLost)
         try loss.happen(to: first, in: directory)
-        recording.watch.look()
+        recording.watch.check()
         #expect(recording.watch.isLost)
         try recording.append(filesPackets(4..<8).span)
-        #expect(recording.facts.filePath != first)
+        #expect(recording.status.filePath != first)
         #expect(recording.finish(.completed) == nil)
         #expect(
-            try Data(contentsOf: URL(fileURLWithPath: recording.facts.filePath))
+            try Data(contentsOf: URL(fileURLWithPath: recording.status.filePath))
                 == Data(filesPackets(4..<8))
         )
         if loss == .replaced {
@@ -69,14 +69,15 @@ struct PartLossTests {
     func reported() throws {
         let (bench, recording) = try makeRecording(.mpegTS)
         try recording.append(filesPackets(0..<4).span)
-        unlink(recording.facts.filePath)
-        recording.watch.look()
+        unlink(recording.status.filePath)
+        recording.watch.check()
         #expect(try bench.word("streamvault_recording_lost_parts_total") == 0)
         try recording.append(filesPackets(4..<8).span)
         #expect(try bench.word("streamvault_recording_lost_parts_total") == 1)
         #expect(try bench.logged().contains("Recording's file was removed or replaced"))
-        let next = "Recording continues in a new file\" stream=cam path=\(recording.facts.filePath)"
-        #expect(try bench.logged().contains(next))
+        let path = recording.status.filePath
+        let line = "Recording continues in a new file\" stream=cam path=\(path)"
+        #expect(try bench.logged().contains(line))
         _ = recording.finish(.completed)
         try waitFor("the catalogue") {
             try bench.context.catalogue.all().first?.status == .completed
@@ -93,12 +94,12 @@ struct PartLossTests {
         try recording.append(header.span)
         try recording.append(fragment.span)
         for _ in 0..<2 {
-            unlink(recording.facts.filePath)
-            recording.watch.look()
+            unlink(recording.status.filePath)
+            recording.watch.check()
             try recording.append(fragment.span)
         }
         #expect(recording.finish(.completed) == nil)
-        let kept = try Data(contentsOf: URL(fileURLWithPath: recording.facts.filePath))
+        let kept = try Data(contentsOf: URL(fileURLWithPath: recording.status.filePath))
         #expect(kept == Data(header + fragment))
         try bench.close()
     }
@@ -108,8 +109,8 @@ struct PartLossTests {
         let (bench, recording) = try makeRecording(.fragmentedMP4)
         try recording.append(filesBox("ftyp").span)
         try recording.append(filesBox("moov").span)
-        unlink(recording.facts.filePath)
-        recording.watch.look()
+        unlink(recording.status.filePath)
+        recording.watch.check()
         let error = #expect(throws: SystemError.self) {
             try recording.append(filesBox("moof").span)
         }
@@ -123,11 +124,11 @@ struct PartLossTests {
         let media = filesPackets(0..<20)
         let (before, after) = (Array(media[..<(1880 + offset)]), Array(media[(1880 + offset)...]))
         try recording.append(before.span)
-        unlink(recording.facts.filePath)
-        recording.watch.look()
+        unlink(recording.status.filePath)
+        recording.watch.check()
         try recording.append(after.span)
         #expect(recording.finish(.completed) == nil)
-        let kept = try Data(contentsOf: URL(fileURLWithPath: recording.facts.filePath))
+        let kept = try Data(contentsOf: URL(fileURLWithPath: recording.status.filePath))
         #expect(kept == Data(media[(offset == 0 ? 1880 : 2068)...]))
         try bench.close()
     }
@@ -138,7 +139,7 @@ struct PartLossTests {
         for number in 0..<20 {
             try recording.append(filesPackets(number..<(number + 4)).span)
             let watch = recording.watch
-            let looker = Thread { for _ in 0..<200 { watch.look() } }
+            let looker = Thread { for _ in 0..<200 { watch.check() } }
             looker.start()
             try recording.beginPart(.mpegTS)
         }
@@ -156,7 +157,7 @@ struct PartLossTests {
     func replacedAtTheEnd(_ packets: Int) throws {
         let (bench, recording) = try makeRecording(.mpegTS)
         if packets > 0 { try recording.append(filesPackets(0..<packets).span) }
-        let path = recording.facts.filePath
+        let path = recording.status.filePath
         try Loss.replaced.happen(to: path, in: bench.files.path)
         _ = recording.finish(.completed)
         #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == Data("mine".utf8))

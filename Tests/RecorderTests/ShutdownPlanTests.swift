@@ -62,9 +62,9 @@ struct ShutdownPlanTests {
 
     @Test("a program's way to its end fits a short budget, in the same proportions")
     func stages() {
-        let fitted = StopStage.standard.fitted(into: .milliseconds(2500))
-        #expect(fitted.map(\.patience) == [.seconds(1), .seconds(1), .milliseconds(500)])
-        #expect(fitted.map(\.signal) == StopStage.standard.map(\.signal))
-        #expect(StopStage.standard.fitted(into: .seconds(60)) == StopStage.standard)
+        let fitted = StopStep.standard.fitted(into: .milliseconds(2500))
+        #expect(fitted.map(\.timeout) == [.seconds(1), .seconds(1), .milliseconds(500)])
+        #expect(fitted.map(\.signal) == StopStep.standard.map(\.signal))
+        #expect(StopStep.standard.fitted(into: .seconds(60)) == StopStep.standard)
     }
 }

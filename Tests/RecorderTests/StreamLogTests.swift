@@ -1,6 +1,7 @@
 import Posix
 import Testing
 
+@testable import HLS
 @testable import Media
 @testable import Recorder
 
@@ -76,7 +77,9 @@ struct StreamLogTests {
         bench.roster.open()
         try waitFor("a third try") { (try? tries.bytes(of: "tries").count) ?? 0 >= 6 }
         try bench.close()
-        #expect(try bench.logged().matches(of: /msg="Source says"/).count == 1)
+        #expect(
+            try bench.logged().matches(of: /msg="Command wrote to its standard error"/).count == 1
+        )
     }
 
     @Test(

@@ -28,7 +28,7 @@ struct WaitIdle: Equatable, Sendable {
     /// What the recorder says; `nil` when it is something else that answers.
     private func ask(_ stop: StopSignal) -> Result<RecorderActivity?, FetchError> {
         Result { () throws(FetchError) in
-            let limits = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(10))
+            let limits = FetchLimits(bytes: 1 << 20, timeout: .seconds(10))
             let address = url.appending(path: "api/status/recordings-active")
             let body = try Fetcher(userAgent: userAgent).get(address, limits: limits, until: stop)
             return RecorderActivity(json: body.bytes)

@@ -1,5 +1,6 @@
 import Fetch
 import FoundationEssentials
+import HLS
 import Media
 import Posix
 import StreamVaultTelemetry

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import HLS
 import Media
 
 extension StreamConfiguration {

@@ -21,7 +21,7 @@ enum HelixError: Error, Equatable, CustomStringConvertible {
 
 /// Speaks to Twitch's Helix API as an application; blocks, and tries again for as long as that may help.
 struct HelixClient {
-    private static let limits = Fetcher.Limits(bytes: 1 << 20, timeout: .seconds(20))
+    private static let limits = FetchLimits(bytes: 1 << 20, timeout: .seconds(20))
     /// Of ids or logins in one request.
     static let mostInQuery = 100
 

@@ -40,7 +40,7 @@ final class APIBench: Sendable {
         context = RecordingContext(
             directory: files.path,
             syncInterval: .seconds(1),
-            sourcePatience: .seconds(20),
+            sourceTimeout: .seconds(20),
             publisher: publisher,
             metrics: metrics,
             catalogue: catalogue,
@@ -50,7 +50,7 @@ final class APIBench: Sendable {
             wantsRemux: false,
             log: log,
             wakeup: wakeup,
-            report: { broadcaster.send(.recording($0)) }
+            broadcaster: broadcaster
         )
         let context = context
         roster = Roster(name: "bench", workers: streams.map { StreamWorker($0, context) })

@@ -5,28 +5,28 @@ import Testing
 @testable import Fetch
 @testable import Recorder
 
-@Suite("parts of the command source")
+@Suite("ending a program, and its error output")
 struct CommandPartsTests {
-    @Test("the stages follow each other, each signal once, then it is given up")
-    func ladder() {
+    @Test("the steps follow each other, each signal once, then it is given up")
+    func escalation() {
         let start = BootTime(nanoseconds: 0)
         func at(_ seconds: Int) -> BootTime { start.advanced(by: .seconds(seconds)) }
-        var ladder = StopLadder(StopStage.standard, at: start)
-        #expect(ladder.step(at: at(0)) == .signal(SIGINT))
-        #expect(ladder.step(at: at(0)) == .wait(until: at(2)))
-        #expect(ladder.step(at: at(1)) == .wait(until: at(2)))
-        #expect(ladder.step(at: at(2)) == .signal(SIGTERM))
-        #expect(ladder.step(at: at(4)) == .signal(SIGKILL))
-        #expect(ladder.step(at: at(4)) == .wait(until: at(5)))
-        #expect(ladder.step(at: at(5)) == .giveUp)
+        var escalation = StopEscalation(StopStep.standard, at: start)
+        #expect(escalation.next(at: at(0)) == .signal(SIGINT))
+        #expect(escalation.next(at: at(0)) == .wait(until: at(2)))
+        #expect(escalation.next(at: at(1)) == .wait(until: at(2)))
+        #expect(escalation.next(at: at(2)) == .signal(SIGTERM))
+        #expect(escalation.next(at: at(4)) == .signal(SIGKILL))
+        #expect(escalation.next(at: at(4)) == .wait(until: at(5)))
+        #expect(escalation.next(at: at(5)) == .giveUp)
     }
 
-    @Test("a stage without a signal only waits")
+    @Test("a step without a signal only waits")
     func pause() {
         let start = BootTime(nanoseconds: 0)
-        var ladder = StopLadder([StopStage(signal: nil, patience: .seconds(1))], at: start)
-        #expect(ladder.step(at: start) == .wait(until: start.advanced(by: .seconds(1))))
-        #expect(ladder.step(at: start.advanced(by: .seconds(1))) == .giveUp)
+        var escalation = StopEscalation([StopStep(signal: nil, timeout: .seconds(1))], at: start)
+        #expect(escalation.next(at: start) == .wait(until: start.advanced(by: .seconds(1))))
+        #expect(escalation.next(at: start.advanced(by: .seconds(1))) == .giveUp)
     }
 
     @Test(
@@ -38,7 +38,7 @@ struct CommandPartsTests {
         ] as [([String], [String])]
     )
     func errorLines(of pieces: [String], are expected: [String]) {
-        var lines = ErrorLines(longest: 8)
+        var lines = ErrorOutput(maxBytes: 8)
         var found: [String] = []
         for piece in pieces { found += lines.append(Array(piece.utf8).span) }
         found += lines.finish()
@@ -68,6 +68,6 @@ struct CommandPartsTests {
         ]
     )
     func redaction(of text: String, gives expected: String) {
-        #expect(withoutSecrets(text) == expected)
+        #expect(redacted(text) == expected)
     }
 }

@@ -9,7 +9,7 @@ import Testing
 @Suite("connections of the fetcher", .timeLimit(.minutes(5)))
 struct HLSFetcherConnectionTests {
     private let stop: StopSignal
-    private let patient = Fetcher.Limits(bytes: 1000, timeout: .seconds(600))
+    private let patient = FetchLimits(bytes: 1000, timeout: .seconds(600))
 
     init() throws {
         stop = try StopSignal()

@@ -24,7 +24,7 @@ struct HLSFetcherRedirectTests {
     )
     func odd(location: String, is expected: RedirectError) async throws {
         let server = try HLSScriptedServer { _, _ in .redirect(location) }
-        let limits = Fetcher.Limits(bytes: 1000, timeout: .seconds(20), redirects: 0)
+        let limits = FetchLimits(bytes: 1000, timeout: .seconds(20), redirects: 0)
         let result = await get(server.url("/a"), limits, until: stop)
         #expect(result == .failure(.refusedRedirect(expected)))
     }
@@ -111,12 +111,12 @@ struct HLSFetcherRedirectTests {
 private func endsAsItShould(_ fetcher: Fetcher, _ url: URL, _ number: Int, _ stop: StopSignal)
     -> Bool
 {
-    var limits = Fetcher.Limits(bytes: 1000, timeout: .seconds(20), redirects: 0)
+    var limits = FetchLimits(bytes: 1000, timeout: .seconds(20), redirects: 0)
     guard case .failure(.refusedRedirect(let error)) = fetched(fetcher, url, limits, stop) else {
         return false
     }
     let location = String(decoding: oddLocation(number), as: UTF8.self)
-    guard error == .tooMany, let next = try? MediaAddress.resolve(location, at: url),
+    guard error == .tooMany, let next = try? URLPolicy.resolve(location, at: url),
         next.host() == "127.0.0.1"
     else { return true }
     limits.redirects = 1

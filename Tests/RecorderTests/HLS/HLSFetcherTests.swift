@@ -55,7 +55,7 @@ struct HLSFetcherTests {
     func failures(of reply: HLSScriptedServer.Reply, are expected: FetchError) async throws {
         let server = try HLSScriptedServer { _, _ in reply }
         let timeout = expected == .timedOut ? Duration.milliseconds(400) : .seconds(60)
-        let limits = Fetcher.Limits(bytes: 1000, timeout: timeout, redirects: 3)
+        let limits = FetchLimits(bytes: 1000, timeout: timeout, redirects: 3)
         #expect(await get(server.url("/a"), limits) == .failure(expected))
     }
 
@@ -64,7 +64,7 @@ struct HLSFetcherTests {
         let server = try HLSScriptedServer { _, _ in
             .init(body: [1], announced: 10, holds: true)
         }
-        let limits = Fetcher.Limits(bytes: 1000, timeout: .seconds(600), stall: .seconds(1))
+        let limits = FetchLimits(bytes: 1000, timeout: .seconds(600), stall: .seconds(1))
         #expect(await get(server.url("/a"), limits) == .failure(.timedOut))
     }
 
@@ -78,7 +78,7 @@ struct HLSFetcherTests {
                 holds: true
             )
         }
-        let limits = Fetcher.Limits(bytes: 40_000, timeout: .seconds(20))
+        let limits = FetchLimits(bytes: 40_000, timeout: .seconds(20))
         #expect(await get(server.url("/a"), limits) == .failure(.tooLarge(limit: 40_000)))
     }
 
@@ -165,7 +165,7 @@ struct HLSFetcherTests {
 
     private func get(
         _ url: URL,
-        _ limits: Fetcher.Limits = standard
+        _ limits: FetchLimits = standard
     ) async -> Result<FetchedBody, FetchError> {
         let stop = stop
         return await onThread { fetched(Fetcher(userAgent: "test"), url, limits, stop) }

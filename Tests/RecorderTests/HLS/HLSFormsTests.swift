@@ -4,6 +4,7 @@ import Synchronization
 import Testing
 
 @testable import Fetch
+@testable import HLS
 @testable import Media
 @testable import Recorder
 
@@ -41,7 +42,7 @@ struct HLSFormsTests {
             )
         }
         let outcome = await run(server)
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == "bc")
     }
 
@@ -64,7 +65,7 @@ struct HLSFormsTests {
             return .text(list("#EXTINF:1,\n#EXT-X-BYTERANGE:376@376\nall.ts\n#EXT-X-ENDLIST\n"))
         }
         let outcome = await run(server)
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.bytes.isEmpty)
         #expect(outcome.collected.missed == [1])
         #expect(server.requests.count { $0 == "/all.ts" } == 3)
@@ -100,7 +101,7 @@ struct HLSFormsTests {
             }
         }
         let outcome = await run(server)
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(
             outcome.collected.parts.map(\.container) == [
                 .fragmentedMP4, .fragmentedMP4, .fragmentedMP4,
@@ -135,7 +136,7 @@ struct HLSFormsTests {
             }
         }
         let outcome = await run(server)
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.bytes.isEmpty && outcome.collected.parts.isEmpty)
         #expect(outcome.collected.missed == [1])
     }
@@ -175,7 +176,7 @@ struct HLSFormsTests {
             }
         }
         let outcome = await run(server)
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == "abcde")
         #expect(outcome.collected.parts.map { $0.at / 376 } == [0, 2, 3])
         #expect(outcome.collected.missed.reduce(0, +) == 2)
@@ -199,7 +200,7 @@ struct HLSFormsTests {
             return media(path)
         }
         let outcome = await run(server)
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == names)
         #expect(most.load(ordering: .relaxed) == 3)
     }
@@ -215,7 +216,7 @@ struct HLSFormsTests {
             $0.segments.heldBytes = 2 * 376
             $0.segments.segment.timeout = .milliseconds(300)
         }
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == "bcdefgh")
         let asked = server.requests
         let late = try #require(asked.lastIndex(of: "/a.ts"))
@@ -233,7 +234,7 @@ struct HLSFormsTests {
             }
         }
         let outcome = await run(server) { $0.quality = .worst }
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.events.first == .variantChosen("360p 800k"))
         #expect(server.requests.last == "/edge/low/a.ts")
     }
@@ -252,11 +253,11 @@ struct HLSFormsTests {
             }
         }
         let outcome = await run(server)
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == "abcd")
         #expect(outcome.collected.parts.count == 1, "the same encoding goes on in the same file")
         #expect(server.requests.count { $0 == "/live.m3u8" } == 2)
-        let failures = outcome.collected.events.count { $0 == .playlistFailed(.http) }
+        let failures = outcome.collected.loadFailures.count { $0 == .http }
         #expect(failures == answers.count)
     }
 
@@ -275,7 +276,7 @@ struct HLSFormsTests {
             }
         }
         let outcome = await run(server)
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == "abcd")
         #expect(outcome.collected.parts.map { $0.at / 376 } == [0, 2])
     }
@@ -283,7 +284,7 @@ struct HLSFormsTests {
     @Test("a master playlist that leads to another is refused, in bounded time")
     func masterInMaster() async throws {
         let server = try HLSScriptedServer { _, _ in .text(master) }
-        guard case .failure(.stream(let text)) = await run(server).result else {
+        guard case .failed(let text) = await run(server).ending else {
             Issue.record("the source has not failed")
             return
         }
@@ -306,17 +307,17 @@ struct HLSFormsTests {
             return .text(list(tag + segments) + (before == 0 ? "" : "#EXT-X-ENDLIST\n"))
         }
         let outcome = await run(server) { $0.startPoint = .live }
-        #expect(outcome.result == .success(.finished))
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == expected)
         #expect(outcome.collected.missed == [])
     }
 
     private func run(
         _ server: HLSScriptedServer,
-        _ change: (inout HLSSource.Settings) -> Void = { _ in }
-    ) async -> RunOutcome {
-        let source = hlsSource(server.url("/live.m3u8"), log: lines.append, change)
-        return await RecorderTests.run(source, until: stop)
+        _ change: (inout HLSReader.Settings) -> Void = { _ in }
+    ) async -> HLSOutcome {
+        let source = hlsStream(server.url("/live.m3u8"), log: lines.append, change)
+        return await source.read(until: stop)
     }
 }
 

@@ -94,7 +94,7 @@ struct HLSHostileAnswerTests {
         let range = try #require(ByteRange(offset: 2, count: 5))
         let broken = await onThread { () -> [Int] in
             let fetcher = Fetcher(userAgent: "test")
-            let limits = Fetcher.Limits(bytes: 1000, timeout: .seconds(30), redirects: 1)
+            let limits = FetchLimits(bytes: 1000, timeout: .seconds(30), redirects: 1)
             return (0..<600).filter { number in
                 let url = server.url("/\(number)")
                 let given = number.isMultiple(of: 2) ? range : nil

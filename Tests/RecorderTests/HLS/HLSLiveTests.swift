@@ -3,6 +3,7 @@ import Posix
 import Synchronization
 import Testing
 
+@testable import HLS
 @testable import Media
 @testable import Recorder
 
@@ -23,9 +24,9 @@ struct HLSLiveTests {
         defer { try? FileManager.default.removeItem(at: directory) }
         var encoder = try encode(seconds: 6)
         let server = try fileServer()
-        let source = HLSSource(url: server.url("/live.m3u8"), log: lines.append)
-        let outcome = await run(source, until: stop)
-        #expect(outcome.result == .success(.finished))
+        let source = HLSStream(server.url("/live.m3u8"), log: lines.append)
+        let outcome = await source.read(until: stop)
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.missed == [])
         #expect(outcome.collected.bytes == (try segmentsOnDisk(".ts")))
         #expect(try complaintsOfDecoder(about: outcome.collected.bytes) == "")
@@ -38,9 +39,9 @@ struct HLSLiveTests {
         defer { try? FileManager.default.removeItem(at: directory) }
         let encoder = try encode(seconds: 5, ["-hls_segment_type", "fmp4"])
         let server = try fileServer()
-        let source = HLSSource(url: server.url("/live.m3u8"), log: lines.append)
-        let outcome = await run(source, until: stop)
-        #expect(outcome.result == .success(.finished))
+        let source = HLSStream(server.url("/live.m3u8"), log: lines.append)
+        let outcome = await source.read(until: stop)
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.missed == [])
         #expect(outcome.collected.parts.map(\.container) == [.fragmentedMP4])
         let header = Array(try Data(contentsOf: directory.appending(path: "init.mp4")))
@@ -58,9 +59,9 @@ struct HLSLiveTests {
         try Data("key\n\(key.path)\n".utf8).write(to: information)
         let encoder = try encode(seconds: 5, ["-hls_key_info_file", information.path])
         let server = try fileServer()
-        let source = HLSSource(url: server.url("/live.m3u8"), log: lines.append)
-        let outcome = await run(source, until: stop)
-        #expect(outcome.result == .success(.finished))
+        let source = HLSStream(server.url("/live.m3u8"), log: lines.append)
+        let outcome = await source.read(until: stop)
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.missed == [])
         #expect(server.requests.count { $0 == "/key" } == 1)
         #expect(try complaintsOfDecoder(about: outcome.collected.bytes) == "")
@@ -73,14 +74,14 @@ struct HLSLiveTests {
         defer { try? FileManager.default.removeItem(at: directory) }
         let encoder = try encode(seconds: 600)
         let server = try fileServer()
-        let source = HLSSource(url: server.url("/live.m3u8"), log: lines.append)
+        let source = HLSStream(server.url("/live.m3u8"), log: lines.append)
         let stop = stop
         let segments = Atomic(0)
-        let outcome = await run(source, until: stop) { _ throws(SystemError) in
+        let outcome = await source.read(until: stop) { _ throws(SystemError) in
             if segments.add(1, ordering: .relaxed).newValue == 3 { stop.request() }
         }
-        #expect(outcome.result == .success(.stopped))
-        #expect(outcome.collected.events.count { $0 == .segmentWritten } == 3)
+        #expect(outcome.ending == .stopped)
+        #expect(outcome.collected.segments == 3)
         #expect(try complaintsOfDecoder(about: outcome.collected.bytes) == "")
         let ended = encoder.hasExited()
         #expect(!ended)

@@ -1,5 +1,6 @@
 import Testing
 
+@testable import HLS
 @testable import Media
 @testable import Recorder
 

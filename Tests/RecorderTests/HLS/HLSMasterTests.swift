@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Fetch
+@testable import HLS
 @testable import Media
 @testable import Recorder
 

@@ -4,6 +4,7 @@ import Synchronization
 import Testing
 
 @testable import Fetch
+@testable import HLS
 @testable import Recorder
 
 @Suite("memory of HLS streams", .timeLimit(.minutes(5)))
@@ -26,17 +27,17 @@ struct HLSMemoryTests {
         let peak = Mutex(0)
         let memory = SegmentMemory(limit: 2 << 20) { used in peak.withLock { $0 = max($0, used) } }
         let stop = try StopSignal()
-        let outcomes = await withTaskGroup(of: RunOutcome.self) { group in
+        let outcomes = await withTaskGroup(of: HLSOutcome.self) { group in
             for _ in 0..<4 {
-                let source = hlsSource(server.url("/live.m3u8"), log: lines.append) {
+                let source = hlsStream(server.url("/live.m3u8"), log: lines.append) {
                     $0.segments.memory = memory
                 }
-                group.addTask { await run(source, until: stop) }
+                group.addTask { await source.read(until: stop) }
             }
             return await group.reduce(into: []) { $0.append($1) }
         }
         for outcome in outcomes {
-            #expect(outcome.result == .success(.finished))
+            #expect(outcome.ending == .ended)
             #expect(outcome.collected.missed == [])
             #expect(outcome.collected.bytes.count == 8 * segment)
             let firsts = (0..<8).map { outcome.collected.bytes[$0 * segment + 1] }
@@ -49,7 +50,7 @@ struct HLSMemoryTests {
         #expect(
             outcomes.contains {
                 $0.collected.events.contains {
-                    if case .segmentsWaited = $0 { true } else { false }
+                    if case .memoryFull = $0 { true } else { false }
                 }
             }
         )
@@ -67,16 +68,15 @@ struct HLSMemoryTests {
             return .text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n" + segments)
         }
         let stop = try StopSignal()
-        let source = hlsSource(server.url("/live.m3u8"), log: lines.append)
-        let outcome = await run(
-            source,
+        let source = hlsStream(server.url("/live.m3u8"), log: lines.append)
+        let outcome = await source.read(
             until: stop,
-            onNote: { event in
-                if case .segmentWritten = event { stop.request() }
+            onItem: { item in
+                if case .segment = item { stop.request() }
             }
         )
-        #expect(outcome.result == .success(.stopped))
-        #expect(outcome.collected.events.contains(.segmentWritten))
+        #expect(outcome.ending == .stopped)
+        #expect(outcome.collected.segments > 0)
     }
 
     @Test("an address of more than 8 KiB is not followed")
@@ -88,8 +88,8 @@ struct HLSMemoryTests {
                 : .redirect("/\(folder)")
         }
         let stop = try StopSignal()
-        let outcome = await run(hlsSource(server.url("/live.m3u8"), log: lines.append), until: stop)
-        guard case .failure(.stream(let text)) = outcome.result else {
+        let outcome = await hlsStream(server.url("/live.m3u8"), log: lines.append).read(until: stop)
+        guard case .failed(let text) = outcome.ending else {
             Issue.record("the source has not failed")
             return
         }

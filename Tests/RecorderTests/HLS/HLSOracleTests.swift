@@ -3,6 +3,7 @@ import Posix
 import Testing
 
 @testable import Fetch
+@testable import HLS
 @testable import Recorder
 
 @Suite("playlists, read by what others wrote", .timeLimit(.minutes(5)))

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Fetch
+@testable import HLS
 @testable import Media
 @testable import Posix
 @testable import Recorder
@@ -202,7 +203,7 @@ struct HLSPlaylistTests {
             ),
             (
                 "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n", 3,
-                .unaskedDelta
+                .unrequestedDelta
             ),
             (
                 "#EXTM3U\n#EXTINF:1,\na\n#EXT-X-STREAM-INF:BANDWIDTH=1\n", 4,
@@ -262,18 +263,18 @@ struct HLSPlaylistTests {
         for text in [
             "s.ts", "/s.ts", "../s.ts", "//o.test/s.ts", "https://o.test/s.ts", "?x=1", "s:t",
         ] {
-            let expected = Result { () throws(AddressError) in
-                try MediaAddress.resolve(text, at: base)
+            let expected = Result { () throws(URLPolicyError) in
+                try URLPolicy.resolve(text, at: base)
             }
-            let found = Result { () throws(AddressError) in
+            let found = Result { () throws(URLPolicyError) in
                 try MediaReference(text, in: document).resolved()
             }
             #expect(found == expected, "\(text)")
         }
-        let long = String(repeating: "s", count: MediaAddress.maxBytes)
-        #expect(throws: AddressError.tooLong) { try MediaReference(long, in: document) }
-        #expect(throws: AddressError.tooLong) {
-            try MediaAddress.check(base.appending(path: long), from: nil)
+        let long = String(repeating: "s", count: URLPolicy.maxBytes)
+        #expect(throws: URLPolicyError.tooLong) { try MediaReference(long, in: document) }
+        #expect(throws: URLPolicyError.tooLong) {
+            try URLPolicy.check(base.appending(path: long), from: nil)
         }
     }
 
@@ -350,7 +351,7 @@ struct HLSPlaylistTests {
         ]
     )
     func addressForLog(_ address: String, _ expected: String) throws {
-        #expect(try #require(URL(string: address)).forLog == expected)
+        #expect(try #require(URL(string: address)).redacted == expected)
     }
 
     private let header = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n"

@@ -3,12 +3,13 @@ import Posix
 import Testing
 
 @testable import Fetch
+@testable import HLS
 @testable import Recorder
 
 @Suite("loads of a playlist with hostile numbers, one after the other", .timeLimit(.minutes(5)))
 struct HLSSequenceTests {
     @Test(
-        "tracker, queue and part writer neither trap nor report what cannot be",
+        "tracker, queue and part sequence neither trap nor report what cannot be",
         arguments: [1, 2, 3, 4]
     )
     func sequences(seed: UInt64) throws {
@@ -20,7 +21,7 @@ struct HLSSequenceTests {
                 loads += try sequence.load(&random) ? 1 : 0
                 try sequence.fetchAndWrite(&random)
             }
-            written += sequence.sink.collected.bytes.count
+            written += sequence.collected.bytes.count
         }
         #expect(
             loads > 1000 && written > 1_000_000,
@@ -31,17 +32,12 @@ struct HLSSequenceTests {
 
 /// A stream whose playlists hold numbers from both ends of their ranges.
 private struct HostileSequence {
-    let sink: CollectingSink
+    private(set) var collected = HLSCollected()
     private var tracker = PlaylistTracker(from: .start)
     private var queue = SegmentQueue(SegmentQueue.Settings())
-    private var parts: PartWriter
+    private var isBroken = false
     private var now = BootTime(nanoseconds: 1_000_000_000)
     private var id = 0
-
-    init() {
-        sink = CollectingSink()
-        parts = PartWriter(into: sink)
-    }
 
     /// Takes a playlist; whether it was one.
     mutating func load(_ random: inout SplitMix) throws -> Bool {
@@ -51,8 +47,8 @@ private struct HostileSequence {
             case .media(let playlist)? = try? Playlist.parse(text(&random), from: base)
         else { return false }
         switch Int.random(in: 0..<12, using: &random) {
-        case 0: tracker.left()
-        case 1: tracker.moved()
+        case 0: tracker.interrupted()
+        case 1: tracker.variantChanged()
         case 2: tracker = tracker.resumed(from: queue.first?.sequence)
         default: break
         }
@@ -83,8 +79,11 @@ private struct HostileSequence {
             }
             while let segment = queue.first, let outcome = queue.outcome(at: now) {
                 switch outcome {
-                case .media(let unit): try parts.write(unit, of: segment)
-                case .missed: parts.skip(segment)
+                case .media(let unit):
+                    let isDiscontinuous = isBroken || segment.isDiscontinuous
+                    collected.append(unit, segment.sequence, isDiscontinuous: isDiscontinuous)
+                    isBroken = false
+                case .missed: isBroken = isBroken || segment.isDiscontinuous
                 }
                 queue.removeFirst()
             }

@@ -4,6 +4,7 @@ import Synchronization
 import Testing
 
 @testable import Fetch
+@testable import HLS
 @testable import Recorder
 
 @Suite("recording an HLS stream", .timeLimit(.minutes(5)))
@@ -22,10 +23,10 @@ struct HLSSourceTests {
         let server = try HLSScriptedServer { path, _ in
             path.hasPrefix("/live") ? playlist(0, "abc", ended: true) : media(path)
         }
-        let outcome = await run(source(server), until: stop)
-        #expect(outcome.result == .success(.finished))
+        let outcome = await source(server).read(until: stop)
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == "abc")
-        #expect(outcome.collected.events == [.segmentWritten, .segmentWritten, .segmentWritten])
+        #expect(outcome.collected.events == [] && outcome.collected.segments == 3)
         #expect(server.requests.sorted() == ["/a.ts", "/b.ts", "/c.ts", "/live.m3u8?token=x"])
     }
 
@@ -38,8 +39,8 @@ struct HLSSourceTests {
             default: media(path)
             }
         }
-        let outcome = await run(source(server), until: stop)
-        #expect(outcome.result == .success(.finished))
+        let outcome = await source(server).read(until: stop)
+        #expect(outcome.ending == .ended)
         #expect(server.requests.last == "/edge/7/a.ts")
     }
 
@@ -54,8 +55,8 @@ struct HLSSourceTests {
             default: playlist(6, "gh", ended: true)
             }
         }
-        let outcome = await run(source(server), until: stop)
-        #expect(outcome.result == .success(.finished))
+        let outcome = await source(server).read(until: stop)
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == "abcdgh")
         #expect(outcome.collected.missed == [2])
     }
@@ -71,10 +72,10 @@ struct HLSSourceTests {
             default: playlist(1, "yz", ended: true)
             }
         }
-        let outcome = await run(source(server), until: stop)
-        #expect(outcome.result == .success(.finished))
+        let outcome = await source(server).read(until: stop)
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == "abcxyz")
-        #expect(outcome.collected.events.count { $0 == .sequenceReset } == 1)
+        #expect(outcome.collected.events.count { $0 == .restarted } == 1)
         #expect(outcome.collected.missed == [])
     }
 
@@ -93,8 +94,8 @@ struct HLSSourceTests {
             if path.hasPrefix("/live") { return playlist(0, "abc", ended: true) }
             return path == "/b.ts" && before < answers.count ? answers[before] : media(path)
         }
-        let outcome = await run(source(server), until: stop)
-        #expect(outcome.result == .success(.finished))
+        let outcome = await source(server).read(until: stop)
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == names)
         #expect(server.requests.count { $0 == "/b.ts" } == asked)
         #expect(outcome.collected.missed == (names == "abc" ? [] : [1]))
@@ -113,11 +114,11 @@ struct HLSSourceTests {
             default: playlist(0, "ab", ended: true)
             }
         }
-        let outcome = await run(source(server), until: stop)
-        #expect(outcome.result == .success(.finished))
+        let outcome = await source(server).read(until: stop)
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == "ab")
-        let failures = outcome.collected.events.filter { $0 != .segmentWritten }
-        #expect(failures == [.http, .invalid, .network].map(SourceEvent.playlistFailed))
+        #expect(outcome.collected.events.count == 3)
+        #expect(outcome.collected.loadFailures == [.http, .invalid, .network])
         #expect(!lines.all.joined().contains("token"))
     }
 
@@ -127,8 +128,8 @@ struct HLSSourceTests {
             guard path.hasPrefix("/live") else { return media(path) }
             return before == 0 ? playlist(0, "a") : .status(404)
         }
-        let outcome = await run(source(server), until: stop)
-        #expect(outcome.result == .success(.finished))
+        let outcome = await source(server).read(until: stop)
+        #expect(outcome.ending == .ended)
         #expect(outcome.collected.names == "a")
         #expect(server.requests.count == 5)
     }
@@ -136,7 +137,7 @@ struct HLSSourceTests {
     @Test("a stream that never was there fails with a reason, and without a token")
     func neverThere() async throws {
         let server = try HLSScriptedServer { _, _ in .status(404) }
-        guard case .failure(.stream(let text)) = await run(source(server), until: stop).result
+        guard case .failed(let text) = await source(server).read(until: stop).ending
         else {
             Issue.record("the source has not failed")
             return
@@ -155,8 +156,8 @@ struct HLSSourceTests {
     )
     func unsupported(lines: String) async throws {
         let server = try HLSScriptedServer { _, _ in .text("#EXTM3U\n\(lines)\n") }
-        let outcome = await run(source(server), until: stop)
-        guard case .failure(.stream(let text)) = outcome.result else {
+        let outcome = await source(server).read(until: stop)
+        guard case .failed(let text) = outcome.ending else {
             Issue.record("the source has not failed")
             return
         }
@@ -166,9 +167,9 @@ struct HLSSourceTests {
 
     @Test("an address that is not http is refused")
     func fileAddress() async throws {
-        let source = HLSSource(url: URL(filePath: "/etc/passwd"), log: lines.append)
-        let outcome = await run(source, until: stop)
-        #expect(outcome.result == .failure(.stream("address of scheme file refused")))
+        let source = HLSStream(URL(filePath: "/etc/passwd"), log: lines.append)
+        let outcome = await source.read(until: stop)
+        #expect(outcome.ending == .failed("address of scheme file refused"))
     }
 
     @Test("a stop drops the segment that is on its way and keeps those before it")
@@ -179,8 +180,8 @@ struct HLSSourceTests {
                 ? Reply(body: [0x47], announced: 188, holds: true) : media(path)
         }
         let stop = stop
-        let outcome = await run(source(server), until: stop, onNote: { _ in stop.request() })
-        #expect(outcome.result == .success(.stopped))
+        let outcome = await source(server).read(until: stop, onItem: { _ in stop.request() })
+        #expect(outcome.ending == .stopped)
         #expect(outcome.collected.names == "a")
         #expect(outcome.collected.missed == [])
         #expect(outcome.took < .seconds(5))
@@ -192,8 +193,8 @@ struct HLSSourceTests {
             path.hasPrefix("/live") ? playlist(0, "a", target: 600) : media(path)
         }
         let stop = stop
-        let outcome = await run(source(server), until: stop, onNote: { _ in stop.request() })
-        #expect(outcome.result == .success(.stopped))
+        let outcome = await source(server).read(until: stop, onItem: { _ in stop.request() })
+        #expect(outcome.ending == .stopped)
         #expect(outcome.took < .seconds(5))
     }
 
@@ -203,8 +204,8 @@ struct HLSSourceTests {
             path.hasPrefix("/live") ? playlist(0, "ab") : media(path)
         }
         let full = SystemError(call: "write", code: 28)
-        let outcome = await run(source(server), until: stop) { _ throws(SystemError) in throw full }
-        #expect(outcome.result == .failure(.sink(full)))
+        let outcome = await source(server).read(until: stop) { _ throws(SystemError) in throw full }
+        #expect(outcome.ending == .notStored(full))
     }
 
     @Test("a run after one that failed begins with the segment that was not stored")
@@ -213,18 +214,18 @@ struct HLSSourceTests {
             path.hasPrefix("/live") ? playlist(0, "abcd", ended: true) : media(path)
         }
         let source = source(server)
-        let failed = await run(source, until: stop) { total throws(SystemError) in
+        let failed = await source.read(until: stop) { total throws(SystemError) in
             if total > 376 { throw SystemError(call: "write", code: 28) }
         }
-        #expect(failed.collected.events == [.segmentWritten])
-        let resumed = await run(source, until: stop)
-        #expect(resumed.result == .success(.finished))
+        #expect(failed.collected.segments == 1)
+        let resumed = await source.read(until: stop)
+        #expect(resumed.ending == .ended)
         #expect(resumed.collected.names == "bcd")
-        let again = await run(source, until: stop)
+        let again = await source.read(until: stop)
         #expect(again.collected.bytes == [])
     }
 
-    private func source(_ server: HLSScriptedServer) -> HLSSource {
-        hlsSource(server.url("/live.m3u8?token=x"), log: lines.append)
+    private func source(_ server: HLSScriptedServer) -> HLSStream {
+        hlsStream(server.url("/live.m3u8?token=x"), log: lines.append)
     }
 }

@@ -3,6 +3,7 @@ import Posix
 import Testing
 
 @testable import Fetch
+@testable import HLS
 @testable import Recorder
 
 @Suite("following a live playlist")
@@ -14,7 +15,7 @@ struct HLSTrackerTests {
         var names: String
         var fetch: [UInt64]
         var missed = 0
-        var isReset = false
+        var isRestarted = false
     }
 
     @Test(
@@ -41,14 +42,14 @@ struct HLSTrackerTests {
             ],
             [  // The same numbers, other media: a new sequence.
                 Load(first: 0, names: "abc", fetch: [0, 1, 2]),
-                Load(first: 0, names: "xy", fetch: [0, 1], isReset: true),
+                Load(first: 0, names: "xy", fetch: [0, 1], isRestarted: true),
                 Load(first: 0, names: "xyz", fetch: [2]),
             ],
             [  // Wholly below: old until it grows, for the names may be used again.
                 Load(first: 50, names: "abc", fetch: [50, 51, 52]),
                 Load(first: 0, names: "p", fetch: []),
                 Load(first: 0, names: "p", fetch: []),
-                Load(first: 0, names: "pq", fetch: [0, 1], isReset: true),
+                Load(first: 0, names: "pq", fetch: [0, 1], isRestarted: true),
                 Load(first: 1, names: "qr", fetch: [2]),
             ],
             [  // Empty at first, and in between.
@@ -67,23 +68,36 @@ struct HLSTrackerTests {
                     names: "tUv",
                     fetch: [.max - 11, .max - 9],
                     missed: 1,
-                    isReset: true
+                    isRestarted: true
                 ),
                 Load(at: 2, first: .max - 10, names: "UvW", fetch: [], missed: 1),
             ],
             [  // The least leap that no `Int` holds.
                 Load(first: 0, names: "abc", fetch: [0, 1, 2]),
-                Load(at: 1, first: 1 << 63 + 2, names: "A", fetch: [], missed: 1, isReset: true),
+                Load(
+                    at: 1,
+                    first: 1 << 63 + 2,
+                    names: "A",
+                    fetch: [],
+                    missed: 1,
+                    isRestarted: true
+                ),
             ],
             [  // Leap after leap.
                 Load(first: 0, names: "a", fetch: [0]),
-                Load(at: 1, first: 1 << 62, names: "b", fetch: [1 << 62], isReset: true),
-                Load(at: 2, first: 1 << 63, names: "c", fetch: [1 << 63], isReset: true),
+                Load(at: 1, first: 1 << 62, names: "b", fetch: [1 << 62], isRestarted: true),
+                Load(at: 2, first: 1 << 63, names: "c", fetch: [1 << 63], isRestarted: true),
             ],
             [  // A gap of a minute after 5 s; an hour after 5 s, and after an hour.
                 Load(first: 0, names: "abc", fetch: [0, 1, 2]),
                 Load(at: 5, first: 33, names: "abc", fetch: [33, 34, 35], missed: 30),
-                Load(at: 10, first: 1836, names: "abc", fetch: [1836, 1837, 1838], isReset: true),
+                Load(
+                    at: 10,
+                    first: 1836,
+                    names: "abc",
+                    fetch: [1836, 1837, 1838],
+                    isRestarted: true
+                ),
                 Load(at: 3610, first: 3639, names: "ab", fetch: [3639, 3640], missed: 1800),
             ],
         ]
@@ -95,16 +109,16 @@ struct HLSTrackerTests {
             let update = tracker.take(playlist, loadedAt: time(load.at))
             #expect(update.segments.map(\.sequence) == load.fetch, "\(load)")
             #expect(update.missed == load.missed, "\(load)")
-            #expect(update.isReset == load.isReset, "\(load)")
+            #expect(update.isRestarted == load.isRestarted, "\(load)")
         }
     }
 
     @Test(
-        "reload one target after a change, half of it otherwise, never below the floor",
+        "reload one target after a change, half of it otherwise, never below the minReloadInterval",
         arguments: [(6.0, 6.0, 3.0), (1.0, 1.0, 0.5), (0.5, 0.5, 0.5), (0.0, 0.5, 0.5)]
     )
     func pacing(target: Double, changed: Double, unchanged: Double) {
-        var tracker = PlaylistTracker(floor: .milliseconds(500))
+        var tracker = PlaylistTracker(minReloadInterval: .milliseconds(500))
         let playlist = live(first: 0, names: "a", target: target)
         _ = tracker.take(playlist, loadedAt: time(10))
         #expect(tracker.nextLoad == time(10 + changed))
@@ -136,11 +150,11 @@ struct HLSTrackerTests {
         _ = tracker.take(live(first: 0, names: "abcd"), loadedAt: time(0))
         var resumed = tracker.resumed(from: 2)
         let leap = resumed.take(live(first: 1 << 63, names: "xy"), loadedAt: time(1))
-        #expect(leap.isReset && leap.missed == 2 && leap.segments.count == 2)
+        #expect(leap.isRestarted && leap.missed == 2 && leap.segments.count == 2)
         // The queue still held a segment of the sequence that is over.
         var again = resumed.resumed(from: 3)
         let after = again.take(live(first: 1 << 63, names: "xyz"), loadedAt: time(2))
-        #expect(!after.isReset && after.missed == 0 && after.segments.count == 3)
+        #expect(!after.isRestarted && after.missed == 0 && after.segments.count == 3)
     }
 
     @Test("long durations of a window do not explain a leap of short segments")
@@ -148,7 +162,7 @@ struct HLSTrackerTests {
         var tracker = PlaylistTracker()
         _ = tracker.take(live(first: 0, names: "abcdefgh", target: 1_000_000), loadedAt: time(0))
         let leap = tracker.take(live(first: 100_000, names: "xy", target: 0), loadedAt: time(1))
-        #expect(leap.isReset && leap.missed == 0)
+        #expect(leap.isRestarted && leap.missed == 0)
     }
 
     @Test("EXT-X-ENDLIST ends the stream with the load that shows it")
@@ -186,26 +200,26 @@ struct HLSTrackerTests {
             let other = url("https://other.test\(path)?token=new")
             playlist.segments[index].address = MediaReference(other)
         }
-        #expect(!tracker.take(playlist, loadedAt: time(1)).isReset)
+        #expect(!tracker.take(playlist, loadedAt: time(1)).isRestarted)
         for index in playlist.segments.indices {
             playlist.segments[index].programDateTime = "2026-02-19T14:54:23Z"
         }
-        #expect(tracker.take(playlist, loadedAt: time(2)).isReset)
+        #expect(tracker.take(playlist, loadedAt: time(2)).isRestarted)
     }
 
     @Test(
         "behind another address, numbers that have been seen are no new sequence, whatever the names"
     )
-    func moved() {
+    func variantChanged() {
         var tracker = PlaylistTracker()
         _ = tracker.take(live(first: 5, names: "abc"), loadedAt: time(0))
-        tracker.moved()
+        tracker.variantChanged()
         let same = tracker.take(live(first: 6, names: "xy"), loadedAt: time(1))
-        #expect(same.segments.isEmpty && !same.isReset)
+        #expect(same.segments.isEmpty && !same.isRestarted)
         let next = tracker.take(live(first: 6, names: "xyz"), loadedAt: time(2))
-        #expect(next.segments.map(\.sequence) == [8] && !next.isReset)
+        #expect(next.segments.map(\.sequence) == [8] && !next.isRestarted)
         let other = tracker.take(live(first: 6, names: "pq"), loadedAt: time(3))
-        #expect(other.isReset, "names count again once they are known")
+        #expect(other.isRestarted, "names count again once they are known")
     }
 
     @Test(
@@ -218,7 +232,7 @@ struct HLSTrackerTests {
     func left(from start: StartPoint, first: UInt64, fetched: [UInt64]) {
         var tracker = PlaylistTracker(from: start)
         _ = tracker.take(live(first: 0, names: "abc"), loadedAt: time(0))
-        tracker.left()
+        tracker.interrupted()
         let update = tracker.take(live(first: first, names: "abcdef"), loadedAt: time(9))
         #expect(update.segments.map(\.sequence) == fetched)
         #expect(update.missed == 0)
@@ -267,7 +281,7 @@ struct HLSLoadFailureTests {
 
     @Test("pauses double up to the longest, and begin anew after a success")
     func pauses() {
-        var failures = LoadFailures()
+        var failures = ReloadPolicy()
         for pause in [0.5, 1, 2, 4, 8, 8] {
             #expect(failures.failed(with: down, at: time(0)) == retry(at: pause))
         }
@@ -277,7 +291,7 @@ struct HLSLoadFailureTests {
 
     @Test("three answers of 404 or 410 in a row end a stream that was there")
     func goneForGood() {
-        var failures = LoadFailures()
+        var failures = ReloadPolicy()
         failures.succeeded()
         #expect(failures.failed(with: gone, at: time(0)) == retry(at: 0 + 0.5))
         #expect(failures.failed(with: down, at: time(1)) == retry(at: 1 + 1))
@@ -286,9 +300,9 @@ struct HLSLoadFailureTests {
         #expect(failures.failed(with: gone, at: time(4)) == .over)
     }
 
-    @Test("patience has an end, a shorter one before the first playlist")
-    func patience() {
-        var failures = LoadFailures()
+    @Test("timeout has an end, a shorter one before the first playlist")
+    func timeout() {
+        var failures = ReloadPolicy()
         #expect(failures.failed(with: gone, at: time(0)) == retry(at: 0 + 0.5))
         #expect(failures.failed(with: gone, at: time(20)) == .giveUp)
         failures.succeeded()
@@ -299,12 +313,12 @@ struct HLSLoadFailureTests {
 
     @Test("what is not supported is not tried again")
     func unsupported() {
-        var failures = LoadFailures()
+        var failures = ReloadPolicy()
         let error = PlaylistError(line: 3, reason: .unsupported(.encryption))
         #expect(failures.failed(with: .playlist(error), at: time(0)) == .giveUp)
     }
 
-    private func retry(at seconds: Double) -> LoadFailures.Verdict { .retry(at: time(seconds)) }
+    private func retry(at seconds: Double) -> ReloadPolicy.Action { .retry(at: time(seconds)) }
 
     private func time(_ seconds: Double) -> BootTime {
         BootTime(nanoseconds: 1_000_000_000).advanced(by: .seconds(seconds))

@@ -2,30 +2,29 @@ import Foundation
 import Posix
 import Testing
 
+@testable import HLS
 @testable import Recorder
 
 @Suite("parts that come too fast")
 struct PartAllowanceTests {
-    private let sink = CollectingSink()
-
     @Test(
         "a break before each segment makes sixteen more parts, then one each five seconds, and loses nothing"
     )
     func breaks() throws {
-        var parts = PartWriter(into: sink)
+        var collected = HLSCollected()
         for index in 0..<100 {
-            try parts.write(unit("x"), of: segment(index, isDiscontinuous: true), at: time(0))
+            collected.append(try unit("x"), UInt64(index), isDiscontinuous: true, at: time(0))
         }
-        #expect(sink.collected.parts.count == 17)
-        #expect(sink.collected.names.count == 100)
-        #expect(sink.collected.events.count { $0 == .partJoined } == 83)
-        let markers = stride(from: 0, to: sink.collected.bytes.count, by: 188).count {
-            isMarker(Array(sink.collected.bytes[$0..<$0 + 188]))
+        #expect(collected.parts.count == 17)
+        #expect(collected.names.count == 100)
+        #expect(collected.joined == 83)
+        let markers = stride(from: 0, to: collected.bytes.count, by: 188).count {
+            isMarker(Array(collected.bytes[$0..<$0 + 188]))
         }
         #expect(markers == 83, "players are told")
         for (second, count) in [(4.9, 17), (5.0, 18), (5.1, 18), (14.9, 19), (3600, 20)] {
-            try parts.write(unit("y"), of: segment(200, isDiscontinuous: true), at: time(second))
-            #expect(sink.collected.parts.count == count, "\(second)")
+            collected.append(try unit("y"), 200, isDiscontinuous: true, at: time(second))
+            #expect(collected.parts.count == count, "\(second)")
         }
     }
 
@@ -46,30 +45,30 @@ struct PartAllowanceTests {
 
     @Test("a header that changes with each segment is written before its fragments")
     func headers() throws {
-        var parts = PartWriter(into: sink)
+        var collected = HLSCollected()
         var expected: [UInt8] = []
         for index in 0..<40 {
             let unit = try fragments(header: UInt8(index))
-            try parts.write(unit, of: segment(index), at: time(0))
+            collected.append(unit, UInt64(index), at: time(0))
             expected += (unit.header ?? []) + unit.media
         }
-        #expect(sink.collected.parts.count == 17)
-        #expect(sink.collected.bytes == expected)
+        #expect(collected.parts.count == 17)
+        #expect(collected.bytes == expected)
     }
 
     @Test("another container waits until it may have a file")
     func containers() throws {
-        var parts = PartWriter(into: sink)
+        var collected = HLSCollected()
         var now = time(0)
         for index in 0..<40 {
             let unit = index % 2 == 0 ? try unit("x") : try fragments(header: 1)
-            if let due = parts.dueTime(of: unit, at: now) {
+            if let due = collected.sequence.dueTime(of: unit, at: now) {
                 #expect(due > now && due <= now.advanced(by: .seconds(5)))
                 now = due
             }
-            try parts.write(unit, of: segment(index), at: now)
+            collected.append(unit, UInt64(index), at: now)
         }
-        #expect(sink.collected.parts.count == 40)
+        #expect(collected.parts.count == 40)
         #expect(now >= time(5 * 23))
     }
 
@@ -93,16 +92,6 @@ struct PartAllowanceTests {
 
     private func box(_ type: String, _ content: [UInt8]) -> [UInt8] {
         [0, 0, 0, UInt8(8 + content.count)] + Array(type.utf8) + content
-    }
-
-    private func segment(_ number: Int, isDiscontinuous: Bool = false) -> MediaSegment {
-        var segment = MediaSegment(
-            sequence: UInt64(number),
-            url: URL(filePath: "/s.ts"),
-            duration: .seconds(1)
-        )
-        segment.isDiscontinuous = isDiscontinuous
-        return segment
     }
 
     private func time(_ seconds: Double) -> BootTime {

@@ -2,31 +2,27 @@ import Foundation
 import Posix
 import Testing
 
+@testable import HLS
 @testable import Recorder
 
 @Suite("An HLS stream in two recordings")
 struct SegmentSplitTests {
-    private let sink = CollectingSink()
-
     private let header = filesBox("ftyp") + filesBox("moov")
     private let fragment = filesBox("moof") + filesBox("mdat", [1, 2, 3])
 
-    /// Writes segments of `units`; the split is due before the last.
-    private func write(
+    /// Appends `units`; the last begins the next recording.
+    private func append(
         _ units: [MediaUnit],
         _ numbers: [UInt64] = [0, 1, 2],
         isBroken: Bool = false
-    ) throws -> Collected {
-        var parts = PartWriter(into: sink)
-        let url = try #require(URL(string: "http://h"))
+    ) -> HLSCollected {
+        var collected = HLSCollected()
         for (index, unit) in units.enumerated() {
             let isLast = index == units.count - 1
-            sink.isSplitDue = isLast
-            var segment = MediaSegment(sequence: numbers[index], url: url, duration: .seconds(1))
-            segment.isDiscontinuous = isLast && isBroken
-            try parts.write(unit, of: segment)
+            if isLast { collected.split() }
+            collected.append(unit, numbers[index], isDiscontinuous: isLast && isBroken)
         }
-        return sink.collected
+        return collected
     }
 
     private func unit(_ name: String) throws -> MediaUnit {
@@ -39,7 +35,7 @@ struct SegmentSplitTests {
             as [([UInt64], Bool)]
     )
     func transportStream(_ numbers: [UInt64], _ isBroken: Bool) throws {
-        let collected = try write(
+        let collected = append(
             [try unit("a"), try unit("b"), try unit("c")],
             numbers,
             isBroken: isBroken
@@ -50,15 +46,7 @@ struct SegmentSplitTests {
     @Test("fragmented MP4 begins with its header again")
     func fragmented() throws {
         let unit = try MediaUnit(header: header, media: fragment)
-        let collected = try write([unit, unit, unit])
+        let collected = append([unit, unit, unit])
         #expect(collected.partBytes == [header + fragment + fragment, header + fragment])
-    }
-
-    @Test("a recording that has to go on does so as if nothing were due")
-    func refused() throws {
-        sink.refusesSplits = true
-        let unit = try MediaUnit(header: header, media: fragment)
-        let collected = try write([unit, unit, unit])
-        #expect(collected.partBytes == [header + fragment + fragment + fragment])
     }
 }

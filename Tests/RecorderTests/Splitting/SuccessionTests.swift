@@ -106,7 +106,7 @@ struct SuccessionTests {
         try waitFor("a recording") { !bench.roster.active.isEmpty }
         bench.context.disk.take(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
         try waitFor("a refusal") {
-            try bench.logged().contains("msg=\"Recording not split, and goes on\"")
+            try bench.logged().contains("msg=\"Recording not split, and continues\"")
         }
         let bytes = try #require(bench.roster.active.first).bytes
         try waitFor("more media") { bench.roster.active.contains { $0.bytes > bytes + 10_000 } }

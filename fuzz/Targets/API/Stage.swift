@@ -59,7 +59,7 @@ enum Stage {
         return RecordingContext(
             directory: "/nowhere",
             syncInterval: .seconds(1),
-            sourcePatience: .seconds(1),
+            sourceTimeout: .seconds(1),
             publisher: publisher,
             metrics: metrics,
             catalogue: catalogue,
@@ -69,7 +69,7 @@ enum Stage {
             wantsRemux: false,
             log: log,
             wakeup: try Wakeup(),
-            report: { _ in }
+            broadcaster: try Recorder.makeBroadcaster(publisher)
         )
     }
 

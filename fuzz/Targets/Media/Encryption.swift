@@ -1,6 +1,7 @@
 import CCrypto
 import FuzzSupport
 
+@testable import HLS
 @testable import Recorder
 
 /// What was encrypted comes back; any other bytes give some that are no more, or nothing.

@@ -1,6 +1,7 @@
 import FuzzSupport
 import Posix
 
+@testable import HLS
 @testable import Media
 @testable import Recorder
 

@@ -1,6 +1,7 @@
 import Foundation
 import Posix
 
+@testable import HLS
 @testable import Recorder
 
 /// Any bytes give a playlist or an error; what can be chosen or followed in it is bounded by what stands in it.

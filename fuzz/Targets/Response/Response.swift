@@ -12,7 +12,7 @@ import Synchronization
 public func fuzzResponse(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let bytes = input(start, count)
     let range = bytes.first == UInt8(ascii: "r") ? ByteRange(offset: 2, count: 5) : nil
-    let limits = Fetcher.Limits(bytes: 1000, timeout: .seconds(20), redirects: 2)
+    let limits = FetchLimits(bytes: 1000, timeout: .seconds(20), redirects: 2)
     guard let origin, let stop else { fatalError("no origin") }
     origin.answer.withLock { $0 = Array(bytes.dropFirst()) }
     let result = Result { () throws(FetchError) in

@@ -3,6 +3,7 @@ import FuzzSupport
 import Posix
 
 @testable import Fetch
+@testable import HLS
 @testable import Media
 @testable import Recorder
 
@@ -26,10 +27,10 @@ public func fuzzSequence(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
 
 private struct FollowedStream {
     private let memory = SegmentMemory(limit: 1 << 20)
-    private let sink = CountingSink()
     private var tracker = PlaylistTracker()
     private var queue: SegmentQueue
-    private var parts: PartWriter
+    private var parts = PartSequence()
+    private var isBroken = false
     private var now = BootTime(nanoseconds: 1_000_000_000)
     private var id = 0
 
@@ -37,13 +38,12 @@ private struct FollowedStream {
         var settings = SegmentQueue.Settings()
         settings.memory = memory
         queue = SegmentQueue(settings)
-        parts = PartWriter(into: sink)
     }
 
     mutating func pass(_ choice: UInt8) {
         switch choice & 7 {
-        case 0: tracker.left()
-        case 1: tracker.moved()
+        case 0: tracker.interrupted()
+        case 1: tracker.variantChanged()
         case 2: tracker = tracker.resumed(from: queue.first?.sequence)
         default: break
         }
@@ -87,16 +87,17 @@ private struct FollowedStream {
 
     private mutating func write(_ outcome: SegmentQueue.Outcome, of segment: MediaSegment) {
         switch outcome {
-        case .missed: parts.skip(segment)
+        case .missed: isBroken = isBroken || segment.isDiscontinuous
         case .media(let unit):
             now = parts.dueTime(of: unit, at: now) ?? now
-            let before = sink.bytes
-            do {
-                try parts.write(unit, of: segment, at: now)
-            } catch {
-                fatalError("a sink that takes all")
-            }
-            require(sink.bytes - before >= unit.media.count, "the segment is written")
+            let placement = parts.place(
+                unit,
+                number: segment.sequence,
+                isDiscontinuous: isBroken || segment.isDiscontinuous,
+                at: now
+            )
+            isBroken = false
+            require(!placement.beginsPart || !placement.isJoined, "a new part, or the current one")
         }
     }
 
@@ -119,14 +120,4 @@ private struct FollowedStream {
     }
 
     private func box(_ type: String) -> [UInt8] { [0, 0, 0, 8] + Array(type.utf8) }
-}
-
-private final class CountingSink: MediaSink {
-    private(set) var bytes = 0
-    let isSplitDue = false
-
-    func append(_ media: Span<UInt8>) { bytes += media.count }
-    func beginPart(_ container: MediaContainer) {}
-    func split(_ container: MediaContainer) -> Bool { false }
-    func note(_ event: SourceEvent) {}
 }

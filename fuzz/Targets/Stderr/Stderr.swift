@@ -13,7 +13,7 @@ public func fuzzStderr(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
         // Bytes that are no UTF-8 become three.
         require(line.utf8.count <= 3 * longest, "short: \(line)")
         require(line.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "one line: \(line)")
-        require(withoutSecrets(line) == line, "nothing is left to be taken out of \(line)")
+        require(redacted(line) == line, "nothing is left to be taken out of \(line)")
         for address in line.addresses {
             require(!address.contains { $0 == "?" || $0 == "#" }, "no query: \(line)")
             require(!address.prefix { $0 != "/" }.contains("@"), "no user: \(line)")
@@ -25,7 +25,7 @@ public func fuzzStderr(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
 private let longest = 64
 
 private func lines(of pieces: [[UInt8]]) -> [String] {
-    var cutter = ErrorLines(longest: longest)
+    var cutter = ErrorOutput(maxBytes: longest)
     return pieces.flatMap { cutter.append($0.span) } + cutter.finish()
 }
 

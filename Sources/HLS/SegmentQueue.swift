@@ -1,0 +1,326 @@
+import Fetch
+import Posix
+
+/// The segments between the playlist and the file: fetched several at a time, given out in order, and only whole.
+///
+/// Requests and times go out, bodies come in. A key or a header that several segments need is fetched once.
+struct SegmentQueue {
+    struct Settings: Sendable {
+        /// Requests at the same time.
+        var width = 3
+        /// Bytes that may wait for a segment before them; more is not begun while there are so many.
+        var heldBytes = 32 << 20
+        /// Segments that may be on their way or wait.
+        var depth = 32
+        var segment = FetchLimits(bytes: 64 << 20, timeout: .seconds(30))
+        var map = FetchLimits(bytes: 1 << 20, timeout: .seconds(10))
+        var key = FetchLimits(bytes: 256, timeout: .seconds(10))
+        var download = Download.Settings()
+        /// Shared by all streams.
+        var memory = SegmentMemory()
+    }
+
+    /// What has become of the segment whose turn it is.
+    enum Outcome: Equatable {
+        case media(MediaUnit)
+        case missed(SegmentFailure)
+    }
+
+    private let settings: Settings
+    private var segments: ArraySlice<MediaSegment> = []
+    /// What the first segments need: those that have been begun.
+    private var begun: ArraySlice<Result<SegmentRequests, URLPolicyError>> = []
+    private var downloads: [FetchRequest: Download] = [:]
+    /// What a segment is expected to have; known better after the first.
+    private var expectedBytes = 1 << 20
+    /// How often a segment waited for room in the memory of all streams.
+    private(set) var waits = 0
+    private var isWaiting = false
+
+    init(_ settings: Settings) {
+        self.settings = settings
+    }
+
+    var first: MediaSegment? { segments.first }
+    var count: Int { segments.count }
+
+    mutating func append(_ new: [MediaSegment]) {
+        segments += new
+    }
+
+    /// The next request to start at `now`; `nil` when none is due, or as many as may be are under way.
+    mutating func nextRequest(at now: BootTime) -> FetchRequest? {
+        for index in 0..<min(segments.count, settings.depth) {
+            // What the next segment in order needs waits neither for a place nor for room.
+            let isNext = index == 0
+            guard isNext || !isFull, index < begun.count || begin() else { return nil }
+            guard case .success(let requests) = begun[begun.startIndex + index] else { continue }
+            for request in requests.all {
+                // One that failed for a segment before is made anew.
+                let download = downloads[request] ?? newDownload()
+                downloads[request] = download
+                if isNext { download.reservation.mayExceedLimit = true }
+                if let due = download.dueTime, due <= now { return request }
+            }
+        }
+        return nil
+    }
+
+    /// Begins another segment; `false` when there is no room for it now.
+    private mutating func begin() -> Bool {
+        let isNext = begun.isEmpty
+        guard isNext || heldBytes < settings.heldBytes else { return false }
+        let segment = segments[segments.startIndex + begun.count]
+        let requests = Result { () throws(URLPolicyError) in
+            try SegmentRequests(for: segment, settings)
+        }
+        if case .success(let requests) = requests {
+            let new = requests.all.filter { downloads[$0] == nil }.map { request in
+                (request, newDownload())
+            }
+            let media = new.first { $0.0 == requests.media }?.1.reservation
+            let expected = min(segment.range?.count ?? expectedBytes, settings.segment.bytes)
+            guard isNext || media?.cover(expected) ?? true else {
+                noteWait()
+                return false
+            }
+            for (request, download) in new { downloads[request] = download }
+        }
+        isWaiting = false
+        begun.append(requests)
+        return true
+    }
+
+    private func newDownload() -> Download {
+        Download(settings.download, MemoryReservation(of: settings.memory))
+    }
+
+    private mutating func noteWait() {
+        if !isWaiting { waits += 1 }
+        isWaiting = true
+    }
+
+    /// Whether the end of a request has to be waited for, before another may start.
+    private var isFull: Bool { downloads.values.count(where: \.isUnderWay) >= settings.width }
+
+    /// The memory that the body of a request comes into.
+    func reservation(for request: FetchRequest) -> MemoryReservation? {
+        downloads[request]?.reservation
+    }
+
+    mutating func began(_ request: FetchRequest, id: Int) {
+        downloads[request]?.began(id: id)
+    }
+
+    /// Takes the end of a request, if it is one of these.
+    mutating func take(_ ended: Transfers.Ended, at now: BootTime) {
+        let mine = downloads.first { _, download in
+            if case .underWay(ended.id) = download.state { true } else { false }
+        }
+        guard let request = mine?.key else { return }
+        downloads[request]?.ended(ended.result, at: now)
+        switch ended.result {
+        case .success(let body) where request.limits == settings.segment:
+            expectedBytes = max(expectedBytes / 8 * 7, body.bytes.count)
+        case .failure(.noRoom): waits += 1
+        case .success, .failure: break
+        }
+    }
+
+    /// When the next pause between two tries is over, and a request may start.
+    var nextTime: BootTime? {
+        guard isFull else { return downloads.values.compactMap(\.dueTime).min() }
+        guard case .success(let requests)? = begun.first else { return nil }
+        return requests.all.compactMap { downloads[$0]?.dueTime }.min()
+    }
+
+    /// What has become of the first segment; `nil` while that is not known.
+    mutating func outcome(at now: BootTime) -> Outcome? {
+        guard let segment = segments.first, let requests = begun.first else { return nil }
+        do throws(URLPolicyError) {
+            return outcome(of: segment, try requests.get(), at: now)
+        } catch {
+            return .missed(.address(error))
+        }
+    }
+
+    private mutating func outcome(
+        of segment: MediaSegment,
+        _ requests: SegmentRequests,
+        at now: BootTime
+    ) -> Outcome? {
+        do throws(SegmentFailure) {
+            let assembly = SegmentAssembly(requests: requests, downloads: downloads)
+            return try assembly.unit(of: segment).map { .media($0) }
+        } catch {
+            return isRetried(requests, after: error, at: now) ? nil : .missed(error)
+        }
+    }
+
+    /// Lets go of the first segment; a key or header that it needed is kept, for the next may need it too.
+    mutating func removeFirst() {
+        guard segments.popFirst() != nil, let gone = try? begun.popFirst()?.get() else { return }
+        let used = Set(gone.all)
+        let needed = Set(begun.flatMap { (try? $0.get().all) ?? [] })
+        downloads = downloads.filter { request, download in
+            // What has failed for one segment gets new tries for the next.
+            if used.contains(request), download.hasFailed { return false }
+            return needed.contains(request) || (used.contains(request) && request != gone.media)
+        }
+    }
+
+    private var heldBytes: Int {
+        downloads.values.reduce(0) { held, download in
+            if case .arrived(let bytes) = download.state { held + bytes.count } else { held }
+        }
+    }
+}
+
+extension SegmentQueue {
+    /// Fetches again what arrived and was of no use: an error page with status 200, or a key that was replaced.
+    private mutating func isRetried(
+        _ requests: SegmentRequests,
+        after error: SegmentFailure,
+        at now: BootTime
+    ) -> Bool {
+        let suspects: [FetchRequest]
+        switch error {
+        case .address, .fetch, .key, .map: return false
+        case .notTransportStream, .notFragments: suspects = [requests.media]
+        case .notHeader, .keySize, .decryption: suspects = requests.all
+        }
+        return suspects.reduce(true) { isTried, request in
+            (downloads[request]?.rejected(at: now) ?? false) && isTried
+        }
+    }
+}
+
+/// All that a segment needs from the network.
+struct SegmentRequests {
+    let media: FetchRequest
+    /// The header.
+    private(set) var map: FetchRequest?
+    private(set) var mapKey: FetchRequest?
+    private(set) var key: FetchRequest?
+
+    init(
+        for segment: MediaSegment,
+        _ settings: SegmentQueue.Settings
+    ) throws(URLPolicyError) {
+        media = FetchRequest(
+            url: try segment.address.resolved(),
+            range: segment.range,
+            limits: settings.segment
+        )
+        if let section = segment.map {
+            let url = try section.address.resolved()
+            map = FetchRequest(url: url, range: section.range, limits: settings.map)
+        }
+        if let key = segment.map?.key { mapKey = try Self.request(for: key, settings) }
+        if let key = segment.key { self.key = try Self.request(for: key, settings) }
+    }
+
+    private static func request(
+        for key: SegmentKey,
+        _ settings: SegmentQueue.Settings
+    ) throws(URLPolicyError) -> FetchRequest {
+        FetchRequest(url: try key.address.resolved(), range: nil, limits: settings.key)
+    }
+
+    /// In the order in which they are made.
+    var all: [FetchRequest] { [mapKey, key, map].compactMap(\.self) + [media] }
+}
+
+/// A resource that is being fetched, again where that may help.
+struct Download {
+    struct Settings: Equatable, Sendable {
+        /// How often it is asked for before it is given up.
+        var tries = 3
+        /// Doubles from try to try.
+        var firstPause = Duration.milliseconds(500)
+    }
+
+    enum State {
+        case due(at: BootTime)
+        case underWay(id: Int)
+        /// Given up for want of memory, until it is the next in order.
+        case postponed
+        case arrived([UInt8])
+        case failed(FetchError)
+    }
+
+    private(set) var state = State.due(at: BootTime(nanoseconds: 0))
+    /// The memory that the body comes into.
+    let reservation: MemoryReservation
+    private let settings: Settings
+    private var tries = 0
+
+    init(_ settings: Settings, _ reservation: MemoryReservation) {
+        (self.settings, self.reservation) = (settings, reservation)
+    }
+
+    mutating func began(id: Int) {
+        tries += 1
+        state = .underWay(id: id)
+    }
+
+    mutating func ended(_ result: Result<FetchedBody, FetchError>, at now: BootTime) {
+        reservation.settle(at: (try? result.get().bytes.count) ?? 0)
+        switch result {
+        case .success(let body): state = .arrived(body.bytes)
+        case .failure(.noRoom):
+            tries -= 1
+            state = .postponed
+        case .failure(let error) where error.isWorthRetrying && tries < settings.tries:
+            again(at: now)
+        case .failure(let error): state = .failed(error)
+        }
+    }
+
+    /// Says that what arrived was of no use; whether it is fetched once more, or still on its way.
+    mutating func rejected(at now: BootTime) -> Bool {
+        guard case .arrived = state else { return true }
+        guard tries < settings.tries else { return false }
+        again(at: now)
+        return true
+    }
+
+    private mutating func again(at now: BootTime) {
+        state = .due(at: now.advanced(by: settings.firstPause * (1 << max(0, tries - 1))))
+    }
+
+    var isUnderWay: Bool {
+        if case .underWay = state { true } else { false }
+    }
+
+    var hasFailed: Bool {
+        if case .failed = state { true } else { false }
+    }
+
+    /// When to begin; `nil` when that is not the next thing to do.
+    var dueTime: BootTime? {
+        switch state {
+        case .due(let time): time
+        case .postponed: reservation.mayExceedLimit ? BootTime(nanoseconds: 0) : nil
+        case .underWay, .arrived, .failed: nil
+        }
+    }
+
+    /// What has arrived; `nil` while it is on its way.
+    func bytes() throws(FetchError) -> [UInt8]? {
+        switch state {
+        case .due, .underWay, .postponed: nil
+        case .arrived(let bytes): bytes
+        case .failed(let error): throw error
+        }
+    }
+}
+
+extension FetchError {
+    fileprivate var isWorthRetrying: Bool {
+        switch self {
+        case .cancelled, .tooLarge, .refusedRedirect, .refusedAddress, .noRoom: false
+        case .network, .timedOut, .http, .truncated: !isGone
+        }
+    }
+}

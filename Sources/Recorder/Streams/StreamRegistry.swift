@@ -1,0 +1,160 @@
+import Posix
+import StreamVaultTelemetry
+import Synchronization
+
+/// The streams of this recorder and its state, for the threads that answer questions about them or switch them.
+final class Roster: Sendable {
+    let name: String
+    let workers: [StreamWorker]
+    private let workersByName: [String: StreamWorker]
+    private let stage = Mutex(Stage.starting)
+    /// Which of several streams that could not be started is tried first.
+    private let turn = Atomic(0)
+
+    /// Where the recorder is in its life.
+    enum Stage: Sendable {
+        /// Recordings of earlier runs are recovered; nothing is known of new ones.
+        case starting
+        case recording
+        /// No new recordings; the recorder ends with the last that runs.
+        case draining
+        case stopping(Phase, deadline: BootTime)
+    }
+
+    init(name: String, workers: [StreamWorker]) {
+        (self.name, self.workers) = (name, workers)
+        workersByName = Dictionary(uniqueKeysWithValues: workers.map { ($0.stream.name, $0) })
+    }
+
+    var current: Stage { stage.withLock { $0 } }
+
+    var active: [ActiveRecording] { workers.compactMap(\.active) }
+
+    subscript(stream: String) -> StreamWorker? { workersByName[stream] }
+
+    /// Whether no recording gets anything to its disk any more: the recorder then has no sign of life to give.
+    func isStuck(at now: BootTime) -> Bool {
+        let busy = workers.filter { $0.active != nil }
+        return !busy.isEmpty && busy.allSatisfy { $0.isStuck(at: now, timeout: .seconds(5)) }
+    }
+
+    /// Starts the streams that are always on; the others can be started from now on.
+    ///
+    /// One that cannot be started costs no other, and is tried again by `startMissing`.
+    func open() {
+        for worker in workers where worker.stream.record == .always { worker.startInsisting() }
+        stage.withLock { stage in
+            if case .starting = stage { stage = .recording }
+        }
+    }
+
+    /// Starts streams that are wanted and could not be started before: one, and more as long as there is plenty of room.
+    func startMissing() {
+        let missing = workers.filter(\.isMissing)
+        guard !missing.isEmpty else { return }
+        let first = turn.wrappingAdd(1, ordering: .relaxed).newValue % missing.count
+        for worker in missing[first...] + missing[..<first] {
+            worker.startInsisting()
+            guard Headroom.shortage(pipes: 16) == nil else { return }
+        }
+    }
+
+    /// Begins no recording any more; whether that is news.
+    func drain() -> Bool {
+        let isFirst = stage.withLock { stage in
+            switch stage {
+            case .starting, .recording:
+                stage = .draining
+                return true
+            case .draining, .stopping: return false
+            }
+        }
+        if isFirst { for worker in workers { worker.drain() } }
+        return isFirst
+    }
+
+    /// Whether the drain is over: nothing is recorded, and nothing will be.
+    var isDrained: Bool {
+        guard case .draining = current else { return false }
+        return workers.allSatisfy(\.hasEnded)
+    }
+
+    func showShutdown(in phase: Phase, deadline: BootTime) {
+        stage.withLock { $0 = .stopping(phase, deadline: deadline) }
+    }
+}
+
+/// Why a stream is not switched on now.
+enum Refusal: Equatable, Sendable {
+    case starting, draining
+    case stopping(secondsLeft: Double)
+    /// The disk has no room for another recording.
+    case noSpace
+    case failed(SystemError)
+}
+
+/// What became of a wish to switch a stream on or off.
+enum Switching: Equatable, Sendable {
+    /// It was otherwise, and is on its way now.
+    case changed
+    /// It was so already.
+    case unchanged
+    case refused(Refusal)
+}
+
+extension Roster {
+    /// Switches a stream on; where that fails now and `insists`, it is tried again until it is switched off.
+    func start(_ worker: StreamWorker, insists: Bool = false) -> Switching {
+        if let refusal { return .refused(refusal) }
+        switch worker.phase {
+        case .on, .endingWhole(thenOn: true): return .unchanged
+        case .off, .endingWhole(thenOn: false), .interrupted: break
+        }
+        do throws(SystemError) {
+            try worker.start()
+            return .changed
+        } catch {
+            if insists { worker.startInsisting() }
+            return .refused(.failed(error))
+        }
+    }
+
+    /// Switches a stream off; also while draining, which it shortens.
+    func stop(_ worker: StreamWorker) -> Switching {
+        if let refusal, refusal != .draining { return .refused(refusal) }
+        switch worker.phase {
+        case .off, .endingWhole(thenOn: false), .interrupted: return .unchanged
+        case .on, .endingWhole(thenOn: true): break
+        }
+        worker.stop()
+        return .changed
+    }
+
+    /// Why nothing new is begun now; `nil` when it is.
+    var refusal: Refusal? {
+        switch current {
+        case .starting: .starting
+        case .recording: nil
+        case .draining: .draining
+        case .stopping(_, let deadline):
+            .stopping(secondsLeft: deadline.since(.now()).inSeconds)
+        }
+    }
+}
+
+/// Lets the recorder come to its end by itself: no new recordings, and an end with the last that runs.
+struct Drain: Sendable {
+    let roster: Roster
+    let context: RecordingContext
+    let broadcaster: Broadcaster
+
+    /// A second call changes nothing.
+    func begin() {
+        guard roster.drain() else { return }
+        context.publisher.enter(.draining)
+        let count = "\(roster.active.count)"
+        context.log(.info, "Draining: no new recordings", ["active": count])
+        broadcaster.send(.draining)
+        context.wakeup.wake()  // There may be nothing to wait for.
+    }
+}
