@@ -2,39 +2,39 @@ import CommandLine
 import HTTP
 import Posix
 
-/// What the exporter's command line and environment say.
+/// The settings of the exporter, from its command line and its environment.
 struct Arguments {
     var telemetryDirectory = "/run/streamvault"
     var listenAddresses = [ListenAddress.everywhere(port: 9847)]
-    var metricsPath = TelemetryPath.standard
+    var metricsPath = MetricsPath.standard
     var bearerTokenFile: String?
-    /// Names that a browser may call the exporter by, besides local ones.
+    /// Host names by which browsers may address the exporter, besides local ones.
     var allowedHosts: [String] = []
     var showsCreated = false
     var policy = HealthPolicy()
     var linger = LingerPolicy()
-    /// Where processes without the library publish; `nil` when they cannot.
+    /// The ingest socket, if there is one.
     var ingestSocket: String?
     var resumeGrace = Duration.seconds(30)
 
     static let table = CommandLineTable(
         program: "streamvault-exporter",
         summary:
-            "serves what recorders publish into telemetry segments to Prometheus and to probes.",
+            "serves the telemetry segments of recorders to Prometheus and to health probes.",
         operands: "[dump FILE | healthcheck URL]",
         flags: [
             CommandLineFlag(
                 "telemetry-dir",
                 .text("DIRECTORY"),
-                help: "Where the recorders keep their telemetry segments; read only.",
+                help: "The directory of the telemetry segments; only read.",
                 defaultText: "/run/streamvault"
             ),
             CommandLineFlag(
                 "web.listen-address",
                 .list("ADDRESS"),
                 help:
-                    "Where to listen: :9847 or [::]:9847 (all IPv4 and IPv6 addresses), 127.0.0.1:9847,"
-                    + " unix:/path (for owner and group).",
+                    "The address to listen on: :9847 or [::]:9847 (all IPv4 and IPv6 addresses),"
+                    + " 127.0.0.1:9847, unix:/path (for owner and group).",
                 defaultText: ":9847"
             ),
             CommandLineFlag(
@@ -47,7 +47,7 @@ struct Arguments {
                 "web.bearer-token-file",
                 .text("FILE"),
                 help:
-                    "Holds the token that all requests but probes need; read again when it changes."
+                    "A file with the token that all requests except probes need; read again when it changes."
             ),
             CommandLineFlag(
                 "web.allowed-host",
@@ -65,7 +65,7 @@ struct Arguments {
                 "health.startup-grace",
                 .duration(.zero...(.seconds(86_400))),
                 help:
-                    "How long /health and /livez are well without any recorder, from the exporter's start.",
+                    "How long /health and /livez pass without any recorder, from the exporter's start.",
                 defaultText: "60s"
             ),
             CommandLineFlag(
@@ -76,7 +76,7 @@ struct Arguments {
             CommandLineFlag(
                 "timeout",
                 .duration(.milliseconds(1)...(.seconds(300))),
-                help: "How long healthcheck takes at most.",
+                help: "The maximum duration of healthcheck.",
                 defaultText: "3s"
             ),
             CommandLineFlag(
@@ -90,22 +90,23 @@ struct Arguments {
             CommandLineFlag(
                 "termination-grace-period",
                 .duration(.seconds(1)...(.seconds(86_400))),
-                help: "What the orchestrator grants until SIGKILL, from /-/terminating or else from"
-                    + " SIGTERM; a second before its end the exporter leaves in any case."
+                help:
+                    "The orchestrator's time until SIGKILL, from /-/terminating or else from SIGTERM;"
+                    + " the exporter exits a second before its end in any case."
             ),
             CommandLineFlag(
                 "ingest.socket",
                 .text("PATH"),
                 help:
-                    "A local socket on which any process publishes lines of JSON, see docs/ingest.md."
+                    "A Unix socket on which any process publishes lines of JSON, see docs/ingest.md."
                     + " The telemetry directory must be writable then."
             ),
             CommandLineFlag(
                 "ingest.resume-grace",
                 .duration(.zero...(.seconds(3600))),
                 help:
-                    "How long a process may take to come back to the socket of an exporter that was"
-                    + " restarted, before it counts as dead.",
+                    "How long a process may take to reconnect to the socket after a restart of the"
+                    + " exporter, before it counts as dead.",
                 defaultText: "30s"
             ),
         ]
@@ -115,7 +116,7 @@ struct Arguments {
         telemetryDirectory = values.text("telemetry-dir") ?? telemetryDirectory
         let addresses = try values.all("web.listen-address").map(Self.listenAddress)
         if !addresses.isEmpty { listenAddresses = addresses }
-        if let path = values.text("web.telemetry-path") { metricsPath = try TelemetryPath(path) }
+        if let path = values.text("web.telemetry-path") { metricsPath = try MetricsPath(path) }
         bearerTokenFile = values.text("web.bearer-token-file")
         allowedHosts = values.all("web.allowed-host")
         if let host = allowedHosts.first(where: { !HostPolicy.isName($0) }) {
@@ -124,7 +125,7 @@ struct Arguments {
         showsCreated = values.isOn("web.created-timestamps")
         policy.startupGrace = values.duration("health.startup-grace") ?? policy.startupGrace
         policy.failsPastDeadline = values.isOn("health.fail-past-deadline")
-        linger.most = values.duration("linger.max")
+        linger.max = values.duration("linger.max")
         linger.gracePeriod = values.duration("termination-grace-period")
         ingestSocket = try values.text("ingest.socket").map(Self.socketPath)
         resumeGrace = values.duration("ingest.resume-grace") ?? resumeGrace
@@ -144,6 +145,48 @@ struct Arguments {
             return try ListenAddress(text)
         } catch {
             throw CommandLineError("--web.listen-address: \(error)")
+        }
+    }
+}
+
+/// The path of the metrics: one that all clients send unchanged.
+struct MetricsPath {
+    let text: String
+
+    static let standard = MetricsPath(unchecked: "/metrics")
+
+    /// - Throws: also for the path of another route.
+    init(_ text: String) throws(CommandLineError) {
+        if let error = Self.validationError(for: text) {
+            throw CommandLineError("--web.telemetry-path: \(text.debugDescription) \(error)")
+        }
+        self.init(unchecked: text)
+    }
+
+    private init(unchecked text: String) {
+        self.text = text
+    }
+
+    private static func validationError(for text: String) -> String? {
+        guard text.hasPrefix("/") else { return "does not begin with /" }
+        let segments = text.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+        guard text.utf8.allSatisfy(isAllowed) else {
+            return "may only contain letters, digits, / and -._~: no query, no escapes"
+        }
+        guard text == "/" || !segments.contains(""), !segments.contains("."),
+            !segments.contains("..")
+        else { return "has an empty segment, or one of dots, which clients change" }
+        guard text.utf8.count <= 1024 else { return "is longer than 1024 characters" }
+        return ExporterService.fixedRoute(for: text).map { "is used by \($0)" }
+    }
+
+    /// The unreserved characters of RFC 3986 §2.3, and the slash.
+    private static func isAllowed(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: "/-._~".utf8.contains(byte)
         }
     }
 }

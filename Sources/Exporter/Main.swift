@@ -6,7 +6,10 @@ import JSON
 import Posix
 import StreamVaultTelemetry
 
-/// `streamvault-exporter`: serves telemetry segments, prints one, or asks a server how it is.
+/// The version, for `--version` and the metrics.
+let exporterVersion = "0.1.0"
+
+/// `streamvault-exporter`: serves telemetry segments, prints one, or checks the health of a server.
 @main
 enum Main {
     static func main() {
@@ -19,11 +22,11 @@ enum Main {
             case .run(let values): try run(values)
             }
         } catch let error as CommandLineError {
-            leave(64, "\(error)")
+            exit(64, "\(error)")
         } catch let error as HealthcheckURLError {
-            leave(64, "\(error)")
+            exit(64, "\(error)")
         } catch {
-            leave(1, "\(error)")
+            exit(1, "\(error)")
         }
     }
 
@@ -64,14 +67,12 @@ enum Main {
         server.hosts = HostPolicy(allowed: arguments.allowedHosts)
         let log = Log()
         var service = try ExporterService(arguments, version: exporterVersion, log)
-        let ingest = try startIngest(arguments, log)
+        var ingest = try startIngest(arguments, log)
         let listening = server.addresses.map { "\($0)" }.joined(separator: ",")
         let directory = arguments.telemetryDirectory
         log(.info, "Exporter started", ["listen": listening, "telemetry_dir": directory])
-        if ingest != nil { service.ingest = IngestMetrics() }
-        var loop = ServeLoop(service, ingest, log)
         defer { log.flush(within: .milliseconds(500)) }
-        try loop.run(&server, &signals)
+        try service.run(&server, &ingest, &signals)
     }
 
     private static func listen(on addresses: [ListenAddress]) throws(StartError) -> Server {
@@ -112,10 +113,10 @@ enum Main {
         }
     }
 
-    /// One line on standard error; the status as `sysexits.h` has it.
-    private static func leave(_ status: CInt, _ message: String) -> Never {
+    /// Exits with one line on standard error; the status follows `sysexits.h`.
+    private static func exit(_ status: CInt, _ message: String) -> Never {
         let line = Array("streamvault-exporter: \(visible(message))\n".utf8)
         unsafe line.withUnsafeBytes { _ = unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
-        exit(status)
+        Glibc.exit(status)
     }
 }

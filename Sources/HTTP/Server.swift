@@ -27,13 +27,13 @@ package struct Limits: Sendable {
 /// Totals since the start of a server.
 package struct Counters: Sendable {
     /// Accepted connections.
-    package fileprivate(set) var accepted: UInt64 = 0
+    package internal(set) var accepted: UInt64 = 0
     /// Connections closed to make room for others.
-    package fileprivate(set) var evicted: UInt64 = 0
+    package internal(set) var evicted: UInt64 = 0
     /// Responses of the handler.
-    package fileprivate(set) var responses = StatusCounts()
+    package internal(set) var responses = StatusCounts()
     /// Requests that the server refused before a handler received them.
-    package fileprivate(set) var rejections = StatusCounts()
+    package internal(set) var rejections = StatusCounts()
 }
 
 /// The number of responses by status.
@@ -123,7 +123,7 @@ package struct Server: ~Copyable {
         firstPolled = polled.count
         var nextDeadline = pausedUntil
         for listener in listeners {
-            polled.append(listener.socket.rawValue, for: pausedUntil == nil ? .reading : .nothing)
+            polled.append(listener.descriptor, for: pausedUntil == nil ? .reading : .nothing)
         }
         for connection in connections {
             polled.append(connection.descriptor, for: connection.interest)
@@ -359,8 +359,10 @@ package struct Server: ~Copyable {
 /// Lets an array contain listening sockets, which cannot be copied.
 private final class Listener: Sendable {
     let socket: ListeningSocket
+    let descriptor: CInt
 
     init(_ socket: consuming ListeningSocket) {
+        descriptor = socket.rawValue
         self.socket = socket
     }
 }

@@ -38,7 +38,8 @@ struct LeavingTests {
         #expect(try recorder.program.stop() == 0)
         #expect(try exporter.program.stop() == 0)
         let verdict = try exporter.verdict()
-        #expect(verdict == #"reason="final state not collected by all" collected=1 missed=2"#)
+        let reason = "final state not collected by all scrapers"
+        #expect(verdict == #"reason="\#(reason)" collected=1 missed=2"#)
         try eventually("the last word in the one that is left") {
             try prometheis[2].value("last_over_time(streamvault_recorder_up[1m])") == 0 ? () : nil
         }
@@ -47,7 +48,7 @@ struct LeavingTests {
     @Test(
         "a scraper that does not come again is awaited within the bounds",
         arguments: [
-            (["--linger.max", "1s"], "final state not collected by all"),
+            (["--linger.max", "1s"], "final state not collected by all scrapers"),
             (["--termination-grace-period", "2s"], "grace period over"),
         ]
     )
@@ -94,7 +95,8 @@ struct LeavingTests {
         let recorder = try bench.startRecorder([])
         try exporter.scrape()
         #expect(try exporter.program.stop() == 0)
-        #expect(try exporter.verdict() == #"reason="recorder runs on" collected=0 missed=0"#)
+        let reason = "recorder continues to run"
+        #expect(try exporter.verdict() == #"reason="\#(reason)" collected=0 missed=0"#)
         #expect(try recorder.health().status == 200)
     }
 

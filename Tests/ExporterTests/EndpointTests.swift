@@ -132,7 +132,7 @@ struct EndpointTests {
         let response = try served.ask(path, method: method)
         #expect(response.status.code == status)
         #expect((response.header("Allow") == "GET, HEAD, OPTIONS") == (status == 405))
-        let handlers = ExporterService.fixedRoutes.map(\.path) + ["/metrics"]
+        let handlers = ExporterService.routes(metricsPath: .standard).map(\.path)
         let handler =
             handlers.first { path == $0 || path.hasPrefix("\($0)/nothing") } ?? "other"
         let labels = "{handler=\"\(handler)\",code=\"\(status)\"}"

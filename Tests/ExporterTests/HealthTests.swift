@@ -19,7 +19,7 @@ struct HealthTests {
         -> HealthReport
     {
         var directory = RecorderDirectory(path: files.path)
-        return HealthReport(directory.look(), uptime: uptime, policy)
+        return HealthReport(directory.read(), uptime: uptime, policy)
     }
 
     /// Status, state and readiness of the one recorder.
@@ -34,7 +34,7 @@ struct HealthTests {
     /// The recorder's health as it will be if nothing more is heard of it.
     private func health(after silence: Duration) throws -> RecorderHealth {
         var directory = RecorderDirectory(path: files.path)
-        var known = directory.look()[0]
+        var known = directory.read()[0]
         let now = try #require(known.snapshot)
         known.snapshot = Snapshot(
             now.contents,

@@ -31,7 +31,7 @@ struct OracleTests {
         let publisher = try files.publisher("cam")
         publisher.counter("test_total", "Counts.").add(3)
         var directory = RecorderDirectory(path: files.path)
-        _ = directory.look()
+        _ = directory.read()
         let bytes = try Data(contentsOf: URL(fileURLWithPath: files.file("cam")))
         try bytes.prefix(5000).write(to: URL(fileURLWithPath: files.file("cam")))
         let lines = try Oracle.check(sources(&directory))
@@ -73,7 +73,7 @@ struct OracleTests {
         publisher.counter("test_waits_total", "Waits.").add(3)
         publisher.gauge("test_waits", "Now.").set(7)
         let pages = [TextDialect.prometheus, .openMetrics(created: false)].map { dialect in
-            var page = MetricsPage(dialect)
+            var page = TextPage(dialect)
             return String(decoding: page.render(sources()), as: UTF8.self)
         }
         #expect(pages.allSatisfy { $0.contains("test_waits_total{recorder=\"one\"} 3\n") })
@@ -104,7 +104,7 @@ struct OracleTests {
         let first = try started()
         let second = try started()
         #expect(second > first)
-        var page = MetricsPage(.openMetrics(created: true))
+        var page = TextPage(.openMetrics(created: true))
         let lines = try Oracle.read(page.render(sources()), as: "openmetrics")
         for name in ["streamvault_recorder_runs", "streamvault_shutdown_duration_seconds"] {
             let seconds = "\(first / 1_000_000_000).\("\(first)".suffix(9))"
@@ -128,9 +128,13 @@ struct OracleTests {
 
     /// What an exporter would render now.
     private func sources(_ directory: inout RecorderDirectory) -> [MetricSource] {
-        var own = OwnMetrics(version: "1.0", statuses: [("/metrics", [.ok]), ("/health", [.ok])])
+        var own = ExporterMetrics(
+            version: "1.0",
+            statuses: [("/metrics", [.ok]), ("/health", [.ok])],
+            hasIngest: true
+        )
         own.count(handler: "other", status: .notFound)
-        return directory.sources() + [own.source(now: .now()), IngestMetrics().source]
+        return directory.sources() + [own.source(now: .now())]
     }
 }
 
@@ -138,8 +142,8 @@ extension RecorderDirectory {
     /// What pages show of the recorders now.
     mutating func sources() -> [MetricSource] {
         var visible = VisibleFamilies()
-        let recorders = look()
-        _ = visible.update(recorders)
+        let recorders = read()
+        visible.decide(recorders)
         return zip(recorders, visible.hiddenIndexes).map { MetricSource($0, hidden: $1) }
     }
 }
@@ -178,7 +182,7 @@ enum Oracle {
     private static func isCreated(_ line: String) -> Bool { line.contains("_created'") }
 
     private static func text(_ sources: [MetricSource], _ dialect: TextDialect) -> [UInt8] {
-        var page = MetricsPage(dialect)
+        var page = TextPage(dialect)
         return page.render(sources)
     }
 

@@ -52,7 +52,7 @@ struct PagePartsTests {
         ] as [(Duration, String)]
     )
     func durations(_ duration: Duration, _ text: String) {
-        #expect(PageText.duration(duration).replacing("\u{A0}", with: " ") == text)
+        #expect(QuantityText.duration(duration).replacing("\u{A0}", with: " ") == text)
     }
 
     @Test(
@@ -63,7 +63,7 @@ struct PagePartsTests {
         ] as [(UInt64, String)]
     )
     func bytes(_ count: UInt64, _ text: String) {
-        #expect(PageText.bytes(count).replacing("\u{A0}", with: " ") == text)
+        #expect(QuantityText.bytes(count).replacing("\u{A0}", with: " ") == text)
     }
 
     @Test(
@@ -74,7 +74,7 @@ struct PagePartsTests {
         ]
     )
     func settings(_ duration: Duration, _ text: String) {
-        #expect(PageText.setting(duration).replacing("\u{A0}", with: " ") == text)
+        #expect(QuantityText.setting(duration).replacing("\u{A0}", with: " ") == text)
     }
 
     @Test(
@@ -84,7 +84,7 @@ struct PagePartsTests {
         ] as [(Double, String)]
     )
     func percent(_ ratio: Double, _ text: String) {
-        #expect(PageText.percent(ratio).replacing("\u{A0}", with: " ") == text)
+        #expect(QuantityText.percent(ratio).replacing("\u{A0}", with: " ") == text)
     }
 
     /// Phases with the stamps of a segment that nobody has checked.
@@ -103,9 +103,9 @@ struct PagePartsTests {
                 var running = phase
                 running.state = .running
                 lifecycle.phases = [phase, running]
-                let story = ShutdownStory(lifecycle, now: BootTime(nanoseconds: 1 << 41))
-                let span = max(story.grace ?? .zero, story.elapsed)
-                expectInside(PhaseBar(story: story, span: span, height: 10).html.source)
+                let timeline = ShutdownTimeline(lifecycle, now: BootTime(nanoseconds: 1 << 41))
+                let span = max(timeline.grace ?? .zero, timeline.elapsed)
+                expectInside(PhaseBar(timeline: timeline, span: span, height: 10).html.source)
             }
         }
     }

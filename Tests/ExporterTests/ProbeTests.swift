@@ -14,7 +14,7 @@ struct ProbeTests {
     }
 
     @Test(
-        "say ok, or list what was checked",
+        "answer ok, or list the checks",
         arguments: [
             ("/livez", 200, "ok"),
             ("/livez?verbose", 200, "[+]ping ok\n[+]recorder/cam-1 ok\nlivez check passed\n"),
@@ -58,14 +58,14 @@ struct ProbeTests {
         withExtendedLifetime(runs) {}
     }
 
-    @Test("of several recorders have a check each, so that one can be asked for alone")
+    @Test("have a check for each recorder, which can be requested alone")
     func several() throws {
         let runs = try Scene.several.set(in: files.path)
         var served = try Served(files.path)
         #expect(
             try served.ask("/livez").text == """
                 [+]ping ok
-                [-]recorder/attic failed: killed: it died while shutting down, in recordings
+                [-]recorder/attic failed: killed: it died during its shutdown, in recordings
                 [+]recorder/gate ok
                 [+]recorder/yard ok
                 livez check failed

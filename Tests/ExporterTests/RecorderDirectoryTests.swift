@@ -15,7 +15,7 @@ struct RecorderDirectoryTests {
     }
 
     private func names(_ directory: inout RecorderDirectory) -> [String] {
-        directory.look().map(\.name)
+        directory.read().map(\.name)
     }
 
     /// Makes it long ago that a file came or went.
@@ -28,7 +28,7 @@ struct RecorderDirectoryTests {
 
     /// Those of the directory whose telemetry is there.
     private func visible(_ directory: inout RecorderDirectory) -> [String] {
-        directory.look().filter { $0.failure != .missing }.map(\.name)
+        directory.read().filter { $0.failure != .missing }.map(\.name)
     }
 
     @Test(
@@ -86,7 +86,7 @@ struct RecorderDirectoryTests {
     func nextRun() throws {
         var directory = RecorderDirectory(path: files.path)
         func runID() throws -> [UInt8] {
-            try #require(directory.look().first?.snapshot).contents.identity.runID
+            try #require(directory.read().first?.snapshot).contents.identity.runID
         }
         var publisher: Publisher? = try files.publisher()
         try letRest()
@@ -105,13 +105,13 @@ struct RecorderDirectoryTests {
         var directory = RecorderDirectory(path: files.path)
         let publisher = try files.publisher()
         publisher.counter("x_total", "X.").add(5)
-        #expect(directory.look()[0].failure == nil)
+        #expect(directory.read()[0].failure == nil)
         try Data("no segment".utf8).write(to: URL(fileURLWithPath: files.file("cam")))
 
-        let known = directory.look()[0]
+        let known = directory.read()[0]
         #expect(known.failure == .truncated)
         #expect(directory.readErrors == ["truncated": 1])
-        var page = MetricsPage(.prometheus)
+        var page = TextPage(.prometheus)
         let text = String(
             decoding: page.render([MetricSource(known, hidden: .init())]),
             as: UTF8.self
@@ -137,9 +137,9 @@ struct RecorderDirectoryTests {
         let changed: [FileAttributeKey: Any] = [.modificationDate: Date()]
         try FileManager.default.setAttributes(changed, ofItemAtPath: files.path)
 
-        let known = try #require(directory.look().first)
+        let known = try #require(directory.read().first)
         #expect(directory.readErrors == ["unreadable": 2], "the directory, and the segment")
-        var page = MetricsPage(.prometheus)
+        var page = TextPage(.prometheus)
         let text = String(
             decoding: page.render([MetricSource(known, hidden: .init())]),
             as: UTF8.self
@@ -153,7 +153,7 @@ struct RecorderDirectoryTests {
     func neverRead() throws {
         try Data("no segment".utf8).write(to: URL(fileURLWithPath: files.file("cam")))
         var directory = RecorderDirectory(path: files.path)
-        var page = MetricsPage(.prometheus)
+        var page = TextPage(.prometheus)
         let text = String(
             decoding: page.render(directory.sources()),
             as: UTF8.self
@@ -166,7 +166,7 @@ struct RecorderDirectoryTests {
         let publisher = try files.publisher()
         try FileManager.default.copyItem(atPath: files.file("cam"), toPath: files.file("copy"))
         var directory = RecorderDirectory(path: files.path)
-        let failures = directory.look().map { ($0.name, $0.failure) }
+        let failures = directory.read().map { ($0.name, $0.failure) }
         #expect(failures[0] == ("cam", nil))
         #expect(failures[1] == ("copy", .damaged(.header)))
         withExtendedLifetime(publisher) {}
@@ -180,11 +180,11 @@ struct RecorderDirectoryTests {
         let publisher = try files.publisher()
         let start = BootTime.now()
         #expect(!directory.hasSeenRecorder)
-        #expect(directory.look(at: start).count == 1)
+        #expect(directory.read(at: start).count == 1)
         try FileManager.default.removeItem(atPath: files.path)
-        #expect(directory.look(at: start.advanced(by: .seconds(2)))[0].failure == .missing)
-        #expect(directory.look(at: start.advanced(by: .seconds(3600)))[0].failure == .missing)
-        #expect(directory.look(at: start.advanced(by: .seconds(3603))).isEmpty)
+        #expect(directory.read(at: start.advanced(by: .seconds(2)))[0].failure == .missing)
+        #expect(directory.read(at: start.advanced(by: .seconds(3600)))[0].failure == .missing)
+        #expect(directory.read(at: start.advanced(by: .seconds(3603))).isEmpty)
         #expect(directory.hasSeenRecorder)
         let report = HealthReport(
             [],
@@ -192,7 +192,7 @@ struct RecorderDirectoryTests {
             uptime: .seconds(4000),
             HealthPolicy()
         )
-        #expect(report.httpStatus == 200 && report.absence.contains("gone"))
+        #expect(report.httpStatus == 200 && report.noRecorderReason.contains("removed"))
         withExtendedLifetime(publisher) {}
     }
 
@@ -200,13 +200,13 @@ struct RecorderDirectoryTests {
     func comingBack() throws {
         var directory = RecorderDirectory(path: files.path)
         let first = try files.publisher()
-        _ = directory.look()
+        _ = directory.read()
         let aside = files.path + "-aside"
         try FileManager.default.moveItem(atPath: files.file("cam"), toPath: aside)
-        #expect(directory.look()[0].failure == .missing)
-        #expect(directory.look()[0].failure == .missing)
+        #expect(directory.read()[0].failure == .missing)
+        #expect(directory.read()[0].failure == .missing)
         try FileManager.default.moveItem(atPath: aside, toPath: files.file("cam"))
-        #expect(directory.look()[0].failure == nil)
+        #expect(directory.read()[0].failure == nil)
         #expect(directory.readErrors == ["missing": 2])
         withExtendedLifetime(first) {}
     }
@@ -214,7 +214,7 @@ struct RecorderDirectoryTests {
     @Test("more recorders than are read: those seen first stay, the others are counted")
     func tooMany() throws {
         var bounds = RecorderDirectory.Bounds()
-        (bounds.recorders, bounds.patience) = (2, .zero)
+        (bounds.recorders, bounds.republishTimeout) = (2, .zero)
         var directory = RecorderDirectory(path: files.path, bounds: bounds)
         let first = [try files.publisher("m"), try files.publisher("n")]
         #expect(names(&directory) == ["m", "n"])
@@ -253,7 +253,7 @@ struct RecorderDirectoryTests {
         for number in 0..<20 {
             try Data().write(to: URL(fileURLWithPath: "\(files.path)/x\(number)"))
         }
-        let known = directory.look()
+        let known = directory.read()
         #expect(known.contains { $0.name == "cam" && $0.failure == nil })
         #expect(directory.readErrors["too_many"] == 1)
         withExtendedLifetime(recorder) {}
@@ -265,16 +265,16 @@ struct RecorderDirectoryTests {
         bounds.memory = 200_000
         var directory = RecorderDirectory(path: files.path, bounds: bounds)
         let small = try files.publisher("small")
-        #expect(directory.look().map(\.failure) == [nil])
+        #expect(directory.read().map(\.failure) == [nil])
         let large = try files.publisher("large")
         for number in 0..<400 {
             large.counter("x_total", "X.", labels: ["number": "\(number)", "of": "400"]).add(1)
         }
-        #expect(directory.look().map(\.failure) == [.noRoom, nil])
+        #expect(directory.read().map(\.failure) == [.noRoom, nil])
         let errors = directory.readErrors
         #expect(errors == ["no_room": 1])
         // It is not read again at each look.
-        #expect(directory.look().map(\.failure) == [.noRoom, nil])
+        #expect(directory.read().map(\.failure) == [.noRoom, nil])
         withExtendedLifetime((small, large)) {}
     }
 
@@ -286,7 +286,7 @@ struct RecorderDirectoryTests {
         var publishers = try ["a", "b", "c"].map { try files.publisher($0) }
         // Each look has time for one at most: those that were read are known, the others are still to come.
         var looks = 0
-        while directory.look().contains(where: { !$0.wasRead }) {
+        while directory.read().contains(where: { !$0.wasRead }) {
             looks += 1
             #expect(looks < 1000)
         }
@@ -298,7 +298,7 @@ struct RecorderDirectoryTests {
             var reader = SegmentReader(path: files.file(name))
             return try reader.snapshot().contents.identity.runID
         }
-        while directory.look().map({ $0.snapshot?.contents.identity.runID }) != runs {
+        while directory.read().map({ $0.snapshot?.contents.identity.runID }) != runs {
             looks += 1
             #expect(looks < 2000)
         }
@@ -313,16 +313,16 @@ struct RecorderDirectoryTests {
         bounds.memory = try reader.snapshot().cost * 3 / 2
         var directory = RecorderDirectory(path: files.path, bounds: bounds)
         let start = BootTime.now()
-        #expect(directory.look(at: start).map(\.failure) == [nil])
+        #expect(directory.read(at: start).map(\.failure) == [nil])
         try FileManager.default.removeItem(atPath: files.file("first"))
         first = nil
         let second = try files.publisher("second")
         // For a minute it may publish again, and nobody takes its place.
-        #expect(directory.look(at: start).map(\.failure) == [.missing, .noRoom])
-        let early = directory.look(at: start.advanced(by: .seconds(59)))
+        #expect(directory.read(at: start).map(\.failure) == [.missing, .noRoom])
+        let early = directory.read(at: start.advanced(by: .seconds(59)))
         #expect(early.map(\.failure) == [.missing, .noRoom])
         #expect(early[0].wasRead)
-        let late = directory.look(at: start.advanced(by: .seconds(80)))
+        let late = directory.read(at: start.advanced(by: .seconds(80)))
         #expect(late.map(\.failure) == [.missing, nil])
         withExtendedLifetime((first, second)) {}
     }
@@ -337,7 +337,7 @@ struct RecorderDirectoryTests {
         try FileManager.default.removeItem(atPath: files.file("cam"))
         let strangers = try ["a", "b", "c"].map { try files.publisher($0) }
         while names(&directory).isEmpty { usleep(1000) }
-        #expect(directory.look().contains { $0.name == "cam" && $0.wasRead })
+        #expect(directory.read().contains { $0.name == "cam" && $0.wasRead })
         withExtendedLifetime((recorder, strangers)) {}
     }
 
@@ -354,7 +354,7 @@ struct RecorderDirectoryTests {
                 return target?.hasPrefix(files.path + "/") ?? false
             }
         }
-        #expect(directory.look().count == 40)
+        #expect(directory.read().count == 40)
         #expect(try openFiles() == 0)
     }
 
@@ -369,10 +369,10 @@ struct RecorderDirectoryTests {
         let relayed = try Publisher(client, directory: files.path, phases: [])
         let recorder = try files.publisher("cam")
         let start = BootTime.now()
-        _ = directory.look(at: start)
+        _ = directory.read(at: start)
         #expect(directory.namesInUse(at: start) == ["cam"])
         try FileManager.default.removeItem(atPath: files.file("cam"))
-        _ = directory.look(at: start)
+        _ = directory.read(at: start)
         #expect(directory.namesInUse(at: start.advanced(by: .seconds(59))) == ["cam"])
         #expect(directory.namesInUse(at: start.advanced(by: .seconds(61))) == [])
         withExtendedLifetime((relayed, recorder)) {}

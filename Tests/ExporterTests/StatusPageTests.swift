@@ -31,24 +31,24 @@ struct StatusPageTests {
         (.starting, "cam-1 is starting", "It was started 2 s ago."),
         (.recording, "cam-1 is recording", "3 streams, all writing."),
         (
-            .stalled, "cam-1 is recording, but not all of it",
+            .stalled, "cam-1 is recording, but a stream has stalled",
             "3 streams. yard-north has written nothing for 4 m 12 s."
         ),
-        (.draining, "cam-1 is draining", "ends when 3 recordings have ended."),
+        (.draining, "cam-1 is draining", "exits when 3 recordings have ended."),
         (.stopping, "cam-1 is shutting down", "In the phase recordings; 2 recordings open."),
         (
             .late, "cam-1 is shutting down, past its deadline",
-            "In the phase database, 11 s beyond the grace period"
+            "In the phase database, 11 s past the grace period"
         ),
-        (.hung, "cam-1 hangs", "No heartbeat for 47 s, but its process lives."),
-        (.clean, "cam-1 has stopped", "It ended by itself 35 s ago; all is well."),
+        (.hung, "cam-1 hangs", "No heartbeat for 47 s, but its process is alive."),
+        (.clean, "cam-1 has stopped", "It exited 35 s ago without errors."),
         (
-            .degraded, "cam-1 has stopped, not cleanly",
-            "but recordings, eventsub ran out of time, and cleanup failed. 1 recording was abandoned."
+            .degraded, "cam-1 has stopped with errors",
+            "but recordings, eventsub timed out, and cleanup failed. 1 recording was abandoned."
         ),
         (
             .killed, "cam-1 was killed",
-            "It died 34 s ago while shutting down, in the phase recordings. 2 recordings were abandoned."
+            "It died 34 s ago during its shutdown, in the phase recordings. 2 recordings were abandoned."
         ),
         (
             .crashed, "cam-1 has crashed",
@@ -58,11 +58,11 @@ struct StatusPageTests {
             .unreadable, "cam-1 cannot be read",
             "Its telemetry cannot be read: not a telemetry segment."
         ),
-        (.several, "1 of 3 recorders needs a look", "3 streams, all writing."),
+        (.several, "1 of 3 recorders needs attention", "3 streams, all writing."),
         (.hostile, "cam-1 is shutting down", "In the phase \"'&<>; 2 recordings open."),
     ]
 
-    @Test("says in words how the recorder is", arguments: states.indices)
+    @Test("describes the state of the recorder", arguments: states.indices)
     func words(_ row: Int) throws {
         let (scene, heading, detail) = Self.states[row]
         let runs = try scene.set(in: files.path)
@@ -78,7 +78,7 @@ struct StatusPageTests {
         #expect(Self.states.map(\.0) == Scene.allCases)
     }
 
-    @Test("tells a shutdown against its deadline, and what is still open")
+    @Test("shows a shutdown with its deadline, and the open recordings")
     func shutdown() throws {
         let runs = try Scene.stopping.set(in: files.path)
         var served = try Served(files.path)
@@ -92,7 +92,7 @@ struct StatusPageTests {
         withExtendedLifetime(runs) {}
     }
 
-    @Test("lists past runs, the latest first, with outcome and loss")
+    @Test("lists past runs, the latest first, with outcome and lost recordings")
     func past() throws {
         let runs = try Scene.recording.set(in: files.path)
         var served = try Served(files.path)
@@ -105,7 +105,7 @@ struct StatusPageTests {
         withExtendedLifetime(runs) {}
     }
 
-    @Test("shows what was read last when a segment becomes unreadable")
+    @Test("shows the last values when a segment becomes unreadable")
     func unreadable() throws {
         var runs = try Scene.recording.set(in: files.path)
         var served = try Served(files.path)
@@ -113,21 +113,21 @@ struct StatusPageTests {
         runs = []
         try Data("no segment".utf8).write(to: URL(fileURLWithPath: files.file("cam-1")))
         let response = try served.ask("/")
-        #expect(try read(response, "detail").last?.contains("was read last") == true)
+        #expect(try read(response, "detail").last?.contains("last ones that were read") == true)
         #expect(try read(response, "name").count == 4)
         #expect(runs.isEmpty)
     }
 
-    @Test("does not say that there is no recorder when it cannot see")
-    func blind() throws {
+    @Test("does not claim that there is no recorder when the directory is unreadable")
+    func unreadableDirectory() throws {
         try Data().write(to: URL(fileURLWithPath: files.file("cam-1")))
         var served = try Served(files.file("cam-1"))
         let lines = try read(served.ask("/"), "detail")
-        #expect(lines.first == "No recorder can be seen")
+        #expect(lines.first == "The telemetry directory cannot be read")
         #expect(lines.last?.contains("cannot be read: Not a directory.") == true, "\(lines)")
     }
 
-    @Test("carries strange names as text only")
+    @Test("shows hostile names as text only")
     func hostile() throws {
         let runs = try Scene.hostile.set(in: files.path)
         var served = try Served(files.path)
@@ -155,7 +155,7 @@ struct StatusPageTests {
         #expect(first.header("Cache-Control") == "no-store")
     }
 
-    @Test("brings no inlines to a page that is open already")
+    @Test("contains no style and script in an update of an open page")
     func update() throws {
         var served = try Served(files.path)
         let page = try served.ask("/?update").text
@@ -163,7 +163,7 @@ struct StatusPageTests {
         #expect(!page.contains("<style") && !page.contains("<script"))
     }
 
-    @Test("is told to look often while something ends")
+    @Test("is updated more often during a shutdown")
     func refresh() throws {
         var served = try Served(files.path)
         #expect(try served.ask("/").text.contains("data-refresh=\"3\""))
@@ -172,7 +172,7 @@ struct StatusPageTests {
         withExtendedLifetime(runs) {}
     }
 
-    @Test("stays small, however many recorders there are")
+    @Test("has a limited size, however many recorders there are")
     func size() throws {
         var runs: [StagedRun] = []
         for number in 0..<40 {

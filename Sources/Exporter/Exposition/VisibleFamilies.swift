@@ -4,10 +4,10 @@ import StreamVaultTelemetry
 /// A family that a recorder declares and no page shows, and why.
 struct HiddenFamily: Equatable {
     enum Reason: String {
-        case otherShape = "its type, unit or labels differ from those that this name has"
+        case otherShape = "its type, unit or labels differ from those of the known metric"
         case reserved = "such names are reserved for recorders and the exporter"
         case otherRecorder = "a recorder seen earlier gives this name another type or unit"
-        case sharedName = "another metric has one of its names"
+        case sharedName = "another metric uses one of its names"
         /// A gauge `jobs` and a counter `jobs_total` are one family in OpenMetrics, and two in the text format 0.0.4.
         case sharedInOpenMetrics =
             "another metric has its name in OpenMetrics; other formats show it"
@@ -21,24 +21,24 @@ struct HiddenFamily: Equatable {
 
 /// Decides which declared families the pages show, so that no recorder hides or imitates the metrics of another.
 ///
-/// One name means one thing on a page. The exporter's own names come first, then names in the shape that this version knows
-/// (`KnownFamilies`); for any other name, the recorder that was seen first. Sources with the same type and unit share a
-/// family, even if their labels, bounds or encodings differ.
+/// A name has one meaning on a page. The exporter's own names have priority, then the names that this version knows, in
+/// their known shape; any other name belongs to the recorder that was seen first. Sources with the same type and unit
+/// share a family, even if their labels, bounds or encodings differ.
 struct VisibleFamilies {
-    /// What one recorder declares.
+    /// The declarations of one recorder.
     struct Declarer {
         let recorder: String
-        /// Its place in the order in which recorders were seen.
+        /// Its position in the order in which recorders were first seen.
         let arrival: UInt64
         let families: [MetricFamily]
-        /// Whether it is a process that publishes through the ingest socket.
+        /// Whether it is a client of the ingest socket.
         let isRelayed: Bool
     }
 
-    /// Indexes of a recorder's families that are not shown.
+    /// Indexes of a recorder's hidden families.
     struct Indexes: Equatable {
         var everywhere: Set<Int> = []
-        /// Those that are hidden in OpenMetrics alone.
+        /// Those that are hidden in OpenMetrics only.
         var inOpenMetrics: Set<Int> = []
 
         func hides(_ family: Int, in dialect: TextDialect) -> Bool {
@@ -48,20 +48,10 @@ struct VisibleFamilies {
     }
 
     private(set) var hidden: [HiddenFamily] = []
-    /// For each recorder, in the order in which they were given.
+    /// For each recorder, in the order of the recorders.
     private(set) var hiddenIndexes: [Indexes] = []
-    private var decided: [(contents: SegmentContents?, name: String)] = []
 
-    /// Decides anew if one of the recorders has changed its declarations; `true` if it did.
-    mutating func update(_ recorders: [KnownRecorder]) -> Bool {
-        let isSame =
-            recorders.count == decided.count
-            && recorders.indices.allSatisfy {
-                recorders[$0].snapshot?.contents === decided[$0].contents
-                    && recorders[$0].name == decided[$0].name
-            }
-        guard !isSame else { return false }
-        decided = recorders.map { ($0.snapshot?.contents, $0.name) }
+    mutating func decide(_ recorders: [KnownRecorder]) {
         decide(
             recorders.map {
                 Declarer(
@@ -72,7 +62,6 @@ struct VisibleFamilies {
                 )
             }
         )
-        return true
     }
 
     mutating func decide(_ declarers: [Declarer]) {
@@ -99,20 +88,22 @@ struct VisibleFamilies {
     }
 }
 
-/// What names mean on the pages that are being decided on.
+/// The meanings of names, while a decision is being made.
 private struct Claims {
     private var shown: [String: MetricFamily] = [:]
-    /// Which family has a name in the text format; and in OpenMetrics, which makes more names of one.
+    /// The family that each name belongs to in the text format, and in OpenMetrics, which has more names for each.
     private var owners = KnownFamilies.owners
     private var openMetricsOwners = KnownFamilies.owners
 
-    /// Claims a family's names; why it is hidden, if it is.
+    /// Claims the names of a family; if it must be hidden, the reason.
     mutating func refusal(of family: MetricFamily, isRelayed: Bool) -> HiddenFamily.Reason? {
-        // Usual: every recorder of a version declares the same.
+        // The usual case: all recorders of a version declare the same families.
         if !isRelayed, shown[family.name] == family { return nil }
         if !isWellFormed(family) { return .malformed }
         let names = MetricFamily.sampleNames(family.name, family.kind, inOpenMetrics: true)
-        if names.contains(where: { $0.hasPrefix(KnownFamilies.ownPrefix) }) { return .reserved }
+        if names.contains(where: { $0.hasPrefix(KnownFamilies.exporterPrefix) }) {
+            return .reserved
+        }
         if isRelayed, names.contains(where: { $0.hasPrefix(MetricFamily.projectPrefix) }),
             RunMetrics.fixedFamilies[family.name] == nil
         {
@@ -133,7 +124,7 @@ private struct Claims {
         if textNames.contains(where: { isTaken($0, in: owners, of: family) }) { return .sharedName }
         for name in textNames { owners[name] = family.name }
         if names.contains(where: { isTaken($0, in: openMetricsOwners, of: family) }) {
-            // Not in `shown`: each of its kind is hidden there.
+            // Not added to `shown`, so that it is hidden there for each recorder that declares it.
             return .sharedInOpenMetrics
         }
         for name in names { openMetricsOwners[name] = family.name }
@@ -149,7 +140,7 @@ private struct Claims {
         owners[name].map { $0 != family.name } ?? false
     }
 
-    /// What OpenMetrics demands of an info and of a stateset; a parser may refuse the whole page otherwise.
+    /// The rules of OpenMetrics for an info and a stateset; a parser may reject the whole page otherwise.
     private func isWellFormed(_ family: MetricFamily) -> Bool {
         switch family.kind {
         case .stateset: family.unit.isEmpty && family.labels.contains(family.name)
@@ -157,4 +148,86 @@ private struct Claims {
         case .counter, .gauge, .histogram: true
         }
     }
+}
+
+/// The metrics that this version knows, and the names that only the exporter may use.
+///
+/// Segments are untrusted input: without this table, the recorder whose name sorts first would define each name.
+enum KnownFamilies {
+    /// The prefix of the exporter's own names.
+    static let exporterPrefix = "streamvault_exporter_"
+
+    /// The properties of a family that readers of a page see; sources may encode its cells differently.
+    struct Shape: Equatable {
+        let kind: MetricFamily.Kind
+        let unit: String
+        /// Sorted, because the order of labels has no meaning.
+        let labels: [String]
+
+        init(_ kind: MetricFamily.Kind, unit: String = "", _ labels: [String] = []) {
+            (self.kind, self.unit, self.labels) = (kind, unit, labels.sorted())
+        }
+
+        init(_ family: MetricFamily) {
+            self.init(family.kind, unit: family.unit, family.labels)
+        }
+    }
+
+    /// The shapes of all known metrics: those of every segment, of the recorder and of a process.
+    static let shapes: [String: Shape] = {
+        var shapes = recorder
+        for family in RunMetrics.fixedFamilies.values + ExporterMetrics.processFamilies {
+            shapes[family.name] = Shape(family)
+        }
+        return shapes
+    }()
+
+    /// Whether a family has the known shape; `true` for an unknown name.
+    static func agree(with family: MetricFamily) -> Bool {
+        // The values of these are derived from the records of a run, so their cells must match, too.
+        if let fixed = RunMetrics.fixedFamilies[family.name] { return fixed.hasShape(of: family) }
+        return shapes[family.name].map { $0 == Shape(family) } ?? true
+    }
+
+    /// All names in all formats, and the known family that each belongs to.
+    static let owners: [String: String] = {
+        var owners: [String: String] = [:]
+        for (name, shape) in shapes {
+            for one in MetricFamily.sampleNames(name, shape.kind, inOpenMetrics: true) {
+                owners[one] = name
+            }
+        }
+        return owners
+    }()
+
+    /// The metrics of this version's recorder, without those of every segment; `docs/metrics.md` lists all.
+    private static let recorder: [String: Shape] = [
+        "streamvault_database_errors_total": Shape(.counter, ["reason"]),
+        "streamvault_database_reopened_total": Shape(.counter, ["cause"]),
+        "streamvault_database_transaction_duration_seconds": Shape(.histogram, unit: "seconds"),
+        "streamvault_database_up": Shape(.gauge),
+        "streamvault_deleted_files_total": Shape(.counter, ["reason"]),
+        "streamvault_disk_free_bytes": Shape(.gauge, unit: "bytes"),
+        "streamvault_disk_level": Shape(.gauge, ["level"]),
+        "streamvault_disk_reserve_bytes": Shape(.gauge, unit: "bytes"),
+        "streamvault_disk_size_bytes": Shape(.gauge, unit: "bytes"),
+        "streamvault_eventsub_messages_total": Shape(.counter, ["type", "result"]),
+        "streamvault_finalize_duration_seconds": Shape(.histogram, unit: "seconds"),
+        "streamvault_finalize_errors_total": Shape(.counter, ["reason"]),
+        "streamvault_joined_parts_total": Shape(.counter),
+        "streamvault_leftover_programs_total": Shape(.counter),
+        "streamvault_log_dropped_lines_total": Shape(.counter, ["output"]),
+        "streamvault_media_segments_total": Shape(.counter, ["result"]),
+        "streamvault_playlist_errors_total": Shape(.counter, ["reason"]),
+        "streamvault_recording_lost_parts_total": Shape(.counter),
+        "streamvault_recording_write_errors_total": Shape(.counter, ["reason"]),
+        "streamvault_recordings_refused_total": Shape(.counter, ["reason"]),
+        "streamvault_recovered_recordings_total": Shape(.counter, ["result"]),
+        "streamvault_remux_jobs_total": Shape(.counter, ["result"]),
+        "streamvault_segment_memory_bytes": Shape(.gauge, unit: "bytes"),
+        "streamvault_segment_waits_total": Shape(.counter),
+        "streamvault_websocket_clients": Shape(.gauge),
+        "streamvault_wrong_tokens_total": Shape(.counter),
+        "streamvault_written_bytes_total": Shape(.counter),
+    ]
 }

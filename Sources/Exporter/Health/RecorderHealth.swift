@@ -1,9 +1,18 @@
+import JSON
 import Posix
 import StreamVaultTelemetry
 
-/// How a recorder is, for the probe that decides whether it lives on.
+/// The operator's decisions about doubtful cases.
+struct HealthPolicy {
+    /// How long the absence of any recorder is not a failure.
+    var startupGrace = Duration.seconds(60)
+    /// Whether a shutdown past its deadline fails; not by default, because a restart loses the files being finalized.
+    var failsPastDeadline = false
+}
+
+/// The health of a recorder, for the probe that decides whether it is restarted.
 struct RecorderHealth {
-    /// From the best to the worst; the raw value is the status of the health document.
+    /// From best to worst; the raw value is the status in the health document.
     enum Status: String, Comparable {
         case pass, warn, fail
 
@@ -15,53 +24,28 @@ struct RecorderHealth {
 
     let name: String
     let status: Status
-    /// What it is doing, in one or two words, such as `stopping`.
+    /// The recorder's state in one or two words, such as `stopping`.
     let state: String
     /// Why the status is not `pass`.
     var note: String?
     var shutdown: ShutdownProgress?
     var activeRecordings: Int?
     var heartbeatAge: Duration?
-    /// What it says of itself; `nil` when its segment cannot be read.
+    /// The state that it publishes; `nil` when its segment cannot be read.
     private var runState: RunState?
 
-    /// Whether it takes recordings: not yet while it starts, no more once it drains.
+    /// Whether it accepts recordings: not before it has started, and not while it drains.
     var isReady: Bool { status == .pass && runState == .recording }
 
     var hasStarted: Bool { runState != .starting }
-}
 
-/// A shutdown on its way.
-struct ShutdownProgress {
-    let phase: String?
-    let elapsed: Duration
-    /// Until the deadline, 0 beyond it; `nil` when there is none.
-    let left: Duration?
-
-    init(_ lifecycle: Lifecycle, now: BootTime) {
-        phase = lifecycle.runningPhase.map { lifecycle.phases[$0].name }
-        elapsed = now.since(lifecycle.requestedBoot)
-        let hasDeadline = lifecycle.deadline.nanoseconds > 0
-        left = hasDeadline ? lifecycle.deadline.since(now) : nil
-    }
-}
-
-/// What the operator decided about doubtful cases.
-struct HealthPolicy {
-    /// How long no recorder at all is not a failure yet.
-    var startupGrace = Duration.seconds(60)
-    /// Whether a shutdown beyond its deadline fails; it does not by default, since a restart costs what is being finalized.
-    var failsPastDeadline = false
-}
-
-extension RecorderHealth {
-    /// The rule: never fails a recorder that is finalizing, always one that hangs or has died.
-    init(_ known: KnownRecorder, _ policy: HealthPolicy) {
-        guard known.failure == nil, let snapshot = known.snapshot else {
-            // The exporter is blind, which is no fault of the recorder's.
-            let reason = known.failure?.description ?? "not read yet"
+    /// Never fails a recorder that is finalizing, and always one that hangs or has died.
+    init(_ recorder: KnownRecorder, _ policy: HealthPolicy) {
+        guard recorder.failure == nil, let snapshot = recorder.snapshot else {
+            // A problem of the exporter is not one of the recorder.
+            let reason = recorder.failure?.description ?? "not read yet"
             self.init(
-                name: known.name,
+                name: recorder.name,
                 status: .warn,
                 state: "unknown",
                 note: "telemetry: \(reason)"
@@ -71,17 +55,17 @@ extension RecorderHealth {
         switch snapshot.verdict {
         case .alive: self.init(alive: snapshot, policy)
         case .hung:
-            self.init(snapshot, .fail, "hung", "no heartbeat, but its process lives")
+            self.init(snapshot, .fail, "hung", "no heartbeat, but its process is alive")
         case .ended(.clean), .ended(.degraded):
             let lifecycle = snapshot.contents.lifecycle
             let note =
                 lifecycle.failedWithoutShutdown
                 ? "it exited with status \(lifecycle.exitStatus), without a shutdown: see its log"
-                : "it ended by itself"
+                : "it exited"
             self.init(snapshot, .warn, "stopped", note)
         case .ended(.killed):
             let phase = snapshot.past?.fatalPhase?.name ?? "no phase"
-            self.init(snapshot, .fail, "killed", "it died while shutting down, in \(phase)")
+            self.init(snapshot, .fail, "killed", "it died during its shutdown, in \(phase)")
         case .ended(.crashed):
             self.init(snapshot, .fail, "crashed", "it died without a shutdown")
         }
@@ -111,5 +95,93 @@ extension RecorderHealth {
             state: state,
             note: note
         )
+    }
+
+    private init(name: String, status: Status, state: String, note: String?) {
+        (self.name, self.status, self.state, self.note) = (name, status, state, note)
+    }
+}
+
+/// The progress of a shutdown.
+struct ShutdownProgress {
+    let phase: String?
+    let elapsed: Duration
+    /// Until the deadline, 0 after it; `nil` when there is none.
+    let left: Duration?
+
+    init(_ lifecycle: Lifecycle, now: BootTime) {
+        phase = lifecycle.runningPhase.map { lifecycle.phases[$0].name }
+        elapsed = now.since(lifecycle.requestedBoot)
+        let hasDeadline = lifecycle.deadline.nanoseconds > 0
+        left = hasDeadline ? lifecycle.deadline.since(now) : nil
+    }
+}
+
+/// The health of all recorders of a directory: the worst one determines the status.
+struct HealthReport {
+    let recorders: [RecorderHealth]
+    /// Whether the exporter has started so recently that a recorder may still appear.
+    let isWithinStartupGrace: Bool
+    /// Why recorders may exist that the exporter cannot see; `nil` when the directory is readable.
+    let directoryError: SystemError?
+    /// Whether a recorder has been read since the exporter's start, even if its telemetry has been removed.
+    let hasSeenRecorder: Bool
+
+    /// `uptime` is the exporter's, which may start before the recorder.
+    init(
+        _ known: [KnownRecorder],
+        directoryError: SystemError? = nil,
+        hasSeenRecorder: Bool = false,
+        uptime: Duration,
+        _ policy: HealthPolicy
+    ) {
+        recorders = known.map { RecorderHealth($0, policy) }
+        isWithinStartupGrace = uptime <= policy.startupGrace
+        (self.directoryError, self.hasSeenRecorder) = (directoryError, hasSeenRecorder)
+    }
+
+    var status: RecorderHealth.Status {
+        recorders.map(\.status).max() ?? (toleratesNoRecorder ? .warn : .fail)
+    }
+
+    /// Why there is no recorder.
+    var noRecorderReason: String {
+        if let directoryError { return "telemetry: \(directoryError)" }
+        return hasSeenRecorder
+            ? "the telemetry of every recorder has been removed"
+            : "no recorder has published telemetry yet"
+    }
+
+    /// Whether no recorder is not a failure: when the exporter cannot see a recorder, that is no reason to restart it.
+    var toleratesNoRecorder: Bool {
+        isWithinStartupGrace || directoryError != nil || hasSeenRecorder
+    }
+
+    /// 200 for pass and warn, 503 for fail: the status that a liveness probe checks.
+    var httpStatus: Int { status == .fail ? 503 : 200 }
+
+    /// The document, with the names of the Health Check Response Format (draft-inadarei-api-health-check-06).
+    var json: JSONValue {
+        var report: JSONValue = ["status": .string(status.rawValue)]
+        if recorders.isEmpty { report["output"] = .string(noRecorderReason) }
+        report["recorders"] = .array(recorders.map(\.json))
+        return report
+    }
+}
+
+extension RecorderHealth {
+    fileprivate var json: JSONValue {
+        var health: JSONValue = [
+            "recorder": .string(name), "status": .string(status.rawValue), "state": .string(state),
+        ]
+        health["output"] = note.map { .string($0) }
+        health["active_recordings"] = activeRecordings.map { .integer($0) }
+        health["heartbeat_age_seconds"] = heartbeatAge.map { .double($0.inSeconds) }
+        if let shutdown {
+            health["phase"] = shutdown.phase.map { .string($0) } ?? .null
+            health["elapsed_seconds"] = .double(shutdown.elapsed.inSeconds)
+            health["left_seconds"] = shutdown.left.map { .double($0.inSeconds) } ?? .null
+        }
+        return health
     }
 }

@@ -1,18 +1,18 @@
 import Posix
 import StreamVaultTelemetry
 
-/// How the last runs of a recorder ended, the latest first.
+/// The ends of the last runs of a recorder, the latest first.
 struct ShutdownsTable {
     let runs: [PastRun]
     let now: WallTime
 
     var html: HTML {
         guard !runs.isEmpty else {
-            return .element("p", ["class": "note"], "No run before this one is known.")
+            return .element("p", ["class": "note"], "No earlier run is known.")
         }
-        let stories = runs.reversed().map { ($0, ShutdownStory($0)) }
-        // One scale for all rows, so that they can be compared.
-        let span = stories.compactMap { $1.map { max($0.elapsed, $0.grace ?? .zero) } }.max()
+        let timelines = runs.reversed().map { ($0, ShutdownTimeline($0)) }
+        // All rows have one scale, so that they can be compared.
+        let span = timelines.compactMap { $1.map { max($0.elapsed, $0.grace ?? .zero) } }.max()
         return .element(
             "table",
             ["class": "shutdowns"],
@@ -29,67 +29,67 @@ struct ShutdownsTable {
                     [:],
                     .element("th", ["scope": "col"], "Outcome"),
                     .element("th", ["scope": "col"], "Phases"),
-                    .element("th", ["scope": "col", "class": "number"], "Took")
+                    .element("th", ["scope": "col", "class": "number"], "Duration")
                 )
             ),
-            .element("tbody", [:], stories.map { row($0, $1, span: span ?? .zero) })
+            .element("tbody", [:], timelines.map { row($0, $1, span: span ?? .zero) })
         )
     }
 
-    private func row(_ run: PastRun, _ story: ShutdownStory?, span: Duration) -> HTML {
+    private func row(_ run: PastRun, _ timeline: ShutdownTimeline?, span: Duration) -> HTML {
         .element(
             "tr",
             [:],
             .element(
                 "th",
                 ["scope": "row"],
-                run.end.tone.badge(run.end.label),
-                .element("span", ["class": "note"], PageText.time(run.wall(run.lastSeen))),
-                loss(run)
+                run.end.severity.badge(run.end.label),
+                .element("span", ["class": "note"], QuantityText.time(run.wall(run.lastSeen))),
+                lostRecordings(run)
             ),
-            .element("td", [:], bar(story, span: span)),
-            .element("td", ["class": "number"], took(story))
+            .element("td", [:], bar(timeline, span: span)),
+            .element("td", ["class": "number"], duration(of: timeline))
         )
     }
 
-    private func loss(_ run: PastRun) -> HTML {
+    private func lostRecordings(_ run: PastRun) -> HTML {
         guard run.abandoned > 0 else { return .nothing }
         return .element(
             "span",
             ["class": "loss"],
-            "\(PageText.count(Int(run.abandoned), "recording")) abandoned"
+            "\(QuantityText.count(Int(run.abandoned), "recording")) abandoned"
         )
     }
 
-    private func bar(_ story: ShutdownStory?, span: Duration) -> HTML {
-        guard let story else { return .element("span", ["class": "note"], "no shutdown") }
+    private func bar(_ timeline: ShutdownTimeline?, span: Duration) -> HTML {
+        guard let timeline else { return .element("span", ["class": "note"], "no shutdown") }
         return .sequence([
-            PhaseBar(story: story, span: span, height: 12).html,
-            .element("span", ["class": "note"], "\(longest(of: story))"),
+            PhaseBar(timeline: timeline, span: span, height: 12).html,
+            .element("span", ["class": "note"], "\(longest(of: timeline))"),
         ])
     }
 
-    /// The phase that took the most, which is what an operator asks next.
-    private func longest(of story: ShutdownStory) -> String {
-        guard let step = story.steps.max(by: { $0.duration < $1.duration }) else { return "" }
+    /// The phase that took longest.
+    private func longest(of timeline: ShutdownTimeline) -> String {
+        guard let step = timeline.steps.max(by: { $0.duration < $1.duration }) else { return "" }
         let outcome = step.state == .ok ? "" : ", \(step.state.rawValue)"
-        return "\(step.name) \(PageText.duration(step.duration))\(outcome)"
+        return "\(step.name) \(QuantityText.duration(step.duration))\(outcome)"
     }
 
-    private func took(_ story: ShutdownStory?) -> HTML {
-        guard let story else { return "–" }
-        let elapsed = HTML("\(PageText.duration(story.elapsed))")
-        guard let grace = story.grace else { return elapsed }
-        let share = PageText.percent(story.elapsed.inSeconds / grace.inSeconds)
+    private func duration(of timeline: ShutdownTimeline?) -> HTML {
+        guard let timeline else { return "–" }
+        let elapsed = HTML("\(QuantityText.duration(timeline.elapsed))")
+        guard let grace = timeline.grace else { return elapsed }
+        let share = QuantityText.percent(timeline.elapsed.inSeconds / grace.inSeconds)
         return .sequence([
             elapsed,
-            .element("span", ["class": "note"], "\(share) of \(PageText.setting(grace))"),
+            .element("span", ["class": "note"], "\(share) of \(QuantityText.setting(grace))"),
         ])
     }
 }
 
 extension RunEnd {
-    var tone: Tone {
+    var severity: Severity {
         switch self {
         case .clean: .well
         case .degraded: .warn

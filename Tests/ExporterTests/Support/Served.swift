@@ -4,8 +4,8 @@ import Posix
 @testable import Exporter
 @testable import HTTP
 
-/// An exporter's service without a server around it.
-struct Served {
+/// An exporter's service without a server.
+struct Served: ~Copyable {
     private var service: ExporterService
 
     init(_ directory: String, _ flags: [String] = []) throws {

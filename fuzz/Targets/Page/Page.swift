@@ -14,7 +14,7 @@ public func fuzzPage(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     _ = response.headLines
     let text = String(validating: response.body, as: UTF8.self)
     require(text != nil || response.contentType?.contains("protobuf") == true, "text is UTF-8")
-    guard let route = routes.first(where: { $0.serves(request.path) }) else {
+    guard let route = routes.first(where: { $0.matches(request.path) }) else {
         require(response.status == .notFound, "no route: \(response.status.code)")
         return 0
     }

@@ -11,9 +11,9 @@ enum Stage {
     /// In lower case.
     static let token = "a-token"
 
-    static let metricsPath: TelemetryPath = {
+    static let metricsPath: MetricsPath = {
         do throws(CommandLineError) {
-            return try TelemetryPath("/metrics")
+            return try MetricsPath("/metrics")
         } catch {
             fatalError("\(error)")
         }

@@ -18,8 +18,8 @@ public func fuzzSegment(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     for change in changes { change.apply(to: &file) }
     guard let segment = try? ParsedSegment(file) else { return 0 }
     switch kind % 4 {
-    case 0: keep(MetricsPage(.prometheus), of: segment, changes)
-    case 1: keep(MetricsPage(.openMetrics(created: true)), of: segment, changes)
+    case 0: keep(TextPage(.prometheus), of: segment, changes)
+    case 1: keep(TextPage(.openMetrics(created: true)), of: segment, changes)
     case 2: keep(ProtobufPage(), of: segment, changes)
     default:
         let known = segment.known()
@@ -33,7 +33,7 @@ private protocol Page {
     mutating func render(_ sources: [MetricSource]) -> [UInt8]
 }
 
-extension MetricsPage: Page {}
+extension TextPage: Page {}
 extension ProtobufPage: Page {}
 
 /// A page that is brought up to date is the one that a new exporter would render.
@@ -62,7 +62,7 @@ private struct ParsedSegment {
     func source() -> MetricSource {
         let known = known()
         var visible = VisibleFamilies()
-        _ = visible.update([known])
+        visible.decide([known])
         return MetricSource(known, hidden: visible.hiddenIndexes[0])
     }
 

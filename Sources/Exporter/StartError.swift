@@ -1,4 +1,0 @@
-/// Why a command cannot be carried out, in one line.
-struct StartError: Error, CustomStringConvertible {
-    let description: String
-}
