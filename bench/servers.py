@@ -3,13 +3,13 @@
 import http.client
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+from harness import ROOT, free_port, status_field, wait_for  # noqa: E402
+
 FIXTURE = ROOT / ".build/release/PublisherBench"
 
 # What Prometheus 3 sends with each scrape.
@@ -48,12 +48,6 @@ http {{
 """
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def fetch(port):
     """One scrape: status, content type, body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -66,7 +60,7 @@ def fetch(port):
 
 
 def on_one_processor(command):
-    """Servers share the first processor and leave the others to the client, or every move of one would be measured."""
+    """Servers share the first processor and leave the others to the client: a move to another processor would distort the figures."""
     return ["taskset", "-c", "0", *command] if (os.cpu_count() or 1) > 1 else command
 
 
@@ -86,16 +80,10 @@ class Process:
         self.process.wait()
 
     def await_that(self, condition):
-        """Waits, ten seconds at most, while the process lives."""
-        deadline = time.monotonic() + 10
-        while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                if condition():
-                    return
-            except OSError:
-                pass
-            time.sleep(0.01)
-        sys.exit(f"{self.process.args}: {Path(self.log).read_text()}")
+        """Waits until `condition` holds or the process has ended, which ends the bench."""
+        wait_for(f"{self.process.args[0]}", lambda: self.process.poll() is not None or condition(), interval=0.01)
+        if self.process.poll() is not None:
+            sys.exit(f"{self.process.args}: {Path(self.log).read_text()}")
 
     @property
     def pid(self):
@@ -118,11 +106,7 @@ class Server(Process):
         return int(Path(f"/proc/{self.worker}/schedstat").read_text().split()[0]) / 1e9
 
     def status(self, field):
-        """A number of /proc/PID/status."""
-        for line in Path(f"/proc/{self.worker}/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1])
-        raise KeyError(field)
+        return int(status_field(self.worker, field))
 
 
 class Nginx(Server):

@@ -5,21 +5,24 @@ The recordings are rows of the catalogue with their files, as months leave them;
 """
 import argparse
 import datetime
-import json
 import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+from harness import command_stream, write_configuration  # noqa: E402
 
 RECORDINGS = 10_000
 START_BAR_SECONDS = 1
 STREAMS = 50
 STOP_BAR_SECONDS = 2
 PACKET = bytes([0x47, 0x1F, 0xFF, 0x10]) + bytes(184)
-ENDLESS = ["sh", "-c", 'while cat "$0"; do sleep 0.1; done']
+ENDLESS = 'while cat "$0"; do sleep 0.1; done'
 
 
 def main():
@@ -48,17 +51,9 @@ def measure(recorder, base):
 def run(recorder, base, streams):
     """Seconds from the start to the first recording, and from SIGTERM, with all streams being recorded, to the end."""
     (base / "media.ts").write_bytes(PACKET * 1000)
-    (base / "telemetry").mkdir(exist_ok=True)
-    source = {"type": "command", "argv": ENDLESS + [str(base / "media.ts")]}
-    config = {
-        "recordings_dir": str(base / "recordings"),
-        "telemetry_dir": str(base / "telemetry"),
-        "web": {"listen_address": "127.0.0.1:0"},
-        "streams": [{"name": f"s{number}", "source": source} for number in range(streams)],
-    }
-    (base / "recorder.json5").write_text(json.dumps(config))
+    config = write_configuration(base, [command_stream(f"s{number}", "sh", "-c", ENDLESS, base / "media.ts") for number in range(streams)])
     begin = time.monotonic()
-    command = [recorder, "--config", str(base / "recorder.json5")]
+    command = [recorder, "--config", str(config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         times = []
         for line in process.stdout:

@@ -8,14 +8,17 @@ FIFO, of 1 MiB, has no room for is lost, and counted: that is falling behind. At
 """
 import argparse
 import fcntl
-import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+from harness import command_stream, cpu_seconds, resident_bytes, write_configuration  # noqa: E402
 
 BAR_MEBIBYTES = 300
 PACKET = bytes([0x47, 0x1F, 0xFF, 0x10]) + bytes(184)
@@ -41,30 +44,15 @@ def measure(options, base):
     fifos = [base / f"fifo-{number}" for number in range(options.streams)]
     for fifo in fifos:
         os.mkfifo(fifo)
-    (base / "telemetry").mkdir()
-    streams = [
-        {"name": f"s{number}", "source": {"type": "command", "argv": ["cat", str(fifo)]}}
-        for number, fifo in enumerate(fifos)
-    ]
-    config = base / "recorder.json5"
-    config.write_text(
-        json.dumps(
-            {
-                "recordings_dir": str(base / "recordings"),
-                "telemetry_dir": str(base / "telemetry"),
-                "web": {"listen_address": "127.0.0.1:0"},
-                "sync_interval": options.sync_interval,
-                "streams": streams,
-            }
-        )
-    )
+    streams = [command_stream(f"s{number}", "cat", fifo) for number, fifo in enumerate(fifos)]
+    config = write_configuration(base, streams, sync_interval=options.sync_interval)
     recorder = subprocess.Popen([options.recorder, "--config", config], stdout=subprocess.DEVNULL)
     # Opening waits until the source reads.
     ends = [os.open(fifo, os.O_WRONLY) for fifo in fifos]
-    before = usage(recorder.pid)
+    before = cpu_seconds(recorder.pid)
     fed, lost, late = feed(ends, options)
-    after = usage(recorder.pid)
-    resident = memory(recorder.pid)
+    after = cpu_seconds(recorder.pid)
+    resident = resident_bytes(recorder.pid, peak=True) >> 20
     for end in ends:
         os.close(end)
     time.sleep(1)  # The sources end by themselves; what is still in pipes comes out.
@@ -105,18 +93,6 @@ def feed(ends, options):
             fed += count
             lost += len(piece) - count
     return fed, lost, late
-
-
-def usage(pid):
-    """Seconds of a core that a process has used, its children not."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory(pid):
-    """MiB that a process has had resident, at the most."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 main()

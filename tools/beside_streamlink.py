@@ -8,13 +8,14 @@ Steady streams, in each round: once to their end, and one stream for both until 
 Fails when the recorder has fewer segments, or when of a steady stream the recordings of the two differ by more than one.
 """
 import contextlib
-import json
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from harness import hls_stream, wait_for, write_configuration
 
 ROUGH = [("ts", "rough"), ("aes", "rough"), ("fmp4", "rough"), ("ts", "gaps"), ("ts", "reset")]
 STEADY = [("ts", "calm"), ("fmp4", "calm"), ("aes", "calm"), ("range", "calm")]
@@ -72,14 +73,7 @@ def origin(media):
 
 
 def start_recorder(recorder, base, urls):
-    (base / "telemetry").mkdir()
-    config = base / "recorder.json5"
-    config.write_text(json.dumps({
-        "recordings_dir": str(base / "recordings"),
-        "telemetry_dir": str(base / "telemetry"),
-        "web": {"listen_address": "127.0.0.1:0"},
-        "streams": [{"name": name, "source": {"type": "hls", "url": url}} for name, url in urls.items()],
-    }))
+    config = write_configuration(base, [hls_stream(name, url) for name, url in urls.items()])
     return subprocess.Popen([recorder, "--config", config], stdout=subprocess.DEVNULL)
 
 
@@ -98,12 +92,11 @@ def await_ends(others):
 
 
 def await_files(base, patterns):
-    """Waits until each has media in it: a start takes longer on a machine that is busy."""
-    deadline = time.monotonic() + PATIENCE
-    while not all(any(file.stat().st_size for file in base.glob(pattern)) for pattern in patterns):
-        if time.monotonic() > deadline:
-            raise SystemExit(f"nothing was recorded within {PATIENCE} s: {patterns}")
-        time.sleep(0.05)
+    """Waits until there is media for each pattern: a start takes longer on a machine that is busy."""
+    def have_media():
+        return all(any(file.stat().st_size for file in base.glob(pattern)) for pattern in patterns)
+
+    wait_for(f"media in {patterns}", have_media, PATIENCE)
 
 
 def show(title, ours, theirs):

@@ -13,7 +13,6 @@ import asyncio
 import json
 import os
 import resource
-import signal
 import socket
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
 
-from programs import Report, program
+from harness import Program, Report, command_stream, exchange, resident_bytes, wait_for, write_configuration
 
 TOKEN = "a-token-for-crowds"
 KINDS = [
@@ -128,45 +127,26 @@ def raise_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192), most))
 
 
-class Server:
+class Server(Program):
     """One of the two programs, on a port and a local socket."""
 
     def __init__(self, name, folder):
-        self.name, self.folder = name, Path(folder)
+        self.folder = Path(folder)
         self.socket = f"{folder}/{name}.sock"
         self.page = "/metrics" if name == "exporter" else "/api/recording/active"
         listen = ["--web.listen-address", "127.0.0.1:0", "--web.listen-address", f"unix:{self.socket}"]
         arguments = ["--telemetry-dir", folder, "--health.startup-grace", "1h"] if name == "exporter" else ["--config", self.configuration()]
-        self.log = self.folder / f"{name}.log"
         limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
-        with open(self.log, "wb") as log:
-            command = [program(name), *arguments, *listen]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=limit)
-        self.port = int(self.listening().partition("127.0.0.1:")[2].partition(",")[0])
+        super().__init__(name, *arguments, *listen, log=self.folder / f"{name}.log", preexec_fn=limit)
 
     def configuration(self):
         (self.folder / "token").write_text(TOKEN)
         (self.folder / "secret").write_text("an-eventsub-secret")
         os.chmod(self.folder / "token", 0o600)
         os.chmod(self.folder / "secret", 0o600)
-        document = {
-            "name": "crowded", "recordings_dir": f"{self.folder}/recordings", "telemetry_dir": str(self.folder),
-            "web": {"bearer_token_file": f"{self.folder}/token"}, "twitch": {"eventsub_secret_file": f"{self.folder}/secret"},
-            "streams": [{"name": "od", "record": "on_demand", "source": {"type": "command", "argv": ["sleep", "600"]}}],
-        }  # fmt: skip
-        path = self.folder / "recorder.json5"
-        path.write_text(json.dumps(document))
-        return str(path)
-
-    def listening(self):
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if words := [word for word in self.log.read_text().split() if word.startswith("listen=")]:
-                return words[0]
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.02)
-        sys.exit(f"crowds: {self.name} does not start: {self.log.read_text()}")
+        return write_configuration(
+            self.folder, [command_stream("od", "sleep", 600, record="on_demand")], name="crowded", telemetry_dir=str(self.folder),
+            web={"bearer_token_file": f"{self.folder}/token"}, twitch={"eventsub_secret_file": f"{self.folder}/secret"})
 
     def connect(self, local=False):
         if not local:
@@ -176,26 +156,11 @@ class Server:
         client.connect(self.socket)
         return client
 
-    def resident(self):
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
-
-def exchange(client, request):
-    """The status of one answer, read to its end; what went wrong instead."""
+def ask_on(client, message):
+    """The status of one answer; what went wrong instead."""
     try:
-        client.sendall(request)
-        text = b""
-        while b"\r\n\r\n" not in text:
-            if not (part := client.recv(65536)):
-                return "closed"
-            text += part
-        head, _, body = text.partition(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length: ")[2].split()[0])
-        while len(body) < length:
-            if not (part := client.recv(65536)):
-                return "cut"
-            body += part
-        return int(head.split()[1])
+        return exchange(client, message)[0] or "closed"
     except OSError as error:
         return type(error).__name__
 
@@ -207,7 +172,7 @@ def request(method, path, fields=""):
 def once(server, message, local=False):
     try:
         with server.connect(local) as client:
-            return exchange(client, message)
+            return ask_on(client, message)
     except OSError as error:
         return type(error).__name__
 
@@ -219,7 +184,7 @@ def ask(server, kept, probes, local):
     for turn in range(probes):
         questions = [("probe", lambda: once(server, request("GET", "/health"), local and turn % 2 == 0))]
         if turn % 2 == 0:
-            questions.append(("scrape", lambda: exchange(kept, request("GET", server.page))))
+            questions.append(("scrape", lambda: ask_on(kept, request("GET", server.page))))
         if server.name == "exporter" and turn % 4 == 1:
             questions.append(("own probe", lambda: once(server, request("GET", "/-/healthy"))))
             questions.append(("new scrape", lambda: once(server, request("GET", "/metrics"))))
@@ -235,15 +200,14 @@ def ask(server, kept, probes, local):
 
 
 def known_client(server):
-    """A connection by which two scrapes have come before the crowd; the crowd before may still be leaving its places."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    """A connection on which two scrapes were answered before the crowd; an earlier crowd may still hold its places."""
+    def connection():
         client = server.connect()
-        if [exchange(client, request("GET", server.page)) for _ in range(2)] == [200, 200]:
+        if [ask_on(client, request("GET", server.page)) for _ in range(2)] == [200, 200]:
             return client
         client.close()
-        time.sleep(0.02)
-    sys.exit(f"crowds: {server.name} keeps no connection though no crowd is there")
+
+    return wait_for(f"a connection that the {server.name} keeps without a crowd", connection, 60)
 
 
 def check(server, kind, clients, probes):
@@ -257,7 +221,7 @@ def check(server, kind, clients, probes):
     cuts = quantiles(times, n=100)
     print(
         f"crowds: {server.name:8} {clients:5} {kind:10} {good:5} of {asked:5} answered, p50 {cuts[49] * 1e3:6.1f} "
-        f"p99 {cuts[98] * 1e3:6.1f} max {max(times) * 1e3:6.1f} ms, {server.resident() / 2**20:5.1f} MiB",
+        f"p99 {cuts[98] * 1e3:6.1f} max {max(times) * 1e3:6.1f} ms, {resident_bytes(server.pid) / 2**20:5.1f} MiB",
         flush=True,
     )
 
@@ -274,22 +238,14 @@ def main():
         return asyncio.run(Crowd(options.crowd[0], json.loads(options.crowd[1]), options.clients).run())
     for name in options.program.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            server = Server(name, folder)
-            try:
+            with Server(name, folder) as server:
                 for kind in options.only.split(","):
                     if kind != "websocket" or name == "recorder":
                         check(server, kind, options.clients, options.probes)
                 # Otherwise the crowds were too small to show anything.
-                log = server.log.read_text()
-                full = options.clients <= 256 or "Connections closed to make room" in log
+                full = options.clients <= 256 or "Connections closed to make room" in server.log
                 report.expect(full, f"{name}: its places were never all taken")
-            finally:
-                server.process.send_signal(signal.SIGTERM)
-                try:
-                    report.expect(server.process.wait(60) == 0, f"{name} ends with {server.process.returncode}")
-                except subprocess.TimeoutExpired:
-                    server.process.kill()
-                    report.expect(False, f"{name} does not end")
+                report.expect(server.stop() == 0, f"{name} ends with {server.process.returncode}")
     report.end("crowds")
 
 

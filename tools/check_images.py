@@ -22,8 +22,7 @@ from pathlib import Path
 
 from engine import docker, inspect
 from pod import API, METRICS, NAME, Pod
-from programs import ROOT, Report
-from stage import fetch, free_port, wait_for
+from harness import ROOT, Report, fetch, free_port, metric, wait_for
 
 VERSION = "0.1.0"
 RECORDER, EXPORTER = f"streamvault-recorder:{VERSION}", f"streamvault-exporter:{VERSION}"
@@ -73,7 +72,7 @@ class Pair:
                "--tmpfs", "/app/logs:mode=1777", "-v", f"{CONFIG}:/etc/streamvault/recorder.json5:ro",
                "-v", "sv-telemetry:/run/streamvault", "-v", "sv-recordings:/recordings",
                RECORDER, f"--shutdown.grace-period={self.grace}s")
-        wait_for("media", 60, self.is_recording)
+        wait_for("media", self.is_recording, 60)
 
     def is_recording(self):
         """Whether media is written now: the bytes of a run that died are shown until the next run takes over."""
@@ -84,15 +83,11 @@ class Pair:
         return fetch(f"http://127.0.0.1:{self.port}/metrics")
 
     def metric(self, name, **labels):
-        """The value of the first series that has these labels; 0 when there is none."""
-        for line in self.page().splitlines():
-            if line.startswith(name) and all(f'{key}="{value}"' in line for key, value in labels.items()):
-                return float(line.rsplit(" ", 1)[1])
-        return 0
+        return metric(self.page(), name, **labels)
 
     def ended(self):
         """The exit status of the recorder, once it has one."""
-        wait_for("the recorder's end", 90, lambda: not inspect("streamvault")["State"]["Running"])
+        wait_for("the recorder's end", lambda: not inspect("streamvault")["State"]["Running"], 90)
         return inspect("streamvault")["State"]["ExitCode"]
 
     def in_recordings(self, *command):
@@ -168,7 +163,7 @@ def check_seed():
         expect(signs[0] == "🛑" and signs[-1] == "🎯" and "❌" not in signs, f"seed: {signs}")
         # Podman leaves health checks to systemd.
         if "Podman" not in docker("version"):
-            wait_for("a healthy exporter", 30, lambda: inspect("sv-exporter")["State"]["Health"]["Status"] == "healthy")
+            wait_for("a healthy exporter", lambda: inspect("sv-exporter")["State"]["Health"]["Status"] == "healthy", 30)
 
 
 def compose(*words):
@@ -190,7 +185,7 @@ def check_compose():
     """Up, scraped, stopped: the recorder first, the exporter when Prometheus has the end."""
     try:
         compose("up", "-d", "recorder")
-        wait_for("Prometheus", 60, lambda: prometheus_says("streamvault_recordings_active") == 1)
+        wait_for("Prometheus", lambda: prometheus_says("streamvault_recordings_active") == 1, 60)
         compose("stop")
         names = docker("ps", "-a", "--filter", "label=com.docker.compose.project=sv", "--format", "{{.Names}}").split()
         exporter, prometheus = (next(n for n in names if word in n) for word in ("exporter", "prometheus"))
@@ -202,7 +197,7 @@ def check_compose():
         print(docker("logs", "--tail", "4", exporter))
         compose("start", "prometheus")
         clean = 'max(last_over_time(streamvault_shutdowns_total{outcome="clean"}[1h]))'
-        wait_for("the end in Prometheus", 60, lambda: prometheus_says(clean) == 1)
+        wait_for("the end in Prometheus", lambda: prometheus_says(clean) == 1, 60)
         expect(prometheus_says("max(last_over_time(streamvault_recorder_up[1h]))") == 0, "compose: the end was missed")
     finally:
         compose("down", "-v")
@@ -238,10 +233,10 @@ def check_streamvault(folder):
     pages = []
     try:
         compose(*files, "up", "-d")
-        wait_for("the run", 60, lambda: "demo_ticks_total" in fetch("http://127.0.0.1:9847/metrics"))
+        wait_for("the run", lambda: "demo_ticks_total" in fetch("http://127.0.0.1:9847/metrics"), 60)
         prometheus = threading.Thread(target=scrape_until_gone, args=["http://127.0.0.1:9847/metrics", pages])
         prometheus.start()
-        wait_for("a scrape", 30, lambda: pages)
+        wait_for("a scrape", lambda: pages, 30)
         compose(*files, "stop")
         prometheus.join()
         expect('shutdowns_total{recorder="asyncio",outcome="clean"} 1' in pages[-1], "streamvault: the end was missed")
@@ -258,14 +253,14 @@ def check_pod():
     try:
         pod.start()
         label = f'streamvault_recordings_active{{recorder="{NAME}"}} 1'
-        wait_for("media", 60, lambda: label in fetch(pod.url(METRICS, "/metrics")))
+        wait_for("media", lambda: label in fetch(pod.url(METRICS, "/metrics")), 60)
         for container in pod.spec["initContainers"] + pod.spec["containers"]:
             expect(fetch(pod.probe(container)), f"pod: {container['name']} is not alive")
         expect('"status"' in fetch(pod.url(API, "/health")), "pod: the recorder's own health")
         pages = []
         prometheus = threading.Thread(target=scrape_until_gone, args=[pod.url(METRICS, "/metrics"), pages])
         prometheus.start()
-        wait_for("a scrape", 30, lambda: pages)
+        wait_for("a scrape", lambda: pages, 30)
         fetch(pod.hook())
         expect(pod.stop() == [0, 0], f"pod: {docker('logs', 'sv-recorder')}")
         prometheus.join()

@@ -15,7 +15,7 @@ from pathlib import Path
 import kubernetes_validate
 import yaml
 
-from programs import ROOT, Report, flags, program
+from harness import ROOT, Report, flags, program
 
 VERSIONS = ["1.33", "1.34", "1.35", "1.36"]
 FOLDER = ROOT / "k8s"

@@ -6,54 +6,30 @@ usage: tools/check_load.py [SCRAPES]
 Times are told and not judged, for they are the machine's.
 """
 
-import os
 import re
 import resource
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from statistics import quantiles
 
-from programs import Report, program
+from harness import Program, Report, cpu_seconds, descriptors, exchange, resident_bytes, threads, wait_for
 
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: load\r\n\r\n"
 report = Report()
 
 
-class Exporter:
-    """A running exporter, with as many descriptors as it may have."""
+class Exporter(Program):
+    """A running exporter with a limit of its descriptors."""
 
-    def __init__(self, directory, descriptors=1024):
-        self.log = Path(directory) / "log"
+    def __init__(self, directory, descriptors):
         limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
-        command = [program("exporter"), "--telemetry-dir", directory, "--web.listen-address", "127.0.0.1:0"]
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=limit)
-        self.port = int(eventually(self.listening).rpartition(":")[2])
-
-    def listening(self):
-        words = self.log.read_text().split()
-        return next((word for word in words if word.startswith("listen=")), None)
-
-    def descriptors(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
-
-    def threads(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/task"))
-
-    def resident(self):
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
-
-    def cpu_seconds(self):
-        times = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+        super().__init__("exporter", "--telemetry-dir", directory, "--web.listen-address", "127.0.0.1:0",
+                         log=f"{directory}/log", preexec_fn=limit)
 
     def connect(self, first=b""):
         client = socket.create_connection(("127.0.0.1", self.port), timeout=20)
@@ -61,40 +37,14 @@ class Exporter:
         return client
 
 
-def eventually(condition):
-    """What it gives at last; a minute is beyond any machine."""
-    deadline = time.monotonic() + 60
-    while not (result := condition()):
-        if time.monotonic() > deadline:
-            sys.exit(f"load: never: {condition}")
-        time.sleep(0.01)
-    return result
-
-
 @contextmanager
 def running(descriptors=1024):
-    with tempfile.TemporaryDirectory() as directory:
-        exporter = Exporter(directory, descriptors)
-        try:
-            yield exporter
-        finally:
-            exporter.process.terminate()
-            exporter.process.wait()
+    with tempfile.TemporaryDirectory() as directory, Exporter(directory, descriptors) as exporter:
+        yield exporter
 
 
 def scrape(client):
-    """Status and body of one answer, which is read to its end; no status when the connection ends before."""
-    client.sendall(REQUEST)
-    text = b""
-    while b"\r\n\r\n" not in text:
-        if not (part := client.recv(65536)):
-            return None, b""
-        text += part
-    head, _, body = text.partition(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length: ")[2].split()[0])
-    while len(body) < length and (part := client.recv(65536)):
-        body += part
-    return int(head.split()[1]), body
+    return exchange(client, REQUEST)
 
 
 def status(client):
@@ -139,7 +89,7 @@ def abandoned():
     with running() as exporter:
         with exporter.connect() as client:
             scrape(client)
-        before = exporter.descriptors()
+        before = descriptors(exporter.pid)
         reset = struct.pack("ii", 1, 0)
         for turn in range(10_000):
             first = [b"", b"GET /metr", REQUEST, b"\0", REQUEST + b"GET"][turn % 5]
@@ -147,7 +97,7 @@ def abandoned():
             if turn % 2:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
             client.close()
-        eventually(lambda: exporter.descriptors() <= before)
+        wait_for("the end of all connections", lambda: descriptors(exporter.pid) <= before, 60)
         with exporter.connect() as client:
             answer, body = scrape(client)
         report.expect(answer == 200, "no answer after 10,000 abandoned connections")
@@ -159,12 +109,12 @@ def repeated(scrapes):
     """Memory after so many scrapes is what it was after a tenth of them."""
     with running() as exporter, exporter.connect() as client:
         answers = {status(client) for _ in range(scrapes // 10)}
-        early = exporter.resident()
+        early = resident_bytes(exporter.pid)
         answers |= {status(client) for _ in range(scrapes - scrapes // 10)}
-        late = exporter.resident()
+        late = resident_bytes(exporter.pid)
         report.expect(answers == {200}, f"while scraping: {answers}")
         # tools/build.sh relies on it.
-        report.expect(exporter.threads() == 1, f"the exporter has {exporter.threads()} threads")
+        report.expect(threads(exporter.pid) == 1, f"the exporter has {threads(exporter.pid)} threads")
         report.expect(late - early <= 1 << 18, f"{scrapes} scrapes: resident from {early} to {late}")
         print(f"load: {scrapes} scrapes: {late / 2**20:.2f} MiB resident, {early / 2**20:.2f} after a tenth of them")
 
@@ -174,17 +124,17 @@ def starved():
     with running(descriptors=40) as exporter:
         with exporter.connect() as client:
             scrape(client)
-        before = exporter.descriptors()
+        before = descriptors(exporter.pid)
         with ExitStack() as stack:
             clients = [stack.enter_context(exporter.connect(b"GET ")) for _ in range(100)]
-            eventually(lambda: exporter.descriptors() >= 39)
-            used = exporter.cpu_seconds()
+            wait_for("the lack of descriptors", lambda: descriptors(exporter.pid) >= 39, 60)
+            used = cpu_seconds(exporter.pid)
             time.sleep(1)
-            used = exporter.cpu_seconds() - used
+            used = cpu_seconds(exporter.pid) - used
             report.expect(used < 0.3, f"without descriptors it uses {used:.2f} s of CPU a second")
             answered = sum(finish(client) for client in clients)
             report.expect(answered >= 20, f"{answered} of 100 clients are answered with 40 descriptors")
-        eventually(lambda: exporter.descriptors() <= before)
+        wait_for("the end of all connections", lambda: descriptors(exporter.pid) <= before, 60)
         with exporter.connect() as client:
             report.expect(status(client) == 200, "no answer once there are descriptors again")
 

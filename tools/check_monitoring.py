@@ -17,8 +17,8 @@ import time
 
 import rules
 from board import Dashboard, Query, check_colours, check_names, expect_known, lint
-from programs import ROOT, Report
-from stage import RECORDER, Stage, wait_for
+from harness import ROOT, Report, wait_for
+from stage import RECORDER, Stage
 
 report = Report()
 expect = report.expect
@@ -42,7 +42,7 @@ def shown_by(board, stage):
     for panel in board.charts:
         series = shown.setdefault(panel["title"], {})
         for target, query in zip(panel["targets"], board.queries_of(panel), strict=True):
-            for labels, value in stage.query(query.filled(RECORDER)):
+            for labels, value in stage.prometheus.query(query.filled(RECORDER)):
                 legend = legend_of(target, labels)
                 expect(legend not in series, f"{panel['title']}: {legend} twice")
                 series[legend] = value
@@ -56,7 +56,7 @@ def marked_by(board, stage):
         query = Query(note["name"], note["expr"])
         marked[note["name"]] = {
             filled_in(note["textFormat"], labels): time.time() - value / 1000
-            for labels, value in stage.query(query.filled(RECORDER))
+            for labels, value in stage.prometheus.query(query.filled(RECORDER))
         }
     return marked
 
@@ -80,46 +80,46 @@ def rehearse(stage, boards):
 
     exporter, recorder = first.start_exporter(), first.start_recorder()
     stage.start_prometheus()
-    wait_for("the recording", 10, lambda: "streamvault_recording_written_bytes" in first.page())
+    wait_for("the recording", lambda: "streamvault_recording_written_bytes" in first.page(), 10)
     for board in boards.values():
         check_names(board, first.page(), expect)
     check_colours(boards.values(), first.page(), expect)
     for query in rules.queries():
         expect_known(query, first.page(), expect)
-    wait_for("Prometheus", 20, lambda: stage.value(active) == 1)
-    stage.await_value(f"min(count_over_time({up}[1h])) >= bool 3", 1)
+    wait_for("Prometheus", lambda: stage.prometheus.value(active) == 1, 20)
+    stage.prometheus.await_value(f"min(count_over_time({up}[1h])) >= bool 3", 1)
     yield "before"
 
     recorder.send_signal(signal.SIGTERM)
     elapsed = 'streamvault_shutdown_phase_elapsed_seconds{phase="recordings"}'
-    wait_for("a second of the phase", 10, lambda: first.elapsed("recordings") > 1)
+    wait_for("a second of the phase", lambda: first.elapsed("recordings") > 1, 10)
     recorder.send_signal(signal.SIGSTOP)  # Or the phase would be over before a slow machine has seen it.
-    stage.await_value(f"{elapsed} > bool 1", 1)
+    stage.prometheus.await_value(f"{elapsed} > bool 1", 1)
     yield "during"
 
     recorder.kill()
-    stage.await_value(up, 0)
+    stage.prometheus.await_value(up, 0)
     yield "killed"
 
     recorder = first.start_recorder()
-    stage.await_value(f"sum({up}) + {active}", 2)
+    stage.prometheus.await_value(f"sum({up}) + {active}", 2)
     recorder.send_signal(signal.SIGTERM)
     expect(recorder.wait(60) == 0, f"the recorder left with {recorder.returncode}")
-    stage.await_value(up, 0)
+    stage.prometheus.await_value(up, 0)
     yield "after"
 
     exporter.terminate()
     exporter.wait(60)
-    stage.await_value(up, None)
+    stage.prometheus.await_value(up, None)
     yield "gone"
 
     second.start_exporter()
     recorder = second.start_recorder()
-    stage.await_value(active, 1)
+    stage.prometheus.await_value(active, 1)
     yield "next pod"
 
     recorder.kill()
-    stage.await_value("streamvault_recorder_up", 0)
+    stage.prometheus.await_value("streamvault_recorder_up", 0)
     yield "crashed"
 
 
@@ -263,7 +263,7 @@ def watch(stage, boards):
     """What the panels showed, what was marked, and which alerts had fired, by moment; what the recorder logged; what is recorded."""
     moments, marks, fired, logged = {}, {}, {}, {}
     for moment in rehearse(stage, boards):
-        stage.await_evaluation()
+        stage.prometheus.await_evaluation()
         moments[moment] = {name: shown_by(board, stage) for name, board in boards.items()}
         marks[moment] = {name: marked_by(board, stage) for name, board in boards.items()}
         fired[moment] = stage.alerts()
@@ -289,7 +289,7 @@ def main():
             expect(False, str(error))
             report.end("monitoring")
         finally:
-            stage.stop_all()
+            stage.processes.end_all()
     if "--show" in sys.argv:
         print(json.dumps(moments, indent=1))
     shown = {moment: panels["fleet"] | panels["shutdown"] for moment, panels in moments.items()}

@@ -8,12 +8,12 @@ import contextlib
 import json
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
+
+from harness import command_stream, duration, fetch, free_port, hls_stream, wait_for, write_configuration
 
 TOOLS = pathlib.Path(__file__).resolve().parent
 SECONDS_OF_RECORDING = 8
@@ -22,26 +22,6 @@ SHOWN_METRICS = (
     "last_shutdown_duration_seconds", "last_shutdown_grace_used_ratio", "last_shutdown_abandoned",
     "last_shutdown_phase_duration_seconds", "finalize_errors_total",
 )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def get(url):
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return answer.read().decode()
-
-
-def wait_for(url, seconds=10):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            return get(url)
-        time.sleep(0.05)
-    sys.exit(f"demo: nothing answers at {url}")
 
 
 def headline(text):
@@ -53,23 +33,16 @@ def configuration(base, playlist, port):
         "ffmpeg -hide_banner -loglevel error -re -f lavfi -i testsrc2=size=320x180:rate=25 "
         "-c:v libx264 -preset ultrafast -threads 1 -g 25 -f mpegts -"
     )
-    return {
-        "name": "demo",
-        "recordings_dir": str(base / "recordings"),
-        "telemetry_dir": str(base / "telemetry"),
-        "web": {"listen_address": [f"127.0.0.1:{port}"]},
-        "streams": [
-            {"name": "live", "source": {"type": "hls", "url": playlist}},
-            {"name": "camera", "source": {"type": "command", "argv": picture.split()}},
-        ],
-    }
+    return write_configuration(
+        base, [hls_stream("live", playlist), command_stream("camera", *picture.split())], name="demo",
+        web={"listen_address": [f"127.0.0.1:{port}"]})
 
 
 def show_live(api, exporter):
     for _ in range(SECONDS_OF_RECORDING):
         time.sleep(1)
-        recordings = json.loads(get(f"{api}/api/recording/active"))
-        state = json.loads(get(f"{exporter}/health"))["status"]
+        recordings = json.loads(fetch(f"{api}/api/recording/active"))
+        state = json.loads(fetch(f"{exporter}/health"))["status"]
         streams = "   ".join(f"{r['stream']} {r['duration']:2d} s {r['bytes'] / 1e6:5.2f} MB" for r in recordings)
         print(f"  health {state}   {streams or 'nothing yet'}", flush=True)
 
@@ -100,17 +73,12 @@ def show_metrics(page):
 def show_files(directory):
     for path in sorted(directory.glob("*.ts")):
         subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-f", "null", "-"], check=True)
-        probe = subprocess.run(
-            ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", path],
-            check=True, capture_output=True, text=True,
-        )
-        print(f"  {path}  {float(probe.stdout):.1f} s, decodes without an error")
+        print(f"  {path}  {duration(path):.1f} s, decodes without an error")
 
 
 def main():
     binaries = pathlib.Path(sys.argv[1])
     base = pathlib.Path(tempfile.mkdtemp(prefix="streamvault-demo-"))
-    (base / "telemetry").mkdir()
     with contextlib.ExitStack() as cleanup:
 
         def start(*command, **options):
@@ -126,15 +94,14 @@ def main():
 
         ports = free_port(), free_port()
         api, exporter = (f"http://127.0.0.1:{port}" for port in ports)
-        config = base / "recorder.json5"
-        config.write_text(json.dumps(configuration(base, playlist, ports[0]), indent=2))
+        config = configuration(base, playlist, ports[0])
         start(
             binaries / "streamvault-exporter", "--telemetry-dir", base / "telemetry",
             "--web.listen-address", f"127.0.0.1:{ports[1]}", "--linger.max", "0s", stdout=subprocess.DEVNULL,
         )
         recorder = start(binaries / "streamvault-recorder", "--config", config)
-        wait_for(f"{exporter}/-/ready")
-        wait_for(f"{api}/health")
+        for url in (f"{exporter}/-/ready", f"{api}/health"):
+            wait_for(url, lambda: fetch(url))
 
         headline(f"Recording: {api}/api/recording/active, {exporter}/metrics")
         show_live(api, exporter)
@@ -150,7 +117,7 @@ def main():
         show_timeline(json.loads(dump.stdout))
 
         headline("What Prometheus sees now, though the recorder is gone")
-        show_metrics(get(f"{exporter}/metrics"))
+        show_metrics(fetch(f"{exporter}/metrics"))
 
     headline("The recordings")
     show_files(base / "recordings")

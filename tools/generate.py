@@ -14,7 +14,7 @@ import yaml
 
 from dashboards import DASHBOARDS
 from metrics_reference import reference
-from programs import ROOT
+from harness import ROOT
 
 RULES = ["streamvault-rules.yml", "streamvault-alerts.yml"]
 

@@ -4,7 +4,8 @@ import tempfile
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from stage import Stage, fetch_as, wait_for
+from harness import fetch, wait_for
+from stage import Stage
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 # Label values that a configuration or a process chooses.
@@ -31,10 +32,10 @@ def families():
             pod = stage.pods[0]
             pod.start_exporter("--ingest.socket", f"{folder}/ingest.sock")
             pod.start_recorder()
-            wait_for("a recording", 30, lambda: "streamvault_recording_written_bytes" in pod.page())
-            text = fetch_as(f"http://{pod.address}/metrics", OPEN_METRICS)
+            wait_for("a recording", lambda: "streamvault_recording_written_bytes" in pod.page(), 30)
+            text = fetch(f"http://{pod.address}/metrics", OPEN_METRICS)
         finally:
-            stage.stop_all()
+            stage.processes.end_all()
     return list(text_string_to_metric_families(text))
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import yaml
 
 from engine import docker, inspect
-from programs import ROOT
-from stage import free_port
+from harness import ROOT, free_port
 
 NAME = "streamvault-0"
 API, METRICS = 8000, 9847

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from board import Query
-from programs import ROOT
+from harness import ROOT
 
 FOLDER = ROOT / "prometheus"
 RUNBOOKS = ROOT / "docs" / "runbooks"

@@ -1,6 +1,7 @@
 """What the cells of the matrix have in common: how one is entered, and what it expects."""
 
-from bench import check_files_and_rows, until
+from bench import check_files_and_rows
+from harness import wait_for
 
 GRACE = 8
 CELLS = []
@@ -17,7 +18,7 @@ def cell(fault, phase, in_sample=False):
 def heal(bench, **fields):
     """The next start, without the fault, makes everything good."""
     recorder = bench.start([], **fields)
-    until("the recovery", lambda: not bench.files(".part") and (recorder.active() or recorder.is_ready))
+    wait_for("the recovery", lambda: not bench.files(".part") and (recorder.active() or recorder.is_ready))
     assert recorder.stop()[0] == 0, recorder.log
     check_files_and_rows(bench)
 

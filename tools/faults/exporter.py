@@ -3,14 +3,11 @@
 import contextlib
 import json
 import os
-import pathlib
 import socket
 import subprocess
 import time
 
-from bench import until
-from programs import program
-from stage import free_port
+from harness import Program, await_tracer, free_port, wait_for
 
 TOKEN = "a-secret-of-the-bench"
 PATIENCE = 5
@@ -23,7 +20,7 @@ MESSAGES = [
 ]
 
 
-class Exporter:
+class Exporter(Program):
     """An exporter, a directory of its own with a recorder's segment, and its clients."""
 
     def __init__(self, segment, base, wrapper=(), is_mute=False):
@@ -31,24 +28,18 @@ class Exporter:
         self.directory = self.base / "telemetry"
         self.ingest = self.base / "ingest"
         self.token = self.base / "token"
-        self.output = self.base / "exporter.log"
-        self.port = free_port()
+        self.fixed_port = free_port()
         if not self.base.exists():
             self.directory.mkdir(parents=True)
             os.link(segment, self.directory / segment.name)  # The same file: whether it is locked says who lives.
             self.token.write_text(TOKEN)
             self.token.chmod(0o600)  # Or the exporter warns.
-        command = [*wrapper, program("exporter"), "--telemetry-dir", self.directory, "--linger.max", "2s",
-                   "--web.listen-address", f"127.0.0.1:{self.port}", "--web.bearer-token-file", self.token,
-                   "--ingest.socket", self.ingest]
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=output)
-        until("the start, or its refusal", lambda: self.has_started or self.process.poll() is not None)
+        super().__init__(
+            "exporter", "--telemetry-dir", self.directory, "--linger.max", "2s",
+            "--web.listen-address", f"127.0.0.1:{self.fixed_port}", "--web.bearer-token-file", self.token,
+            "--ingest.socket", self.ingest, log=self.base / "exporter.log", wrapper=wrapper)
+        wait_for("the start, or its refusal", lambda: self.has_started or self.process.poll() is not None)
         self.visited = time.monotonic()
-
-    @property
-    def log(self):
-        return self.output.read_text(errors="replace")
 
     @property
     def has_started(self):
@@ -57,17 +48,6 @@ class Exporter:
             return "listen=" in self.log
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self.ingest)) == 0
-
-    def descriptors(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
 
     def visit(self, may_hang=False):
         """What the clients get of all that there is to get: {what: answer, or `None` where the connection ended}."""
@@ -97,7 +77,7 @@ class Exporter:
             return [None, None]
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        return socket.create_connection(("127.0.0.1", self.fixed_port), PATIENCE)
 
     def connect_narrowly(self):
         """A connection whose kernel takes hardly anything before it is read."""
@@ -105,7 +85,7 @@ class Exporter:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # The least that there is.
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.settimeout(PATIENCE)
-        client.connect(("127.0.0.1", self.port))
+        client.connect(("127.0.0.1", self.fixed_port))
         return client
 
     def connect_ingest(self):
@@ -118,8 +98,7 @@ class Exporter:
     def traced(self, trace, *words):
         tracer = subprocess.Popen(["strace", "-f", "-yy", "-s", "160", "-o", str(trace), *words, "-p", str(self.process.pid)],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        status = pathlib.Path(f"/proc/{self.process.pid}/status")
-        until("strace", lambda: f"TracerPid:\t{tracer.pid}\n" in status.read_text())
+        await_tracer(self.pid, tracer.pid)
         try:
             yield
         finally:

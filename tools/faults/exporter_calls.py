@@ -8,7 +8,8 @@ import signal
 import subprocess
 import time
 
-from bench import Bench, until
+from bench import Bench
+from harness import descriptors, wait_for
 from exporter import Exporter, next_answer, request, scrape
 from exporter_faults import FOUND, cells_of, target_name  # noqa: F401
 from strace import NotMade, calls
@@ -34,7 +35,7 @@ class House:
         assert recorder.stop()[0] == 0
         self.living.start([])
         with self.exporter("first") as exporter:
-            until("the recorder", lambda: value(exporter.visit()["/metrics"][1], RECORDING) == 1)
+            wait_for("the recorder", lambda: value(exporter.visit()["/metrics"][1], RECORDING) == 1)
             self.series = series(exporter.visit()["/metrics"][1])
 
     def exporter(self, name, wrapper=(), is_over=False, is_mute=False):
@@ -142,7 +143,7 @@ def check_serving(house, cell, name):
         house.check(exporter.visit())
         if cell.call.name != "close":  # The tracer keeps the kernel from closing it.
             # A page that a client has not taken is given up after 10 s.
-            until("no descriptor more than before", lambda: exporter.descriptors() <= open_before, 15)
+            wait_for("no descriptor more than before", lambda: descriptors(exporter.pid) <= open_before, 15)
         return cost
 
 
@@ -151,11 +152,11 @@ def settled(exporter):
     counts = [0]
 
     def is_settled():
-        counts.append(exporter.descriptors())
+        counts.append(descriptors(exporter.pid))
         time.sleep(0.05)
         return counts[-1] == counts[-2]
 
-    until("the end of the connections", is_settled)
+    wait_for("the end of the connections", is_settled)
     return counts[-1]
 
 
@@ -205,7 +206,7 @@ def leave(exporter):
     end = time.monotonic() + LEAVING
     exporter.process.send_signal(signal.SIGTERM)
     with contextlib.suppress(AssertionError):  # A fault may cost that line.
-        until("its wait", lambda: "Waiting for the final state" in exporter.log or exporter.process.poll() is not None, 2)
+        wait_for("its wait", lambda: "Waiting for the final state" in exporter.log or exporter.process.poll() is not None, 2)
     while exporter.process.poll() is None and time.monotonic() < end:
         exporter.ask(exporter.connect, lambda client: scrape(client, "/metrics"), may_hang=True)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -23,7 +23,8 @@ import termios
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from bench import PACKET, Bench, check_rows, run, until  # noqa: E402
+from bench import Bench, check_rows  # noqa: E402
+from harness import PACKET_BYTES, run, wait_for  # noqa: E402
 
 STREAMS = [f"cam-{number}" for number in range(1, 9)]
 RATE = 250_000
@@ -47,12 +48,12 @@ class Pictures:
     def find_ends(self):
         """The length of the stream up to the end of each picture."""
         ends = []
-        for offset in range(0, len(self.media), PACKET):
+        for offset in range(0, len(self.media), PACKET_BYTES):
             begins, pid = self.media[offset + 1] & 0x40, int.from_bytes(self.media[offset + 1 : offset + 3]) & 0x1FFF
             if pid == self.VIDEO and begins:
                 ends.append(0)
             if pid == self.VIDEO:
-                ends[-1] = offset + PACKET
+                ends[-1] = offset + PACKET_BYTES
         return ends
 
     @staticmethod
@@ -172,7 +173,7 @@ def main():
                     process.poll()
                 bench.programs.clear()
             recorder = bench.start([])
-            until("the recovery", lambda: not bench.files(".part"), 60)
+            wait_for("the recovery", lambda: not bench.files(".part"), 60)
             assert recorder.stop()[0] == 0
             check_rows(bench)
             counts = pictures.check_all(bench.files(".ts"))

@@ -5,7 +5,8 @@ import shutil
 import signal
 import subprocess
 
-from bench import PACKET, Bench, Recorder, check_rows, until
+from bench import Bench, Recorder, check_rows
+from harness import PACKET_BYTES, wait_for
 from recorder_faults import ATTACHED, Cell, FOUND, cells_of, is_sure  # noqa: F401
 from strace import NotMade, calls
 
@@ -70,13 +71,13 @@ class Template:
 def begin(bench, wrapper=(), environment=None, is_lasting=False):
     """Starts, recovers, and records some media; a fault that is lasting may not allow that."""
     recorder = Recorder(bench, wrapper, environment)
-    until("the start, or its refusal", lambda: "Recorder started" in told(recorder) or recorder.process.poll() is not None)
+    wait_for("the start, or its refusal", lambda: "Recorder started" in told(recorder) or recorder.process.poll() is not None)
 
     def has_recorded():
         sizes = [path.stat().st_size for path in bench.recordings.glob("one-*") if not is_earlier(bench, path)]
         return sum(sizes) > ENOUGH or recorder.process.poll() is not None or is_lasting and "Stream failed" in told(recorder)
 
-    until("some media", has_recorded)
+    wait_for("some media", has_recorded)
     return recorder
 
 
@@ -103,7 +104,7 @@ def enumerate_cells(template):
     trace = bench.base / "trace"
     recorder = begin(bench, ["strace", "-D", "-f", "-y", "-s", "160", "-o", str(trace)])
     assert end(recorder)[0] == 0, recorder.log
-    until("the trace", lambda: "+++ exited" in trace.read_text(errors="replace").splitlines()[-1])
+    wait_for("the trace", lambda: "+++ exited" in trace.read_text(errors="replace").splitlines()[-1])
     first, in_start = {}, {}
     for call in calls(trace, MARKS, str(bench.base), anew=ATTACHED[0]):
         file = template.file(bench, call.target)
@@ -174,10 +175,10 @@ class Life:
         for path in self.bench.recordings.glob("one-*"):
             data = path.read_bytes()
             assert self.template.media.startswith(data), f"{path.name} is not what the source sent"
-            assert path.name.endswith(".part") or len(data) % PACKET == 0, f"{path.name}: {len(data)} bytes"
+            assert path.name.endswith(".part") or len(data) % PACKET_BYTES == 0, f"{path.name}: {len(data)} bytes"
             if is_earlier(self.bench, path):
                 earlier = max(earlier, len(data))
-        assert earlier > len(self.earlier) - PACKET, f"{earlier} of {len(self.earlier)} bytes of the earlier run are left"
+        assert earlier > len(self.earlier) - PACKET_BYTES, f"{earlier} of {len(self.earlier)} bytes of the earlier run are left"
 
     def counted(self, *names):
         """{(name, reason): count} of what is not 0."""
@@ -216,18 +217,18 @@ class Life:
         """All that the source has sent is in one finished file."""
         [whole] = [path for path in self.bench.files(".ts") if not is_earlier(self.bench, path)]
         sent = int((self.bench.base / "one.count").read_text())
-        assert whole.stat().st_size > sent - PACKET, f"{whole.stat().st_size} bytes of {sent}"
+        assert whole.stat().st_size > sent - PACKET_BYTES, f"{whole.stat().st_size} bytes of {sent}"
 
     def heal(self):
         """The next start, without the fault: no part is left, rows and files agree, and no file has become shorter."""
         before = {path.name.split(".")[0]: path.stat().st_size for path in self.bench.recordings.glob("one-*")}
         self.template.configure(self.bench, streams=[])
         recorder = Recorder(self.bench)
-        until("the recovery", lambda: not self.bench.files(".part") and (recorder.active() or recorder.is_ready))
+        wait_for("the recovery", lambda: not self.bench.files(".part") and (recorder.active() or recorder.is_ready))
         assert recorder.stop()[0] == 0, recorder.log
         after = {path.name.split(".")[0]: path.stat().st_size for path in self.bench.recordings.glob("one-*.ts")}
         for name, size in before.items():
-            assert after.get(name, 0) > size - PACKET or size == 0, f"{name}: {after.get(name)} of {size} bytes\n{recorder.log}"
+            assert after.get(name, 0) > size - PACKET_BYTES or size == 0, f"{name}: {after.get(name)} of {size} bytes\n{recorder.log}"
         self.check_media()
         check_rows(self.bench)
 

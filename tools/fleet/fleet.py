@@ -23,9 +23,9 @@ import time
 from pathlib import Path
 
 import panels
-from pods import Cluster, make_template
+from pods import Cluster
 from prometheus import JOB, Prometheus
-from stage import wait_for
+from harness import Processes, wait_for
 
 INTERVAL = 15
 STEADY_SECONDS = 120
@@ -163,7 +163,7 @@ def allow_descriptors():
 
 def await_pods(prometheus, cluster):
     running = "count(streamvault_recorder_up == 1)"
-    wait_for("all pods", 300, lambda: prometheus.value(running) == len(cluster.pods))
+    wait_for("all pods", lambda: prometheus.value(running) == len(cluster.pods), 300)
 
 
 def play(prometheus, cluster, tables):
@@ -178,7 +178,7 @@ def play(prometheus, cluster, tables):
     ends = plan(len(cluster.pods))
     took = roll_out(cluster, ends)
     await_pods(prometheus, cluster)
-    prometheus.await_rules()
+    prometheus.await_evaluation(600)
     show_rollout(prometheus, cluster, took, tables)
     good = compare(prometheus, ends, crashes, tables)
     show_rules(prometheus, tables)
@@ -193,10 +193,12 @@ def main():
     allow_descriptors()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamvault-fleet-")))
+        processes = Processes()
+        stack.callback(processes.end_all)
         telemetry = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
-        cluster = stack.enter_context(contextlib.closing(Cluster(folder, telemetry, make_template(folder))))
+        cluster = stack.enter_context(contextlib.closing(Cluster(folder, telemetry, processes)))
         cluster.start(count)
-        prometheus = stack.enter_context(contextlib.closing(Prometheus(folder, cluster.targets, INTERVAL)))
+        prometheus = Prometheus(folder, cluster.targets, INTERVAL, processes)
         good = play(prometheus, cluster, Tables())
     sys.exit(0 if good else 1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from board import Dashboard  # noqa: E402
-from programs import ROOT  # noqa: E402
+from harness import ROOT  # noqa: E402
 
 STEP = 15
 

@@ -14,8 +14,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from programs import ROOT, program  # noqa: E402
-from stage import free_port, wait_for  # noqa: E402
+from harness import ROOT, Program, command_stream, free_port, program, write_configuration  # noqa: E402
 
 PORT = free_port()  # On every address; an exporter's own may be taken by one that listens on all.
 PATIENCE = 120
@@ -25,28 +24,20 @@ FLEET = Path(os.environ.get("STREAMVAULT_FLEET", ROOT / ".build" / "release" / "
 
 def make_template(folder):
     """The segment of a real recorder that has declared its metrics and stopped."""
-    telemetry, config = folder / "template", folder / "template.json5"
-    telemetry.mkdir()
-    config.write_text(json.dumps({
-        "name": "template", "recordings_dir": str(folder / "recordings"), "telemetry_dir": str(telemetry),
-        "web": {"listen_address": [f"127.0.0.1:{free_port()}"]},
-        "streams": [{"name": "none", "record": "on_demand", "source": {"type": "command", "argv": ["true"]}}],
-    }))
-    segment = telemetry / "template.telemetry"
-    with open(folder / "template.log", "w") as log:
-        recorder = subprocess.Popen([program("recorder"), "--config", str(config)], stdout=log, stderr=log)
-    wait_for("the template", PATIENCE, lambda: "listen=" in (folder / "template.log").read_text())
-    recorder.send_signal(signal.SIGTERM)
-    assert recorder.wait(PATIENCE) == 0, (folder / "template.log").read_text()
-    return segment
+    stream = command_stream("none", "true", record="on_demand")
+    config = write_configuration(folder, [stream], name="template", telemetry_dir=str(folder / "template"))
+    with Program("recorder", "--config", config, log=folder / "template.log") as recorder:
+        recorder.line("listen=", PATIENCE)
+        assert recorder.stop(seconds=PATIENCE) == 0, recorder.log
+    return folder / "template" / "template.telemetry"
 
 
 class Recorders:
     """The process in which all recorders live."""
 
-    def __init__(self, template):
+    def __init__(self, template, processes):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-        self.process = subprocess.Popen([FLEET, str(template)], **pipes)
+        self.process = processes.start([FLEET, template], **pipes)
         self.ended = {}
         self.lock = threading.Lock()
         threading.Thread(target=self.listen, daemon=True).start()
@@ -68,10 +59,6 @@ class Recorders:
         self.say("stop", pod.directory, end, f"{seconds:.3f}")
         assert over.wait(PATIENCE), f"{pod.name} has not ended"
 
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-
 
 class Pod:
     """One of a StatefulSet's: its name stays, its address and its telemetry are new each time."""
@@ -90,9 +77,9 @@ class Pod:
     def start(self):
         self.directory.mkdir()
         self.cluster.recorders.start(self)
-        self.exporter = subprocess.Popen(
-            [program("exporter"), "--telemetry-dir", str(self.directory), "--web.listen-address", self.address],
-            stdout=self.cluster.log, stderr=self.cluster.log, stdin=subprocess.DEVNULL)
+        self.exporter = self.cluster.processes.start(
+            [program("exporter"), "--telemetry-dir", self.directory, "--web.listen-address", self.address],
+            stdout=self.cluster.log, stderr=self.cluster.log)
 
     def stop(self, end, seconds):
         """With a native sidecar: the exporter is told to leave when the recorder is gone."""
@@ -110,12 +97,12 @@ class Pod:
 class Cluster:
     """All pods, and the list of them that Prometheus reads."""
 
-    def __init__(self, folder, telemetry, template):
-        self.telemetry = telemetry
+    def __init__(self, folder, telemetry, processes):
+        self.telemetry, self.processes = telemetry, processes
         self.targets = folder / "targets.json"
         self.log_path = folder / "exporters.log"
         self.log = open(self.log_path, "ab")
-        self.recorders = Recorders(template)
+        self.recorders = Recorders(make_template(folder), processes)
         self.pods = {}
 
     def start(self, count):
@@ -154,9 +141,4 @@ class Cluster:
         return total / 1024
 
     def close(self):
-        for pod in filter(None, self.pods.values()):
-            if pod.exporter and pod.exporter.poll() is None:
-                pod.exporter.kill()
-                pod.exporter.wait()
-        self.recorders.close()
         self.log.close()

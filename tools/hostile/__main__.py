@@ -8,7 +8,6 @@ small disk) and ffmpeg; the programs in .build/debug, or where STREAMVAULT_BIN s
 """
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -20,9 +19,9 @@ import threading
 import time
 from pathlib import Path
 
-from programs import Report, program
-from stage import PACKETS, wait_for
-from storm.processes import Processes, await_exit
+from harness import (
+    PACKETS, Processes, Report, await_exit, command_stream, hls_stream, program, wait_for, write_configuration,
+)
 from storm.sources import Origin, Sample
 
 from . import honest, neighbours, surroundings
@@ -82,13 +81,12 @@ class World:
         os.chown(self.folder / "token", USER, USER)
         (self.folder / "token").chmod(0o600)
         (self.folder / "packets.ts").write_bytes(PACKETS)
-        steady = ["sh", "-c", 'while cat "$0"; do sleep 0.2; done', str(self.folder / "packets.ts")]
-        streams = [{"name": "honest", "source": {"type": "hls", "url": self.origin.url("honest")}},
-                   {"name": "wanted", "record": "on_demand", "source": {"type": "command", "argv": steady}}]
-        streams += [{"name": f"hostile-{number}", "source": {"type": "hls", "url": f"http://{PUBLIC}:{ORIGIN}/hostile-{number}/x.m3u8"}}
+        steady = ["sh", "-c", 'while cat "$0"; do sleep 0.2; done', self.folder / "packets.ts"]
+        streams = [hls_stream("honest", self.origin.url("honest")), command_stream("wanted", *steady, record="on_demand")]
+        streams += [hls_stream(f"hostile-{number}", f"http://{PUBLIC}:{ORIGIN}/hostile-{number}/x.m3u8")
                     for number in range(HOSTILE_STREAMS)]
         self.configure("honest", self.recordings, RECORDER, streams, bearer_token_file=str(self.folder / "token"))
-        self.configure("cramped", self.cramped, RECORDER + 1, [{"name": "steady", "source": {"type": "command", "argv": steady}}])
+        self.configure("cramped", self.cramped, RECORDER + 1, [command_stream("steady", *steady)])
         if "origin" in self.kinds:
             self.start_attacker("hostile.origin", PUBLIC, ORIGIN, self.seed, self.diaries[0], EXPORTER, CANARY)
         self.start("exporter")
@@ -96,9 +94,9 @@ class World:
             self.start(name)
 
     def configure(self, name, recordings, port, streams, **web):
-        (self.folder / f"{name}.json5").write_text(json.dumps({
-            "name": name, "recordings_dir": str(recordings), "telemetry_dir": str(self.telemetry), "sync_interval": "1s",
-            "shutdown": {"grace_period": f"{GRACE}s"}, "web": {"listen_address": [f"127.0.0.1:{port}"], **web}, "streams": streams}))
+        write_configuration(
+            self.folder, streams, f"{name}.json5", name=name, recordings_dir=str(recordings), telemetry_dir=str(self.telemetry),
+            sync_interval="1s", shutdown={"grace_period": f"{GRACE}s"}, web={"listen_address": [f"127.0.0.1:{port}"], **web})
 
     def start_attacker(self, module, *words):
         return self.processes.start([sys.executable, "-m", module, *words], stdout=subprocess.DEVNULL)
@@ -142,8 +140,8 @@ class World:
     def play(self):
         self.page = honest.Page("honest")
         clients = honest.clients(EXPORTER, RECORDER, self.page, TOKEN)
-        wait_for("a recording of the honest stream", 60, lambda: list(self.recordings.glob("honest-*")))
-        wait_for("a scrape", 60, lambda: not any(self.first_problem(client) for client in clients))
+        wait_for("a recording of the honest stream", lambda: list(self.recordings.glob("honest-*")), 60)
+        wait_for("a scrape", lambda: not any(self.first_problem(client) for client in clients), 60)
         decks = [(neighbours.deck, neighbours.Neighbour), (surroundings.files, surroundings.Surroundings),
                  (surroundings.signals, surroundings.Surroundings)]
         threads = [threading.Thread(target=client.run, args=(self.over,)) for client in clients]

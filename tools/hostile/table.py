@@ -1,16 +1,15 @@
 """What was tried, and what it cost."""
 
-import os
 import re
 import time
 from collections import Counter
-from pathlib import Path
+
+from harness import cpu_seconds, descriptors, resident_bytes, threads
 
 from .attacks import read_diary
 
 # What the programs count of all this.
 COST = re.compile(r"dropped|hidden|refused|missed|wrong|evict|errors_total|republish|reject|restarts|unreadable|left_out")
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Figures:
@@ -22,24 +21,20 @@ class Figures:
         self.ended_cpu = self.cpu = 0.0
         self.largest, self.largest_at = 0, 0.0  # Resident memory when it was looked at.
 
-    def watch(self, process):
-        self.directory = Path(f"/proc/{process}")
+    def watch(self, pid):
+        self.pid = pid
         self.ended_cpu, self.cpu = self.ended_cpu + self.cpu, 0.0
 
     def sample(self):
         try:
-            status = (self.directory / "status").read_text()
-            times = (self.directory / "stat").read_text().rpartition(")")[2].split()
-            self.descriptors = max(self.descriptors, len(os.listdir(self.directory / "fd")))
+            self.descriptors = max(self.descriptors, descriptors(self.pid))
+            self.threads = max(self.threads, threads(self.pid))
+            self.cpu = cpu_seconds(self.pid)
         except (FileNotFoundError, ProcessLookupError):
             return
-        if found := re.search(r"VmHWM:\s+(\d+)", status):
-            self.peak = max(self.peak, int(found[1]) / 1024)
-        resident = int((found := re.search(r"VmRSS:\s+(\d+)", status)) and found[1] or 0)
-        if resident > self.largest:
+        self.peak = max(self.peak, resident_bytes(self.pid, peak=True) / 2**20)
+        if (resident := resident_bytes(self.pid)) > self.largest:
             self.largest, self.largest_at = resident, time.time()
-        self.threads = max(self.threads, int(re.search(r"Threads:\s+(\d+)", status)[1]))
-        self.cpu = (int(times[11]) + int(times[12])) / TICKS
 
 
 def percentile(times, share):

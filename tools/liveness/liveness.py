@@ -5,7 +5,6 @@ The real programs run under a kubelet of our own, which reads the manifest. Case
 """
 
 import concurrent.futures
-import json
 import signal
 import subprocess
 import sys
@@ -20,8 +19,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from kubelet import Container  # noqa: E402
-from programs import ROOT, Report, program  # noqa: E402
-from stage import PACKETS, free_port, wait_for  # noqa: E402
+from harness import (  # noqa: E402
+    PACKETS, ROOT, Report, await_tracer, command_stream, free_port, program, wait_for, write_configuration,
+)
 
 STEADY = 'while cat "$0"; do sleep 0.05; done'
 # Seconds for which the last fsync of a file hangs: the phase that finalizes may take 30.
@@ -47,23 +47,15 @@ class Pod:
         spec = manifest["spec"]["template"]["spec"]
         self.folder = folder
         self.ports = {8000: free_port(), 9847: free_port()}
-        telemetry = folder / "telemetry"
-        telemetry.mkdir()
-        (folder / "packets.ts").write_bytes(PACKETS)
-        config = folder / "recorder.json5"
-        argv = ["sh", "-c", STEADY, str(folder / "packets.ts")]
-        config.write_text(json.dumps({
-            "name": "cam",
-            "recordings_dir": str(folder / "recordings"),
-            "telemetry_dir": str(telemetry),
-            "web": {"listen_address": [f"127.0.0.1:{self.ports[8000]}"]},
-            "sync_interval": "60s",
-            "streams": [{"name": "gate", "source": {"type": "command", "argv": argv}}],
-        }))
+        packets = folder / "packets.ts"
+        packets.write_bytes(PACKETS)
+        config = write_configuration(
+            folder, [command_stream("gate", "sh", "-c", STEADY, packets)], sync_interval="60s",
+            web={"listen_address": [f"127.0.0.1:{self.ports[8000]}"]})
         grace = spec["terminationGracePeriodSeconds"]
         self.exporter = Container(
             spec["initContainers"][0],
-            [program("exporter"), f"--telemetry-dir={telemetry}", f"--web.listen-address=127.0.0.1:{self.ports[9847]}"],
+            [program("exporter"), f"--telemetry-dir={folder}/telemetry", f"--web.listen-address=127.0.0.1:{self.ports[9847]}"],
             self.ports, grace, folder / "exporter.log", speed)
         self.recorder = Container(
             spec["containers"][0],
@@ -73,8 +65,8 @@ class Pod:
     def start(self):
         self.exporter.start()
         self.recorder.start()
-        wait_for("a recording", 60, lambda: self.recorded_bytes() > 0)
-        wait_for("a probe that succeeded", 60, lambda: self.recorder.times("ready"))
+        wait_for("a recording", lambda: self.recorded_bytes() > 0, 60)
+        wait_for("a probe that succeeded", lambda: self.recorder.times("ready"), 60)
         return self
 
     def files(self, suffix):
@@ -102,7 +94,7 @@ def crash_looping_exporter(pod):
     deadline = time.monotonic() + HOUR
     while time.monotonic() < deadline:
         before = pod.recorded_bytes()
-        wait_for("more media", 20, lambda: pod.recorded_bytes() > before)
+        wait_for("more media", lambda: pod.recorded_bytes() > before, 20)
     crashes = len(pod.exporter.times("ended"))
     expect(crashes >= 12, f"the exporter crashed {crashes} times only")
     expect(pod.recorder.times("restart") == [], f"the exporter's crashes restarted the recorder: {pod.recorder.events}")
@@ -127,7 +119,7 @@ def restarted(pod, how):
     """A recorder that hangs is replaced within about a minute."""
     helper = hang(pod, how)
     hung = time.monotonic() - pod.recorder.began
-    wait_for("the restart", 180, lambda: len(pod.recorder.times("ready")) == 2)
+    wait_for("the restart", lambda: len(pod.recorder.times("ready")) == 2, 180)
     [_, again] = pod.recorder.times("ready")
     seconds = again - hung
     [signalled] = pod.recorder.times("restart") or [float("nan")]
@@ -137,7 +129,7 @@ def restarted(pod, how):
         log = pod.recorder.log.read_text()
         expect("Main loop stood still" in log and 'recordings=finalized' in log, f"{how}: not finalized: {log}")
         expect(pod.recorder.times("SIGKILL") == [], f"{how}: needed SIGKILL")
-    wait_for("the next recording", 60, lambda: pod.files(".part"))
+    wait_for("the next recording", lambda: pod.files(".part"), 60)
     expect(len(pod.files(".ts")) == 1, f"{how}: the recording of before is not there: {pod.files('')}")
     pod.close()
     return f"SIGTERM after {signalled - hung:.1f} s, answers again after {seconds:.1f} s"
@@ -173,12 +165,10 @@ def finalizing(pod):
     tracer = subprocess.Popen(
         ["strace", "-f", "-qq", "-o", "/dev/null", "-P", part, "-e", "trace=fsync", "-e",
          f"inject=fsync:delay_enter={HELD_SECONDS * 1_000_000}:when=1", "-p", str(process.pid)])
-    tasks = Path(f"/proc/{process.pid}/task")
-    wait_for("strace of all threads", 20, lambda: all(
-        f"TracerPid:\t{tracer.pid}\n" in (task / "status").read_text() for task in tasks.iterdir()))
+    await_tracer(process.pid, tracer.pid)
     process.send_signal(signal.SIGTERM)
     began = time.monotonic() - pod.recorder.began
-    wait_for("its end", 100, lambda: pod.recorder.times("ended"))
+    wait_for("its end", lambda: pod.recorder.times("ended"), 100)
     took = pod.recorder.times("ended")[0] - began
     failed = [what for _, what in pod.recorder.events if what.startswith("probe failed")]
     expect(failed == [], f"a probe failed while it finalized: {failed}")

@@ -1,39 +1,36 @@
 """What is watched for an hour, and when it counts as flat."""
 
-import os
 import statistics
+import sys
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from harness import cpu_seconds, descriptors, resident_bytes, threads  # noqa: E402
+
 MEBIBYTE = 1 << 20
 
 
 class Process:
-    """What the kernel knows of a process; all of it is 0 once it is gone."""
+    """What the kernel measures of a process; nothing once it is gone."""
 
     def __init__(self, pid):
-        self.directory = Path(f"/proc/{pid}")
+        self.pid = pid
         self.last = None
 
     def figures(self):
         try:
             return {
-                "resident MiB": self.resident(),
-                "descriptors": len(os.listdir(self.directory / "fd")),
-                "threads": len(os.listdir(self.directory / "task")),
-                "mappings": (self.directory / "maps").read_text().count("\n"),
+                "resident MiB": resident_bytes(self.pid) / MEBIBYTE,
+                "descriptors": descriptors(self.pid),
+                "threads": threads(self.pid),
+                "mappings": Path(f"/proc/{self.pid}/maps").read_text().count("\n"),
             }
         except (FileNotFoundError, ProcessLookupError):
             return {}
 
-    def resident(self):
-        pages = int((self.directory / "statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / MEBIBYTE
-
     def cpu(self, name, factor, work):
         """CPU since the last time, by the work done meanwhile; none at the first."""
-        times = (self.directory / "stat").read_text().rpartition(")")[2].split()
-        seconds = (int(times[11]) + int(times[12])) / TICKS
+        seconds = cpu_seconds(self.pid)
         last, self.last = self.last, (seconds, work)
         return {f"CPU {name}": factor * (seconds - last[0]) / (work - last[1])} if last else {}
 

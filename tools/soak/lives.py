@@ -8,7 +8,6 @@ import json
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -17,8 +16,9 @@ import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from programs import program  # noqa: E402
-from stage import fetch, free_port, wait_for  # noqa: E402
+from harness import (  # noqa: E402
+    Program, command_stream, fetch, free_port, hls_stream, picture, wait_for, write_configuration,
+)
 
 PATIENCE = 60
 TOKEN = "soak"
@@ -32,13 +32,8 @@ class Origin:
 
     def __init__(self, folder, seconds):
         folder.mkdir()
-        subprocess.run(
-            ["ffmpeg", "-v", "error", "-nostdin",
-             "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate=25:duration={seconds}",
-             "-c:v", "libx264", "-preset", "ultrafast", "-threads", "1", "-g", "25", "-sc_threshold", "0",
-             "-f", "hls", "-hls_time", "1", "-hls_list_size", "0",
-             "-hls_segment_filename", f"{folder}/%d.ts", f"{folder}/all.m3u8"],
-            check=True)
+        picture(folder / "all.m3u8", seconds, options=["-sc_threshold", 0],
+                form=["-f", "hls", "-hls_time", 1, "-hls_list_size", 0, "-hls_segment_filename", folder / "%d.ts"])
         self.segments = [(folder / f"{number}.ts").read_bytes() for number in range(seconds)]
         self.started = time.monotonic()
         origin = self
@@ -90,25 +85,19 @@ class Recorder:
         media = self.folder / "media.ts"
         media.write_bytes(origin.segments[0])
         (self.folder / "token").write_text(TOKEN)
-        self.config = self.folder / "recorder.json5"
-        self.config.write_text(json.dumps({
-            "name": name,
-            "recordings_dir": str(self.recordings),
-            "telemetry_dir": str(telemetry),
-            "web": {"listen_address": [self.address], "bearer_token_file": str(self.folder / "token")},
-            "resume_within": "1s",
-            "retention": retention,
-            "streams": [
-                # Retention takes no recording that is not over: all of these end or are switched off, and need no `split_after`.
-                {"name": "live", "record": "on_demand", "source": {"type": "hls", "url": origin.url}},
-                *(self.programme(name, media, 1000) | {"record": "on_demand"} for name in SWITCHED[1:]),
-                self.programme("short", media, 12),
-                self.programme("long", media, 30),
-            ],
-        }))
+        streams = [
+            # Retention removes only finished recordings: all of these end or are switched off, and need no `split_after`.
+            hls_stream("live", origin.url, record="on_demand"),
+            *(self.programme(name, media, 1000, record="on_demand") for name in SWITCHED[1:]),
+            self.programme("short", media, 12),
+            self.programme("long", media, 30),
+        ]
+        self.config = write_configuration(
+            self.folder, streams, name=name, telemetry_dir=str(telemetry), resume_within="1s", retention=retention,
+            web={"listen_address": [self.address], "bearer_token_file": str(self.folder / "token")})
 
-    def programme(self, name, media, seconds):
-        return {"name": name, "source": {"type": "command", "argv": ["sh", "-c", PROGRAMME, str(media), str(seconds)]}}
+    def programme(self, name, media, seconds, **fields):
+        return command_stream(name, "sh", "-c", PROGRAMME, media, seconds, **fields)
 
     @property
     def catalogue(self):
@@ -124,9 +113,8 @@ class Recorder:
 
     def start(self):
         self.starts += 1
-        with open(self.folder / f"run-{self.starts % 4}.log", "w") as log:
-            self.process = subprocess.Popen([program("recorder"), "--config", str(self.config)], stdout=log, stderr=log)
-        wait_for(f"the API of {self.name}", PATIENCE, self.active)
+        self.process = Program("recorder", "--config", self.config, log=self.folder / f"run-{self.starts % 4}.log").process
+        wait_for(f"the API of {self.name}", self.active, PATIENCE)
 
     def active(self):
         """What is recorded now, as text; nothing while the recorder cannot say so."""

@@ -3,8 +3,9 @@
 import collections
 import http.client
 import itertools
-import re
 import time
+
+from harness import samples
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -73,16 +74,6 @@ class Load:
         return response.status, response.getheader("Content-Type"), body
 
 
-def samples(page):
-    """{'name{label="value"}': number} of a page in the text format."""
-    lines = (line.rpartition(" ") for line in page.splitlines() if line and not line.startswith("#"))
-    return {name: float(value) for name, _, value in lines}
-
-
 def counted(page, metric, **labels):
     """The sum of all series of a metric that have these labels."""
-    def matches(name):
-        has = dict(re.findall(r'(\w+)="(.*?)"', name))
-        return name.partition("{")[0] == f"streamvault_{metric}" and all(has.get(k) == v for k, v in labels.items())
-
-    return sum(value for name, value in samples(page).items() if matches(name))
+    return sum(value for name, has, value in samples(page) if name == f"streamvault_{metric}" and labels.items() <= has.items())

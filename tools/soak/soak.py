@@ -14,7 +14,6 @@ Needs ffmpeg; the programs in .build/debug, or where STREAMVAULT_BIN says.
 
 import concurrent.futures
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,8 +21,9 @@ import time
 from pathlib import Path
 
 from figures import MEBIBYTE, Figures, Process, size
-from lives import PATIENCE, Guest, Origin, Recorder, free_port, program, wait_for
-from load import Load, counted, samples
+from lives import PATIENCE, Guest, Origin, Recorder
+from load import Load, counted
+from harness import Program, free_port, kill, samples, wait_for
 
 RATE = 100
 SAMPLE_SECONDS = 5
@@ -78,11 +78,10 @@ class Soak:
             recorder.end(signal.SIGTERM)
 
     def start_exporter(self):
-        with open(self.folder / "exporter.log", "w") as log:
-            self.exporter = subprocess.Popen(
-                [program("exporter"), "--telemetry-dir", str(self.telemetry), "--web.listen-address", self.address,
-                 "--ingest.socket", self.guest.path], stdout=log, stderr=log)
-        wait_for("the exporter", PATIENCE, self.load.scrape)
+        self.exporter = Program(
+            "exporter", "--telemetry-dir", self.telemetry, "--web.listen-address", self.address,
+            "--ingest.socket", self.guest.path, log=self.folder / "exporter.log").process
+        wait_for("the exporter", self.load.scrape, PATIENCE)
 
     def play(self, parts):
         """Lets all parts play until the time is over, or one of them fails; samples meanwhile."""
@@ -126,9 +125,8 @@ class Soak:
 
     def close(self):
         for process in (self.phoenix.process, self.oak.process, self.exporter):
-            if process and process.poll() is None:
-                process.kill()
-                process.wait()
+            if process:
+                kill(process)
 
 
 def compare(soak):

@@ -15,9 +15,10 @@ import threading
 import time
 from pathlib import Path
 
+from harness import Processes
+
 from .choices import deal
 from .lane import Lane
-from .processes import Processes
 from .prometheus import Prometheus, Watch
 from .sources import Origin, Sample
 from .table import Table
@@ -47,8 +48,8 @@ class Storm:
         self.lanes = [Lane(self, number, hand) for number, hand in enumerate(hands)
                       if options.only_lane in (None, number)]
         targets = [lane.address for lane in self.lanes]
-        self.prometheis = [Prometheus(folder, number, targets, self.processes) for number in range(2)]
-        self.watch = Watch(self.prometheis)
+        self.servers = [Prometheus(folder, number, targets, self.processes) for number in range(2)]
+        self.watch = Watch(self.servers)
 
     def play(self):
         """Plays all lanes, and says now and then how far they are."""

@@ -61,12 +61,12 @@ class Page:
 
 
 class Book:
-    def __init__(self, prometheis, instance, born):
+    def __init__(self, servers, instance, born):
         self.instance = instance
-        self.pages = [Page(one) for one in prometheis]
+        self.pages = [Page(one) for one in servers]
         self.born = self.read_until = born
         self.settled = Counter()
-        self.timed = [defaultdict(float) for _ in prometheis]
+        self.timed = [defaultdict(float) for _ in servers]
 
     def read(self, until):
         start = max(self.born, self.read_until - OVERLAP)

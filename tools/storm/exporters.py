@@ -3,8 +3,9 @@
 import signal
 import time
 
+from harness import await_exit
+
 from .pod import PATIENCE, stamp
-from .processes import await_exit
 
 # Until then an exporter that was told to end waits for a recorder to begin to.
 MOST_AHEAD = 3.0
@@ -34,7 +35,7 @@ class Course:
 
     def tell(self):
         self.told = time.time()
-        self.pod.exporter.send_signal(signal.SIGTERM)
+        self.pod.exporter.process.send_signal(signal.SIGTERM)
 
 
 class EndsAfter(Course):
@@ -130,9 +131,9 @@ class Departure:
     """How an exporter left that had been told to."""
 
     def __init__(self, pod, told):
-        status = await_exit(pod.exporter, PATIENCE)
+        status = await_exit(pod.exporter.process, PATIENCE)
         left = time.time()
-        lines = pod.exporter.output.read_text().splitlines()
+        lines = pod.exporter.log.splitlines()
         pod.exporter = None
         collected = [stamp(line) for line in lines if 'msg="Final state collected"' in line]
         self.seconds = left - told

@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from faults.bench import run
+from harness import run
 
 
 class MemoryGroup:

@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from faults.bench import PACKET, decodes
+from faults.bench import decodes
+from harness import PACKET_BYTES
 
 from .pod import SYNC_INTERVAL
 from .sources import HLS_STREAM
@@ -73,7 +74,7 @@ class Footage:
         if not sample.starts_with(content):
             self.troubles.append(f"{stream}: not what was delivered")
         missing = self.run.delivered[stream] - len(content)
-        return 0 if missing < PACKET else missing / sample.rate
+        return 0 if missing < PACKET_BYTES else missing / sample.rate
 
     def missing_of_hls(self, ended_at):
         """Segments that had been sent long enough before the end must be there, one after the other."""

@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from harness import status_field
+
 PAGE = 4096
 # Numbers of system calls; glibc's poll is ppoll where there is no other.
 WRITE, POLL = {"x86_64": ("1", "7"), "aarch64": ("64", "73")}[os.uname().machine]
@@ -43,15 +45,15 @@ class Gate:
 
 def stands_at_gate(run):
     """Whether the log of a run does not grow, as somebody waits to write; or the run is over."""
-    size = run.output.stat().st_size
+    size = run.log_path.stat().st_size
     time.sleep(0.1)
-    return run.process.poll() is not None or run.output.stat().st_size == size
+    return run.process.poll() is not None or run.log_path.stat().st_size == size
 
 
 def author_of_last_line(run):
     """Where the thread is that wrote the last line of the log: AT_GATE, PAST it, or nothing when that cannot be seen."""
-    tasks = list(Path(f"/proc/{run.process.pid}/task").glob("*"))
-    if not tasks or any(run.state("State", task) != "S" for task in tasks):
+    tasks = list(Path(f"/proc/{run.pid}/task").glob("*"))
+    if not tasks or any(status_field(run.pid, "State", task.name) != "S" for task in tasks):
         return None
     # All sleep: whoever is not held up by the gate is through with what goes with its line.
     return AT_GATE if any(call_of(task)[0] == WRITE for task in tasks) else PAST

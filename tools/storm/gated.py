@@ -2,7 +2,7 @@
 
 import time
 
-from faults.bench import until
+from harness import wait_for
 
 from .ending import Ending
 from .gate import Gate, author_of_last_line, is_pinned, stands_at_gate
@@ -28,7 +28,7 @@ class Gated(Ending):
         self.gate.narrow(self.random.randrange(*self.lines_of_a_phase()))
         self.terminate(run)
         run.line(REQUEST, PATIENCE)
-        until("the gate", lambda: stands_at_gate(run), PATIENCE)
+        wait_for("the gate", lambda: stands_at_gate(run), PATIENCE)
         self.course.in_the_middle()
         self.at_gate(run)
 

@@ -3,7 +3,7 @@
 import signal
 import time
 
-from faults.bench import until
+from harness import wait_for
 
 from .ending import ALL_COURSES, SUDDEN_COURSES, Ending
 from .faults import MemoryGroup
@@ -125,7 +125,7 @@ class Hanging(Ending):
         run.freeze()
         self.is_pinned, run.cut_at = True, time.time()
         run.note_deliveries()
-        until("the verdict", self.pod.is_hung, PATIENCE)
+        wait_for("the verdict", self.pod.is_hung, PATIENCE)
         run.tell(signal.SIGTERM)
         self.pause(3)
         run.process.kill()

@@ -9,8 +9,8 @@ import traceback
 from collections import Counter
 from functools import partial
 
-from faults.bench import check_rows, until
-from stage import free_port
+from faults.bench import check_rows
+from harness import free_port, wait_for
 
 from .book import Book
 from .endings import ENDINGS
@@ -77,7 +77,7 @@ class Lane:
         name = f"{self.number}-{self.pods}"
         with self.storm.going_on():
             pod = Pod(self.storm.folder / f"pod-{name}", name, self.address, self.storm)
-        self.book = Book(self.storm.prometheis, self.address, pod.born)
+        self.book = Book(self.storm.servers, self.address, pod.born)
         self.history, self.rounds = [], []
         return pod
 
@@ -164,8 +164,8 @@ class Lane:
         self.check_final_values(current, missed_at_the_end)
 
     def check_final_values(self, current, missed_in):
-        missed = sum(missed_in(one, self.address, current.last_word) for one in self.storm.prometheis)
-        current.note_final_values(self.storm.prometheis, missed)
+        missed = sum(missed_in(one, self.address, current.last_word) for one in self.storm.servers)
+        current.note_final_values(self.storm.servers, missed)
 
     def end_pod(self):
         """Ends the pod for good: its exporter leaves, its books are closed, its files are made whole and looked at."""
@@ -174,9 +174,9 @@ class Lane:
         pod, last = self.pod, self.pending
         if not last.departure:
             pod.ensure_exporter()
-            until("scrapers", lambda: "streamvault_exporter_scrapers 2\n" in pod.answer("/metrics"), PATIENCE)
+            wait_for("scrapers", lambda: "streamvault_exporter_scrapers 2\n" in pod.answer("/metrics"), PATIENCE)
             told = time.time()
-            pod.exporter.terminate()
+            pod.exporter.process.terminate()
             self.leave(last, told)
         self.book.read(time.time())
         self.settle()
@@ -197,7 +197,7 @@ class Lane:
         pod.telemetry.mkdir()
         pod.configure([], "8s")
         recorder = pod.start()
-        until("the recovery", lambda: not pod.files(".part") and (recorder.active() or recorder.is_ready), PATIENCE)
+        wait_for("the recovery", lambda: not pod.files(".part") and (recorder.active() or recorder.is_ready), PATIENCE)
         assert recorder.stop()[0] == 0, recorder.log
 
     def check_footage(self, current):

@@ -7,11 +7,9 @@ import signal
 import time
 import urllib.error
 
-from faults.bench import Bench, Recorder, until
-from programs import program
-from stage import fetch, free_port
+from faults.bench import Bench, Recorder
+from harness import Program, await_exit, fetch, free_port, kill, status_field, wait_for
 
-from .processes import await_exit
 from .prometheus import parse
 from .sources import COMMAND_STREAMS, HLS_STREAM, STREAMS
 
@@ -30,11 +28,9 @@ class Run(Recorder):
     """A run of the recorder."""
 
     def __init__(self, pod, wrapper=()):
-        self.bench = pod
         self.viewer = pod.viewer()
-        self.output = pod.base / f"recorder-{len(pod.runs)}.log"
-        self.process = pod.launch(self.output, [*wrapper, program("recorder"), "--config", pod.config])
-        self.is_ready = False
+        self.number = len(pod.runs)
+        super().__init__(pod, wrapper)
         self.signalled_at = self.exited_at = None
         self.cut_at = None  # When it was stopped, before anything else ended it.
         self.held = {}  # Seconds for which a phase was held up.
@@ -47,7 +43,7 @@ class Run(Recorder):
                 raise AssertionError(f"ended at its start: {self.log}")
             return self.log.count("Recording started") >= len(self.streams)
 
-        until("all recordings", is_recording, PATIENCE)
+        wait_for("all recordings", is_recording, PATIENCE)
 
     def tell(self, number):
         """Sends a signal, and notes when the first was sent."""
@@ -56,7 +52,7 @@ class Run(Recorder):
 
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)
-        until("the stop", lambda: self.process.poll() is not None or self.state("State") == "T", PATIENCE)
+        wait_for("the stop", lambda: self.process.poll() is not None or status_field(self.pid, "State") == "T", PATIENCE)
 
     def await_end(self, seconds=PATIENCE):
         status = await_exit(self.process, seconds)
@@ -83,9 +79,8 @@ class Pod(Bench):
         self.exporter = None
         self.exporters = 0
 
-    def launch(self, output, command):
-        with output.open("wb") as log:
-            process = self.storm.processes.start(command, stdout=log, stderr=log)
+    def launch(self, command, **options):
+        process = self.storm.processes.start(command, **options)
         self.programs.append(process)
         return process
 
@@ -104,11 +99,8 @@ class Pod(Bench):
 
     def start_exporter(self, address=None, *flags):
         self.exporters += 1
-        output = self.base / f"exporter-{self.exporters}.log"
-        command = [program("exporter"), f"--telemetry-dir={self.telemetry}", *flags]
-        process = self.launch(output, [*command, f"--web.listen-address={address or self.address}"])
-        process.output = output
-        return process
+        return Program("exporter", f"--telemetry-dir={self.telemetry}", *flags, f"--web.listen-address={address or self.address}",
+                       log=self.base / f"exporter-{self.exporters}.log", start=self.launch)
 
     def ensure_exporter(self):
         if self.exporter is None:
@@ -116,8 +108,7 @@ class Pod(Bench):
 
     def kill_exporter(self):
         if self.exporter:
-            self.exporter.kill()
-            self.exporter.wait()
+            kill(self.exporter.process)
             self.exporter = None
 
     def page(self, path="/metrics", address=None):
@@ -126,14 +117,10 @@ class Pod(Bench):
     def last_word(self):
         """What an exporter shows that comes later: every series of the recorder, and its history."""
         address = f"127.0.0.1:{free_port()}"
-        exporter = self.start_exporter(address)
-        try:
-            page = until("the last word", lambda: self.answer("/metrics", address), PATIENCE)
+        with self.start_exporter(address):
+            page = wait_for("the final state", lambda: self.answer("/metrics", address), PATIENCE)
             [recorder] = json.loads(self.page("/shutdowns", address))["recorders"]
             return parse(page), [(one["outcome"], one["fatal_phase"]) for one in recorder["shutdowns"]]
-        finally:
-            exporter.kill()
-            exporter.wait()
 
     def answer(self, path, address=None):
         """What an exporter answers; nothing while it does not."""

@@ -1,45 +1,29 @@
-"""Two Prometheis over all pods, and what their samples say."""
+"""Two Prometheus servers over all pods, and the samples that they have."""
 
-import json
-import re
 import threading
 import time
-import urllib.parse
 
-from stage import fetch, free_port
+import harness
 
 INTERVAL = 1  # Seconds between scrapes.
-PATIENCE = 120  # Seconds until a sample is given up.
+PATIENCE = 120  # Seconds to wait for a sample.
 
 
-class Prometheus:
+class Prometheus(harness.Prometheus):
     def __init__(self, folder, number, targets, processes):
-        self.address = f"127.0.0.1:{free_port()}"
-        config = folder / f"prometheus-{number}.json"
-        config.write_text(json.dumps({
-            "global": {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": f"{INTERVAL}s"},
-            "scrape_configs": [{"job_name": "storm", "static_configs": [{"targets": targets}]}],
-        }))
-        with open(folder / f"prometheus-{number}.log", "w") as log:
-            processes.start([
-                "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data-{number}",
-                f"--web.listen-address={self.address}",
-            ], stdout=log, stderr=log)
-
-    def query(self, expression, at=None):
-        parameters = {"query": expression} | ({"time": f"{at:.3f}"} if at else {})
-        text = fetch(f"http://{self.address}/api/v1/query?{urllib.parse.urlencode(parameters)}")
-        return json.loads(text)["data"]["result"]
+        super().__init__(
+            folder, [{"job_name": "storm", "static_configs": [{"targets": targets}]}], processes, interval=INTERVAL,
+            timeout=INTERVAL, name=f"prometheus-{number}")
 
     def last_values(self, instance, window="2m"):
-        """{series: value} of the recorder, also when it is gone."""
-        found = self.query(f'last_over_time({{recorder!="", instance="{instance}"}}[{window}])')
+        """The last value of each series of the recorder, even if it is gone: {series: value}."""
+        found = self.result(f'last_over_time({{recorder!="", instance="{instance}"}}[{window}])')
         return {series(one["metric"]): float(one["value"][1]) for one in found}
 
     def samples(self, instance, names, start, end):
         """The raw samples of the recorder's series between two times: {series: [(time, value)]}."""
         window = f"{max(1, round((end - start) * 1000))}ms"
-        found = self.query(f'{{__name__=~"{names}", recorder!="", instance="{instance}"}}[{window}]', at=end)
+        found = self.result(f'{{__name__=~"{names}", recorder!="", instance="{instance}"}}[{window}]', at=end)
         return {series(one["metric"]): [(float(t), float(v)) for t, v in one["values"]] for one in found}
 
 
@@ -50,29 +34,24 @@ def series(metric):
 
 def parse(page):
     """{series: value} of the recorder, from an exporter's page."""
-    found = {}
-    for line in page.splitlines():
-        name, labels, value = re.fullmatch(r"(#|\w+)(?:\{(.*)\})? (.*)", line).groups()
-        labels = dict(re.findall(r'(\w+)="(.*?)"', labels or ""), __name__=name)
-        if "recorder" in labels:
-            found[series(labels)] = float(value)
-    return found
+    return {series({**labels, "__name__": name}): value
+            for name, labels, value in harness.samples(page) if "recorder" in labels}
 
 
 class Watch:
-    """Asks both Prometheis, for all lanes at once, when they last saw a recorder."""
+    """Asks both servers, for all lanes at once, when they last scraped a recorder that was up."""
 
-    def __init__(self, prometheis):
-        self.prometheis = prometheis
-        self.latest = [{} for _ in prometheis]  # {instance: time of its latest sample}
+    def __init__(self, servers):
+        self.servers = servers
+        self.latest = [{} for _ in servers]  # {instance: time of its latest sample}
         self.news = threading.Condition()
         threading.Thread(target=self.look, daemon=True).start()
 
     def look(self):
         while True:
-            for index, prometheus in enumerate(self.prometheis):
+            for index, prometheus in enumerate(self.servers):
                 try:
-                    found = prometheus.query("timestamp(streamvault_recorder_up)")
+                    found = prometheus.result("timestamp(streamvault_recorder_up)")
                 except (OSError, ValueError):
                     continue  # It is starting, or ending.
                 with self.news:

@@ -15,8 +15,8 @@ class Round:
             self.troubles.append(trouble)
             self.storm.tell(self.choice, trouble)
 
-    def note_final_values(self, prometheis, missed):
-        self.final_values += len(self.last_word) * len(prometheis)
+    def note_final_values(self, servers, missed):
+        self.final_values += len(self.last_word) * len(servers)
         self.final_values_missed += missed
         if missed:
             self.add_trouble(f"{missed} final values missed")

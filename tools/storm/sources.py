@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from harness import ffmpeg, picture
+
 HERE = Path(__file__).resolve().parent
 COMMAND_STREAMS = ["gate", "yard"]
 HLS_STREAM = "roof"
@@ -11,18 +13,12 @@ STREAMS = [*COMMAND_STREAMS, HLS_STREAM]
 SAMPLE_SECONDS = 180
 
 
-def ffmpeg(*arguments):
-    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", *map(str, arguments)], check=True)
-
-
 class Sample:
     """The picture as a transport stream; a second of it begins with a key frame."""
 
     def __init__(self, folder):
         self.path = folder / "sample.ts"
-        picture = f"testsrc2=size=160x90:rate=10:duration={SAMPLE_SECONDS}"
-        ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "libx264", "-preset", "ultrafast", "-g", 10, "-bf", 0,
-               "-f", "mpegts", self.path)
+        picture(self.path, SAMPLE_SECONDS, rate=10, options=["-bf", 0])
         self.content = self.path.read_bytes()
         self.rate = len(self.content) // SAMPLE_SECONDS
 

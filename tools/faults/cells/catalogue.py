@@ -1,6 +1,7 @@
 """A database that hangs, fails, or is damaged."""
 
-from bench import check_files_and_rows, decodes, until
+from bench import check_files_and_rows, decodes
+from harness import wait_for
 from cell import cell, ended_in_time, expect, heal
 
 
@@ -26,7 +27,7 @@ def hanging_database_at_begin(bench):
     argv = held["source"]["argv"]
     held["source"]["argv"] = ["sh", "-c", f"while [ ! -e {go} ]; do sleep 0.05; done; exec \"$@\"", "sh", *argv]
     recorder = bench.start([held])
-    until("the start", lambda: bench.metrics()['recorder_state{streamvault_recorder_state="recording"}'] == 1)
+    wait_for("the start", lambda: bench.metrics()['recorder_state{streamvault_recorder_state="recording"}'] == 1)
     with bench.fault(recorder, bench.recordings / "catalogue.sqlite-wal", "pwrite64", "delay_enter=60000000"):
         go.touch()
         recorder.recording()

@@ -5,7 +5,8 @@ import os
 import pathlib
 import signal
 
-from bench import check_files_and_rows, run, until
+from bench import check_files_and_rows
+from harness import run, wait_for
 from cell import cell, ended_in_time, expect
 
 
@@ -25,14 +26,14 @@ def cut_remux(bench, number):
     recorder.recording()
     ended_in_time(recorder.stop(), 0)
     recorder = bench.start([], ["env", f"PATH={programs}:{os.environ['PATH']}"], remux=remux)
-    pid = until("the conversion", lambda: started.exists() and started.read_text().strip(), 120)  # At the lowest priority.
+    pid = wait_for("the conversion", lambda: started.exists() and started.read_text().strip(), 120)  # At the lowest priority.
     ended = recorder.stop(number)
     if number == signal.SIGKILL:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)  # Nobody is left to end it; a container's end would.
     else:
         ended_in_time(ended, 0)
-        until("the program's end", lambda: not pathlib.Path(f"/proc/{pid}").exists()
+        wait_for("the program's end", lambda: not pathlib.Path(f"/proc/{pid}").exists()
               or ") Z" in pathlib.Path(f"/proc/{pid}/stat").read_text())
         expect(bench.metrics(), shutdowns_total__clean=3, shutdown_phases_total__cleanup__ok=3)
     check_files_and_rows(bench)

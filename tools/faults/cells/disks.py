@@ -2,7 +2,8 @@
 
 import signal
 
-from bench import check_files_and_rows, decodes, run, until
+from bench import check_files_and_rows, decodes
+from harness import run, wait_for
 from cell import cell, ended_in_time, expect, heal
 
 
@@ -15,7 +16,7 @@ def full_disk(bench):
     recorder.line("new recordings are refused")
     recorder.line("Disk reserve released")
     recorder.line("Recording finalized")
-    metrics = until("a refusal", lambda: (m := bench.metrics())["recordings_refused_total{reason=\"no_space\"}"] > 0 and m)
+    metrics = wait_for("a refusal", lambda: (m := bench.metrics())["recordings_refused_total{reason=\"no_space\"}"] > 0 and m)
     expect(metrics, recordings_finished_total__failed=1, recording_write_errors_total__no_space=1, disk_level__full=1,
            disk_reserve_bytes=0, finalize_errors_total=0)
     [whole] = bench.files(".ts")
@@ -25,7 +26,7 @@ def full_disk(bench):
     recorder.line("Disk space is sufficient again")
     part_two = recorder.recording()[0]
     assert part_two.endswith("_part002.ts.part"), part_two
-    until("the reserve", lambda: bench.metrics()["disk_reserve_bytes"] == 512 << 10)
+    wait_for("the reserve", lambda: bench.metrics()["disk_reserve_bytes"] == 512 << 10)
     ended_in_time(recorder.stop(), 0)
     check_files_and_rows(bench)
     return "file whole, `failed` for no_space, new ones refused, reserve spent; with room again goes on as part 2"
@@ -42,7 +43,7 @@ def failing_write(bench):
     [path] = recorder.recording()
     with bench.fault(recorder, path, "write", "error=EIO:when=1"):
         recorder.line("Stream failed")
-    part_two = until("the next part", lambda: next((p for p in recorder.recording() if "_part002" in p), None))
+    part_two = wait_for("the next part", lambda: next((p for p in recorder.recording() if "_part002" in p), None))
     assert part_two
     expect(bench.metrics(), recordings_finished_total__failed=1, recording_write_errors_total__io=1)
     ended_in_time(recorder.stop(), 0)
@@ -58,7 +59,7 @@ def failing_sync(bench):
     with bench.fault(recorder, path, "fdatasync", "error=EIO:when=1"):
         recorder.line("❌ Error finalizing recording: input/output error")
     expect(bench.metrics(), recordings_finished_total__failed=1, finalize_errors_total__io=1)
-    until("the next part", lambda: any("_part002" in p for p in recorder.recording()))
+    wait_for("the next part", lambda: any("_part002" in p for p in recorder.recording()))
     ended_in_time(recorder.stop(), 0)
     assert decodes(path) >= 0
     heal(bench)
@@ -99,8 +100,8 @@ def permission_at_begin(bench):
     next_path = path.replace(".ts.part", "_part002.ts.part")
     with bench.fault(recorder, next_path, "openat", "error=EACCES:when=1"):
         run("pkill", "-KILL", "-P", recorder.process.pid)
-        until("a refusal", lambda: bench.metrics()['recordings_refused_total{reason="permission"}'] == 1)
-    until("the next part", lambda: any("_part002" in p for p in recorder.recording()))
+        wait_for("a refusal", lambda: bench.metrics()['recordings_refused_total{reason="permission"}'] == 1)
+    wait_for("the next part", lambda: any("_part002" in p for p in recorder.recording()))
     ended_in_time(recorder.stop(), 0)
     check_files_and_rows(bench)
     return "refused and counted, tried again, goes on as part 2; clean stop"
@@ -114,7 +115,7 @@ def fault_in_recovery(bench, error, reason):
     wrapper = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=openat", "-e", f"inject=openat:error={error}"]
     recorder = bench.start([], wrapper)
     recorder.line("left for the next start")
-    until("the other file", lambda: len(bench.files(".ts")) == 1)
+    wait_for("the other file", lambda: len(bench.files(".ts")) == 1)
     expect(bench.metrics(), **{f"finalize_errors_total__{reason}": 1}, recovered_recordings_total=1)
     ended_in_time(recorder.stop(), 0)
     assert decodes(path) > 0

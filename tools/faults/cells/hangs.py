@@ -3,7 +3,7 @@
 import signal
 
 from bench import check_files_and_rows, decodes
-from cell import GRACE, cell, ended_in_time, expect, heal
+from cell import cell, ended_in_time, expect, heal
 from storm.gate import Gate
 
 

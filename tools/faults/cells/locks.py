@@ -4,7 +4,8 @@ import contextlib
 import fcntl
 import time
 
-from bench import check_files_and_rows, decodes, until
+from bench import check_files_and_rows, decodes
+from harness import wait_for
 from cell import cell, ended_in_time, expect, heal
 
 
@@ -41,7 +42,7 @@ def locked_in_retention(bench):
     time.sleep(2.5)  # Ages are whole seconds.
     with locked(path):
         recorder = bench.start([], retention={"max_age": "1s"}, resume_within="0s")
-        until("the deletion", lambda: not other.exists())
+        wait_for("the deletion", lambda: not other.exists())
         recorder.line("locked by another program")
         ended_in_time(recorder.stop(), 0)
         assert path.exists() and decodes(path) > 0

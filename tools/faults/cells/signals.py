@@ -5,7 +5,8 @@ import pathlib
 import signal
 import subprocess
 
-from bench import check_files_and_rows, decodes, until
+from bench import check_files_and_rows, decodes
+from harness import status_field, wait_for
 from cell import cell, ended_in_time, expect, heal
 
 PHASES = {
@@ -26,8 +27,7 @@ def slow_main_thread(bench, recorder):
         ["strace", "--quiet=attach", "-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:delay_enter=75000",
          "-p", str(number)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     bench.programs.append(tracer)
-    main = pathlib.Path(f"/proc/{number}/task/{number}")
-    until("strace of the main thread", lambda: recorder.state("TracerPid", main) == str(tracer.pid))
+    wait_for("strace of the main thread", lambda: status_field(number, "TracerPid", number) == str(tracer.pid))
     yield
     tracer.kill()
     tracer.wait()
