@@ -33,7 +33,7 @@ FROM ${DEBIAN_IMAGE} AS recorder
 # Streamlink follows sites that change more often than a distribution does, so it is not Debian's.
 ARG STREAMLINK_VERSION=8.6.3
 LABEL org.opencontainers.image.title="streamvault-recorder" \
-      org.opencontainers.image.description="Records live streams, and ends every recording whole when it is stopped" \
+      org.opencontainers.image.description="Records live streams, and finalizes every recording when it is stopped" \
       org.opencontainers.image.version="0.1.0"
 # procps: for the kill of "docker exec streamvault kill -TERM 1".
 RUN apt-get -qq update \

@@ -67,11 +67,21 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+        .target(
+            name: "Twitch",
+            dependencies: ["Posix", "JSON", "HTTP", "Fetch", "CCrypto"],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "WebSocket",
+            dependencies: ["Posix", "HTTP", "CCrypto"],
+            swiftSettings: strict
+        ),
         .executableTarget(
             name: "Recorder",
             dependencies: [
                 "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "Media", "Fetch",
-                "HLS", "CSQLite", "CCrypto",
+                "HLS", "Twitch", "WebSocket", "CSQLite",
             ],
             swiftSettings: strict
         ),
@@ -98,7 +108,12 @@ let package = Package(
             dependencies: ["CommandLine"],
             swiftSettings: testing
         ),
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
+        .target(
+            name: "TestSupport",
+            dependencies: ["HTTP", "Posix"],
+            path: "Tests/TestSupport",
+            swiftSettings: testing
+        ),
         .testTarget(
             name: "JSONTests",
             dependencies: ["JSON", "Posix", "TestSupport"],
@@ -145,10 +160,20 @@ let package = Package(
             swiftSettings: testing
         ),
         .testTarget(
+            name: "TwitchTests",
+            dependencies: ["Twitch", "Fetch", "HTTP", "Posix", "TestSupport"],
+            swiftSettings: testing
+        ),
+        .testTarget(
+            name: "WebSocketTests",
+            dependencies: ["WebSocket", "HTTP", "TestSupport"],
+            swiftSettings: testing
+        ),
+        .testTarget(
             name: "RecorderTests",
             dependencies: [
-                "Recorder", "StreamVaultTelemetry", "HTTP", "CommandLine", "JSON", "Posix",
-                "Media", "Fetch", "HLS",
+                "Recorder", "TestSupport", "StreamVaultTelemetry", "HTTP", "CommandLine", "JSON",
+                "Posix", "Media", "Fetch", "HLS", "Twitch", "WebSocket",
             ],
             swiftSettings: testing
         ),

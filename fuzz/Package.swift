@@ -61,10 +61,20 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "Twitch",
+            dependencies: ["Posix", "JSON", "HTTP", "Fetch", "CCrypto"],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "WebSocket",
+            dependencies: ["Posix", "HTTP", "CCrypto"],
+            swiftSettings: settings
+        ),
+        .target(
             name: "Recorder",
             dependencies: [
                 "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "Media", "Fetch",
-                "HLS", "CSQLite", "CCrypto",
+                "HLS", "Twitch", "WebSocket", "CSQLite",
             ],
             exclude: ["Main.swift"],
             swiftSettings: settings
@@ -82,17 +92,20 @@ let package = Package(
         fuzzer("Playlist", ["Recorder", "Posix"]),
         fuzzer("Sequence", ["Recorder", "Fetch", "Media", "FuzzSupport", "Posix"]),
         fuzzer("Configuration", ["Recorder", "FuzzSupport", "JSON", "Posix"]),
-        fuzzer("EventSub", ["Recorder", "Fetch", "FuzzSupport", "HTTP", "Posix"]),
-        fuzzer("WebSocket", ["Recorder", "FuzzSupport", "HTTP", "Posix"]),
+        fuzzer("EventSub", ["Twitch", "Fetch", "FuzzSupport", "HTTP", "Posix"]),
+        fuzzer("WebSocket", ["WebSocket", "FuzzSupport", "HTTP", "Posix"]),
         fuzzer("Media", ["Recorder", "Media", "FuzzSupport", "CCrypto", "Posix"]),
         fuzzer("Catalogue", ["Recorder", "Media", "FuzzSupport", "Posix"]),
         fuzzer("Stderr", ["Recorder", "Fetch", "FuzzSupport"]),
         fuzzer("Token", ["Recorder", "FuzzSupport", "HTTP"]),
-        fuzzer("Answer", ["Recorder", "Fetch", "FuzzSupport", "JSON", "Posix"]),
+        fuzzer("Answer", ["Recorder", "Fetch", "Twitch", "FuzzSupport", "JSON", "Posix"]),
         fuzzer("Response", ["Recorder", "Fetch", "FuzzSupport", "Posix"]),
         fuzzer(
             "API",
-            ["Recorder", "Fetch", "FuzzSupport", "HTTP", "Posix", "StreamVaultTelemetry"]
+            [
+                "Recorder", "Fetch", "Twitch", "WebSocket", "FuzzSupport", "HTTP", "Posix",
+                "StreamVaultTelemetry",
+            ]
         ),
         fuzzer(
             "Page",

@@ -316,12 +316,17 @@ package struct AcknowledgedResponse: Hashable, Sendable {
 }
 
 /// A connection that has left HTTP: after a 101 response it uses another protocol (RFC 9110 §7.8).
-package struct UpgradedConnection: ~Copyable, Sendable {
+package final class UpgradedConnection: Sendable {
     package let socket: Socket
     /// Bytes of the new protocol that arrived after the request.
     package let received: [UInt8]
     /// As the handler set it in the response.
     package let tag: UInt64?
+
+    init(socket: consuming Socket, received: [UInt8], tag: UInt64?) {
+        self.socket = socket
+        (self.received, self.tag) = (received, tag)
+    }
 }
 
 /// Received bytes that no request has consumed yet.

@@ -3,7 +3,7 @@ import Glibc
 import HTTP
 import Posix
 
-/// `streamvault-recorder`: reads what it is to do, records, and ends as it was told.
+/// `streamvault-recorder`: parses the command line and runs the command.
 @main
 enum Main {
     static func main() {
@@ -19,16 +19,13 @@ enum Main {
             case .healthcheck(let check): try check.run()
             }
         } catch let error as CommandLineError {
-            leave(64, error)
+            exit(64, message: error)
         } catch let error as ConfigurationError {
-            leave(78, error)
+            exit(78, message: error)
         } catch {
-            leave(failedStartStatus, error)
+            exit(StartError.exitStatus, message: error)
         }
     }
-
-    /// The exit status of a start that fails for another reason than its command line and its configuration.
-    static let failedStartStatus: CInt = 1
 
     private static func run(_ arguments: Arguments, _ environment: [String: String]) throws {
         let configuration = try Configuration.load(arguments)
@@ -50,32 +47,32 @@ enum Main {
             )
             .run()
         }
-        // Lines wait in the log while an output hangs. The shutdown's own margin is longer than this.
+        // Lines may still wait for an output that hangs. The shutdown's margin is longer than this.
         log.flush(within: min(.milliseconds(500), configuration.gracePeriod / 50))
-        // Last: recordings that were left behind would go on to end with their programs.
+        // Last, since abandoned recordings would be finalized when their programs end.
         Orphans.endAll()
-        // Not `exit`: a thread that was left behind must not hold up the end.
+        // Not `exit`, which an abandoned thread could delay.
         _exit(try result.get())
     }
 
     private static func run(_ wait: WaitIdle) throws {
         let outcome = wait.run(try StopSignal()) { line in
-            say(visible(line), on: STDOUT_FILENO)
+            printLine(visible(line), on: STDOUT_FILENO)
         }
-        exit(outcome.rawValue)
+        Glibc.exit(outcome.rawValue)
     }
 
-    /// One line a mistake, on standard error; the status as `sysexits.h` has it.
-    private static func leave(_ status: CInt, _ error: any Error) -> Never {
+    /// Prints one line for each error on standard error; the status is one of `sysexits.h`.
+    private static func exit(_ status: CInt, message error: any Error) -> Never {
         for line in "\(error)".split(separator: "\n") {
-            say("streamvault-recorder: \(visible(String(line)))", on: STDERR_FILENO)
+            printLine("streamvault-recorder: \(visible(String(line)))", on: STDERR_FILENO)
         }
-        // Not `exit`, which tears down what threads that still run are using.
+        // Not `exit`, which destroys state that other threads still use.
         _exit(status)
     }
 
-    /// Writes a line at once, also into a pipe.
-    private static func say(_ line: String, on descriptor: CInt) {
+    /// Writes a line immediately, also into a pipe.
+    private static func printLine(_ line: String, on descriptor: CInt) {
         let bytes = Array("\(line)\n".utf8)
         unsafe bytes.withUnsafeBytes { _ = unsafe write(descriptor, $0.baseAddress, $0.count) }
     }

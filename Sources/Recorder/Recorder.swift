@@ -4,8 +4,11 @@ import HTTP
 import Media
 import Posix
 import StreamVaultTelemetry
+import WebSocket
 
-/// The recorder, put together: all that can fail at the start fails before the first recording begins.
+/// The recorder: its start, its main loop, and the jobs beside the recordings.
+///
+/// Everything that can make a start fail does so before the first recording begins.
 struct Recorder: ~Copyable {
     private let configuration: Configuration
     private let plan: ShutdownPlan
@@ -13,14 +16,14 @@ struct Recorder: ~Copyable {
     private let roster: Roster
     private let broadcaster: Broadcaster
     private let broadcasting: RunningService
-    private let twitch: Twitch?
+    private let twitch: TwitchService?
     private let watchdog: Watchdog
     private var housekeeping: Housekeeping
     private var twitchTasks: [BackgroundTask<SystemError>] = []
-    /// Work that could not be started yet.
+    /// Jobs that could not be started yet.
     private var missing: [Job] = []
     private let limiter = LogLimiter()
-    /// By which what an earlier run started is found; `nil` when that cannot be told.
+    /// The mark by which programs of an earlier run are found; `nil` if they cannot be identified.
     private let leftovers: String?
     private var loop: MainLoop
 
@@ -34,13 +37,13 @@ struct Recorder: ~Copyable {
         let wakeup = try StartError.wrapping("set up the main loop") {
             () throws(SystemError) in try Wakeup()
         }
-        // Signals are caught from here on: one that comes during the start ends what was started.
+        // From here on signals are caught: a signal during the start ends what has been started.
         let plan = ShutdownPlan(gracePeriod: configuration.gracePeriod)
         let watchdog = try StartError.wrapping("start the thread for signals") {
             () throws(SystemError) in
             try Watchdog(Watchdog.Timeouts(plan), environment: environment)
         }
-        // Its threads leave the signals to the watchdog, as all do from here on.
+        // The threads of the log inherit the watchdog's signal mask, like all threads from here on.
         log.startWriting()
         let server = try Self.listen(configuration)
         let publisher = try Self.publish(configuration, plan, version: version)
@@ -57,12 +60,13 @@ struct Recorder: ~Copyable {
                 log
             )
         } catch {
-            publisher.goodbye(exitStatus: Main.failedStartStatus)  // Or it would count as a crash.
+            // Without it, the run would count as a crash.
+            publisher.goodbye(exitStatus: StartError.exitStatus)
             throw error
         }
     }
 
-    /// What follows once the run is published.
+    /// The rest of the start, once the run is published.
     private init(
         _ configuration: Configuration,
         _ plan: ShutdownPlan,
@@ -84,7 +88,7 @@ struct Recorder: ~Copyable {
             metrics,
             log
         )
-        // Before the catalogue: on a full disk the reserve makes room for it.
+        // Before the catalogue is opened: on a full disk the reserve makes room for it.
         disk.look()
         let catalogue = try Self.openCatalogue(
             configuration.cataloguePath,
@@ -121,7 +125,7 @@ struct Recorder: ~Copyable {
             name: configuration.recorderName,
             workers: configuration.streams.map { StreamWorker($0, context) }
         )
-        let twitch = try Twitch(configuration, roster, context, environment)
+        let twitch = try TwitchService.load(configuration, roster, context, environment)
         let api = RecorderAPI(
             roster: roster,
             drain: Drain(roster: roster, context: context, broadcaster: broadcaster),
@@ -130,7 +134,7 @@ struct Recorder: ~Copyable {
             token: try Self.loadToken(configuration.bearerTokenFile, environment, log),
             wrongTokens: WrongTokens(log),
             wrongTokenCount: metrics.wrongTokens,
-            eventSub: twitch?.service,
+            twitch: twitch,
             hasRoom: { disk.refusal == nil }
         )
         let housekeeping = try StartError.wrapping("set up background tasks") {
@@ -160,7 +164,7 @@ struct Recorder: ~Copyable {
         watchdog.reportReady()
     }
 
-    /// Records until a signal ends it, or the drain that one began is over.
+    /// Records until a signal, or the end of a drain.
     ///
     /// - Returns: the exit status.
     consuming func run() throws(SystemError) -> CInt {
@@ -183,13 +187,13 @@ struct Recorder: ~Copyable {
             if loop.takeReload() { reload() }
             if !roster.isStuck(at: .now()) { context.publisher.heartbeat() }
             context.metrics.count(dropped: context.log.takeDroppedLines())
-            Orphans.reap()  // Of the programs that streams start, when this is process 1.
+            Orphans.reap()  // Children of streams' programs, if this is process 1.
             signal = try loop.wait(until: BootTime.now().advanced(by: .seconds(1)))
             startMissing()
         }
     }
 
-    /// What a SIGHUP asks for: the log file is opened anew, since it may have been renamed.
+    /// Opens the log file again after a SIGHUP, since it may have been renamed.
     private borrowing func reload() {
         context.log.reopen()
         context.log(.info, "Reload requested", ["signal": "\(SIGHUP)"])
@@ -203,12 +207,16 @@ struct Recorder: ~Copyable {
         if case .recording = roster.current { context.publisher.enter(.recording) }
     }
 
-    /// What the shutdown ends in phases of their own.
+    /// The services with a phase of the shutdown of their own.
     private borrowing func services() -> Shutdown.Services {
         Shutdown.Services(
             broadcaster: broadcasting,
             cleanup: housekeeping.service,
-            eventSub: twitchTasks.isEmpty ? nil : twitch?.service(of: twitchTasks),
+            eventSub: twitchTasks.isEmpty
+                ? nil
+                : twitch.map { twitch in
+                    RunningService(tasks: twitchTasks) { _ in twitch.stop() }
+                },
             announce: { [broadcaster] phase, deadline in
                 let secondsLeft = deadline.since(.now()).inSeconds
                 broadcaster.send(.stopping(phase, secondsLeft: secondsLeft))
@@ -216,21 +224,21 @@ struct Recorder: ~Copyable {
         )
     }
 
-    /// Waits for the recovery, so that streams go on with the recordings that were cut short; but no longer than footage can.
+    /// Waits for the recovery, so that streams continue interrupted recordings; at most five seconds, since live media is lost meanwhile.
     ///
-    /// - Returns: the signal that ended the wait, if one did.
+    /// - Returns: the signal that ended the wait, if there was one.
     private mutating func recoverEarlierRuns() throws(SystemError) -> CInt? {
         missing = [.recovery]
         startMissing()
-        let patience = BootTime.now().advanced(by: .seconds(5))
+        let deadline = BootTime.now().advanced(by: .seconds(5))
         while !housekeeping.isIdle {
             let now = BootTime.now()
-            guard now < patience else {
-                context.log(.warn, "Recovery takes long, recording begins beside it")
+            guard now < deadline else {
+                context.log(.warn, "Recovery takes long, recording begins meanwhile")
                 return nil
             }
             context.publisher.heartbeat()
-            let next = min(patience, now.advanced(by: .seconds(1)))
+            let next = min(deadline, now.advanced(by: .seconds(1)))
             if let signal = try loop.wait(until: next) { return signal }
         }
         return nil
@@ -248,7 +256,7 @@ struct Recorder: ~Copyable {
                 "grace_period": "\(configuration.gracePeriod.inSeconds)s",
             ]
         )
-        if let shortage = plan.shortage {
+        if let shortage = plan.shortGraceWarning {
             log(.warn, "Grace period is short: less time to stop recordings", ["time": shortage])
         }
         let needed = Self.descriptors(forStreams: roster.workers.count)
@@ -268,7 +276,7 @@ struct Recorder: ~Copyable {
     }
 }
 
-/// Work on threads of its own: where no thread or descriptor can be had, the rest goes on, and it is tried again each second.
+/// Jobs on threads of their own. One that cannot be started, for want of a thread or descriptor, is tried again each second.
 extension Recorder {
     private enum Job: String, CaseIterable {
         case recovery, disk, retention, remux, eventSub, subscriptions
@@ -324,20 +332,27 @@ extension Recorder {
             let deletesSource = configuration.remux?.deletesSource ?? false
             let remuxer = Remuxer(context: context, deletesSource: deletesSource)
             try housekeeping.start("remux") { remuxer.run(until: $0) }
-        case .eventSub:
-            if let task = try twitch?.startWebhook(context.wakeup) { twitchTasks.append(task) }
-        case .subscriptions:
-            if let task = try twitch?.startSubscriptions(context.wakeup) {
-                twitchTasks.append(task)
-            }
+        case .eventSub: try startTwitch("eventsub") { $0.applyNotifications() }
+        case .subscriptions: try startTwitch("twitch") { $0.keepSubscriptions() }
         }
+    }
+
+    private mutating func startTwitch(
+        _ name: String,
+        _ work: @escaping @Sendable (TwitchService) -> Void
+    ) throws(SystemError) {
+        guard let twitch else { return }
+        let task = try BackgroundTask(named: name, context.wakeup) { () throws(SystemError) in
+            work(twitch)
+        }
+        twitchTasks.append(task)
     }
 }
 
 extension RecordingContext {
-    /// Ends what the commands of an earlier run have started, and what a SIGKILL of the recorder has left running.
+    /// Ends programs that the commands of an earlier run started and that a SIGKILL of the recorder left running.
     ///
-    /// Before streams start: it may hold the camera or the port that a command needs.
+    /// Before streams start, since these programs may hold the camera or the port that a command needs.
     fileprivate func endLeftovers(of owner: String) {
         let (found, remaining) = Leftovers.end(of: owner, within: .seconds(2))
         guard found > 0 else { return }
@@ -351,7 +366,7 @@ extension RecordingContext {
 }
 
 extension Log {
-    /// Logs what became of the telemetry's file.
+    /// Logs that the telemetry segment was published again, or could not be.
     fileprivate func note(_ event: PublisherEvent, _ metrics: RecorderMetrics) {
         if case .published(let cause) = event.kind { metrics.telemetryRepublished[cause]?.add() }
         guard !event.isRepeated else { return }
@@ -359,6 +374,165 @@ extension Log {
         case .published(let cause):
             self(.warn, "Telemetry published again", ["cause": cause.rawValue])
         case .unpublished(let error): self(.error, "Telemetry not published", ["error": error])
+        }
+    }
+}
+
+/// The steps of a start, each with errors of its own.
+extension Recorder {
+    /// Descriptors that recording needs, as measured: 37 for the recorder, 50 for clients and temporary files; for each stream 5
+    /// for a command, or 5 to 8 for HLS.
+    private static func descriptors(forStreams count: Int) -> Int { 90 + 10 * count }
+
+    /// The interval of the main loop's heartbeats.
+    static let heartbeatInterval = Duration.seconds(1)
+
+    /// Opens the log; until `startWriting`, callers write its lines themselves.
+    static func openLog(_ path: String?) throws(StartError) -> Log {
+        try StartError.wrapping("log.file") { () throws(SystemError) in
+            if let path { try Log(path: path) } else { Log() }
+        }
+    }
+
+    /// Creates the directory if it is missing, and checks whether files may be created in it.
+    ///
+    /// It creates no file for this check: a killed start would leave it, and on a full disk there is no room for it.
+    static func checkDirectory(_ path: String) throws(StartError) {
+        try StartError.wrapping("recordings_dir") { () throws(SystemError) in
+            try FileSystem.makeDirectory(path)
+            guard try FileSystem.status(of: path).st_mode & S_IFMT == S_IFDIR else {
+                throw SystemError(call: "open \(path)", code: ENOTDIR)
+            }
+            try FileSystem.checkWritable(path)
+        }
+    }
+
+    private static func listen(_ configuration: Configuration) throws(StartError) -> Server {
+        var addresses: [ListenAddress] = []
+        for text in configuration.listenAddresses {
+            do throws(ListenAddressError) {
+                addresses.append(try ListenAddress(text))
+            } catch {
+                throw StartError(description: "web.listen-address: \(error)")
+            }
+        }
+        var server = try StartError.wrapping("web.listen-address") {
+            () throws(SystemError) in try Server(on: addresses, limits: APIServer.limits)
+        }
+        server.hosts = HostPolicy(
+            allowed: configuration.allowedHosts,
+            trustedOrigins: configuration.allowedOrigins
+        )
+        return server
+    }
+
+    private static func publish(
+        _ configuration: Configuration,
+        _ plan: ShutdownPlan,
+        version: String
+    ) throws(StartError) -> Publisher {
+        var capacity = SegmentCapacity()
+        capacity.recordings = max(16, configuration.streams.count * 2)
+        do throws(PublisherError) {
+            return try Publisher(
+                directory: configuration.telemetryDirectory,
+                name: configuration.recorderName,
+                version: version,
+                heartbeatInterval: heartbeatInterval,
+                phases: plan.declared,
+                capacity: capacity
+            )
+        } catch {
+            throw StartError(description: "\(error)")
+        }
+    }
+
+    /// Opens the catalogue; or one in memory if it cannot be opened, or a signal comes first.
+    private static func openCatalogue(
+        _ path: String,
+        _ metrics: RecorderMetrics,
+        _ log: Log,
+        _ wakeup: Wakeup,
+        _ publisher: Publisher,
+        _ loop: inout MainLoop
+    ) throws(StartError) -> Catalogue {
+        let opening = try StartError.wrapping("start the thread for the catalogue \(path)") {
+            () throws(SystemError) in
+            let opening = try CatalogueOpening(path: path, wakeup) { metrics.count($0) }
+            _ = try loop.wait {
+                publisher.heartbeat()  // Checking a large catalogue takes long.
+                return opening.result != nil
+            }
+            return opening
+        }
+        do throws(CatalogueError) {
+            guard let opened = try opening.result?.get() else {
+                log(
+                    .warn,
+                    "Signal received before the catalogue was open, continuing without it",
+                    ["path": path]
+                )
+                return try Catalogue(path: Catalogue.inMemory)
+            }
+            metrics.show(opened.trouble)
+            switch opened.trouble {
+            case .withoutLog(let mode):
+                let fields: KeyValuePairs = ["path": path, "journal_mode": mode]
+                log(.warn, "Catalogue without a write-ahead log: is it on a network mount?", fields)
+            case .replaced(let error, _), .unusable(let error):
+                let trouble = opened.trouble.map { "\($0)" } ?? "\(error)"
+                log(.error, "Catalogue not usable", ["path": path, "trouble": trouble])
+            case nil: break
+            }
+            return opened.catalogue
+        } catch {
+            throw StartError(description: "catalogue \(path): \(error)")
+        }
+    }
+
+    static func makeBroadcaster(
+        _ publisher: Publisher,
+        _ settings: Broadcaster.Settings = Broadcaster.Settings()
+    ) throws(StartError) -> Broadcaster {
+        let clients = publisher.gauge(
+            "streamvault_websocket_clients",
+            "Clients of the WebSocket."
+        )
+        return try StartError.wrapping("set up the WebSocket") { () throws(SystemError) in
+            try Broadcaster(settings, clientGauge: clients)
+        }
+    }
+
+    static func loadToken(
+        _ path: String?,
+        _ environment: [String: String],
+        _ log: Log
+    ) throws(StartError) -> BearerToken? {
+        let source = SecretSource(
+            field: "web.bearer_token_file",
+            path: path,
+            variable: "STREAMVAULT_WEB_BEARER_TOKEN"
+        )
+        return try source.load(environment, log).flatMap { BearerToken($0.bytes) }
+    }
+}
+
+/// Why a start failed, in one line.
+struct StartError: Error, CustomStringConvertible {
+    let description: String
+
+    /// The exit status of a start that failed for another reason than the command line or the configuration.
+    static let exitStatus: CInt = 1
+
+    /// Adds to an error of `body` what was attempted, and a remedy where there is one.
+    static func wrapping<T: ~Copyable>(
+        _ what: String,
+        _ body: () throws(SystemError) -> T
+    ) throws(StartError) -> T {
+        do throws(SystemError) {
+            return try body()
+        } catch {
+            throw StartError(description: "\(what): \(error.withRemedy)")
         }
     }
 }

@@ -31,7 +31,7 @@ struct RecorderDeploymentTests {
         let manifest = try Manifest()
         let text = try #require(manifest.flags["recorder"]?["--shutdown.grace-period"])
         let grace = try #require(Duration(text: text))
-        #expect(ShutdownPlan(gracePeriod: grace).shortage == nil)
+        #expect(ShutdownPlan(gracePeriod: grace).shortGraceWarning == nil)
         #expect(.seconds(manifest.terminationGracePeriodSeconds) > grace)
     }
 

@@ -46,14 +46,14 @@ struct JSON5Tests {
     }
 
     @Test(
-        "white space of Unicode, and escapes that stand for themselves, as the specification has them"
+        "white space of Unicode and escapes that stand for themselves are read as specified"
     )
     func beyondFoundation() throws {
         #expect(try readJSON5("\u{00A0}'\\z'\u{2028}") == .string("z"))
     }
 
     @Test(
-        "a mistake is named with its place",
+        "an error names its line and column",
         arguments: [
             ("", 1, 1, "expected a value"),
             ("{a: 1,\n b 2}", 2, 4, "expected ':' after the name"),
@@ -82,7 +82,7 @@ struct JSON5Tests {
     }
 
     @Test(
-        "what is read and what is refused is as with Foundation",
+        "the same texts are accepted and refused as by Foundation",
         arguments: [
             "[1, 2,]", "[,]", "{a: 1,}", "{,}", "[1,,2]", "'a'", "\"a", "0x", "0xg", "+1", "+-1",
             "-+1", "++1",

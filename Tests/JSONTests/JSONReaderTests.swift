@@ -10,7 +10,7 @@ func readJSON(_ bytes: [UInt8]) throws(JSONError) -> JSONValue {
     try JSONReader.read(bytes)
 }
 
-@Suite("JSON, as RFC 8259 has it")
+@Suite("JSON of RFC 8259")
 struct JSONReaderTests {
     @Test("the RFC's own examples")
     func examples() throws {
@@ -55,7 +55,7 @@ struct JSONReaderTests {
         ("\"\u{FEFF}\"", "\u{FEFF}"),
     ]
 
-    @Test("strings say what they spell", arguments: strings)
+    @Test("strings are unescaped", arguments: strings)
     func string(_ text: String, _ value: String) throws {
         guard case .string(let read) = try readJSON(text) else {
             Issue.record("no string")
@@ -113,7 +113,7 @@ struct JSONReaderTests {
         [0xF4, 0xBF, 0xBF, 0xBF], [0xF8, 0x88, 0x80, 0x80, 0x80], [0xE9], [0xC3, 0x28],
     ]
 
-    @Test("what is not UTF-8 is refused, in a string and outside", arguments: notUTF8)
+    @Test("bytes that are not UTF-8 are refused, in a string and outside", arguments: notUTF8)
     func encoding(_ bytes: [UInt8]) {
         #expect(throws: JSONError(place: .byte(2), reason: "the string is not UTF-8")) {
             try readJSON(Array("[\"a".utf8) + bytes + Array("\"]".utf8))
@@ -191,7 +191,7 @@ struct JSONNumberTests {
         ("1e400", nil), ("0.30000000000000004", 300_000_000), ("-0", 0),
     ]
 
-    @Test("seconds become whole nanoseconds, cut off", arguments: seconds)
+    @Test("seconds become integer nanoseconds, rounded down", arguments: seconds)
     func nanoseconds(_ text: String, _ value: UInt64?) throws {
         #expect(try number(text).nanoseconds == value)
     }

@@ -115,7 +115,7 @@ struct JSONWriterTests {
         #expect(object == [text: text])
     }
 
-    @Test("Foundation reads the same from what was written as from the original")
+    @Test("Foundation reads the same value from the written text as from the original")
     func foundation() throws {
         var random = SeededGenerator(state: 8259)
         var count = 0

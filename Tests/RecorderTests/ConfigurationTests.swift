@@ -96,7 +96,7 @@ struct ConfigurationTests {
         )
     }
 
-    @Test("private addresses that may be named, and what programs may not gain")
+    @Test("exceptions for private addresses, and programs without new privileges")
     func trust() throws {
         let text = """
             {recordings_dir: "/r", streams: [], network: {allow_private: ["10.0.0.0/8", "Media.LAN"]},
@@ -119,7 +119,7 @@ struct ConfigurationTests {
         )
     }
 
-    @Test("the command line wins over the file")
+    @Test("the command line overrides the file")
     func overrides() throws {
         let arguments = Arguments(
             configPath: "x",
@@ -143,7 +143,7 @@ struct ConfigurationTests {
         ) { try check(full, badName) }
     }
 
-    @Test("all mistakes are named at once, each with its path")
+    @Test("all errors are reported at once, each with its path")
     func allAtOnce() throws {
         let lines = try mistakes(
             in: """
@@ -195,7 +195,7 @@ struct ConfigurationTests {
     }
 
     @Test(
-        "a URL is http or https with a host",
+        "a URL must be http or https and have a host",
         arguments: [
             ("http://h", true), ("https://[::1]:80/x", true), ("http://h/%20", true),
             ("http://", false),
@@ -211,7 +211,7 @@ struct ConfigurationTests {
     }
 
     @Test(
-        "names are of lower case letters, digits and inner dashes",
+        "names consist of lower case letters, digits and inner dashes",
         arguments: [
             ("a", true), ("a-1", true), (String(repeating: "a", count: 63), true), ("", false),
             ("-a", false), ("a-", false), ("A", false), ("a_b", false), ("ä", false),
@@ -223,7 +223,7 @@ struct ConfigurationTests {
         #expect(ConfigurationRules.isName(name) == isGood)
     }
 
-    @Test("a thousand streams are read, one more is refused")
+    @Test("a thousand streams are accepted, one more is an error")
     func manyStreams() throws {
         func text(_ count: Int) -> String {
             let streams = (0..<count).map { "{name:'s\($0)',source:{type:'hls',url:'http://h'}}" }
@@ -246,14 +246,14 @@ struct ConfigurationFileTests {
         return error.lines
     }
 
-    @Test("a file is loaded")
+    @Test("a valid file is loaded")
     func load() throws {
         let path = try directory.write("{recordings_dir: 'r', streams: []}", to: "c.json5")
         let configuration = try Configuration.load(Arguments(configPath: path))
         #expect(configuration.recordingsDirectory == "r")
     }
 
-    @Test("a file that cannot be used is named in one line")
+    @Test("an unusable file is reported in one line")
     func unusable() throws {
         let none = directory.path + "/none"
         #expect(try lines(loading: none) == ["\(none): cannot be read: No such file or directory"])
@@ -275,7 +275,7 @@ struct ConfigurationFileTests {
         #expect(try lines(loading: list) == ["the file: must be an object, not an array"])
     }
 
-    @Test("the recorder's flags are read")
+    @Test("the recorder's flags are parsed")
     func arguments() throws {
         let request = try Arguments.parse(
             ["--config=c", "--check-config", "--shutdown.grace-period", "3s"],
@@ -289,7 +289,7 @@ struct ConfigurationFileTests {
         }
     }
 
-    @Test("the help names every flag and variable")
+    @Test("the help lists every flag and variable")
     func help() throws {
         let request = try Arguments.parse(["--help"], environment: [:])
         guard case .help(let text) = request else { throw CommandLineError("no help") }

@@ -1,11 +1,12 @@
 import Foundation
 import Posix
 import Testing
+import Twitch
 
 @testable import Fetch
 @testable import Recorder
 
-@Suite("Configuration of what switches streams")
+@Suite("Configuration of Twitch and the API")
 struct ConfigurationTwitchTests {
     private func check(_ text: String) throws -> Configuration {
         try Configuration.check(
@@ -40,8 +41,9 @@ struct ConfigurationTwitchTests {
         )
         #expect(configuration.bearerTokenFile == "/t")
         #expect(configuration.allowedOrigins == ["https://a.example"])
-        var twitch = TwitchConfiguration(eventSubSecretFile: "/e")
-        twitch.application = TwitchConfiguration.Application(
+        var twitch = TwitchSettings()
+        twitch.eventSubSecretFile = "/e"
+        twitch.application = TwitchSettings.Application(
             clientID: "c",
             clientSecretFile: "/s",
             callback: try #require(URL(string: "https://cam.example/eventsub")),
@@ -57,11 +59,11 @@ struct ConfigurationTwitchTests {
     }
 
     @Test(
-        "little is needed: the addresses are Twitch's own, and subscriptions may be somebody else's"
+        "few fields are required: Twitch's addresses are defaults, and another program may make the subscriptions"
     )
     func defaults() throws {
         let webhook = try check("{recordings_dir: 'r', streams: [], twitch: {}}")
-        #expect(webhook.twitch == TwitchConfiguration())
+        #expect(webhook.twitch == TwitchSettings())
         let fields = "client_id: 'c', callback_url: 'https://cam.example/e'"
         let twitch = try check("{recordings_dir: 'r', streams: [], twitch: {\(fields)}}").twitch
         #expect(twitch?.application?.api.absoluteString == "https://api.twitch.tv/helix")
@@ -72,7 +74,7 @@ struct ConfigurationTwitchTests {
     }
 
     @Test(
-        "each mistake is named by its field",
+        "each error names its field",
         arguments: [
             (
                 ", record: 'sometimes'",
@@ -99,7 +101,7 @@ struct ConfigurationTwitchTests {
     }
 
     @Test(
-        "mistakes of Twitch's part are named, too",
+        "errors of the Twitch object are reported too",
         arguments: [
             ("client_id: 'c'", ["twitch.callback_url: is required"]),
             ("callback_url: 'https://a/b'", ["twitch.client_id: is required"]),
@@ -121,7 +123,7 @@ struct ConfigurationTwitchTests {
     }
 
     @Test(
-        "an origin is one as browsers send it",
+        "an origin has the form that browsers send",
         arguments: [
             ("https://a.example", true), ("http://a.example:8080", true), ("http://[::1]:1", true),
             ("https://a.example/", false), ("a.example", false), ("https://A.example", false),
@@ -143,7 +145,7 @@ struct ConfigurationTwitchTests {
         )
     }
 
-    @Test("secrets come from a file, or else from the environment, and never show themselves")
+    @Test("secrets are read from a file or else from the environment, and are never printed")
     func secrets() throws {
         let directory = FilesDirectory()
         let good = try directory.write("of-a-file \r\n", to: "good")

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Recorder
 
-@Suite("The time of a shutdown")
+@Suite("Time of a shutdown")
 struct ShutdownPlanTests {
     static let gracePeriods: [Duration] = [.seconds(3), .seconds(10), .seconds(30), .seconds(60)]
 
@@ -16,15 +16,18 @@ struct ShutdownPlanTests {
         #expect(total <= gracePeriod + .microseconds(1), "\(total)")
     }
 
-    @Test("with enough grace each phase has what it wants, and nothing is said of a shortage")
+    @Test("a long grace period gives each phase its full budget, without a warning")
     func enough() {
         let plan = ShutdownPlan(gracePeriod: .seconds(60))
-        #expect(Phase.allCases.allSatisfy { plan.budget(of: $0) == $0.wanted })
-        #expect(plan.shortage == nil)
-        #expect(ShutdownPlan(gracePeriod: .seconds(10)).shortage == "7.0s of 30.0s")
+        #expect(Phase.allCases.allSatisfy { plan.budget(of: $0) == $0.fullBudget })
+        #expect(plan.shortGraceWarning == nil)
+        #expect(ShutdownPlan(gracePeriod: .seconds(10)).shortGraceWarning == "7.0s of 30.0s")
     }
 
-    @Test("whatever earlier phases took, the later ones keep their slices", arguments: gracePeriods)
+    @Test(
+        "later phases keep their budgets, whatever the earlier ones took",
+        arguments: gracePeriods
+    )
     func reserve(_ gracePeriod: Duration) {
         let plan = ShutdownPlan(gracePeriod: gracePeriod)
         let start = BootTime(nanoseconds: 1_000_000_000_000)
@@ -37,12 +40,12 @@ struct ShutdownPlanTests {
             now = deadline  // Each phase overruns.
         }
         // Even then the watchdog does not come first, and SIGKILL comes later.
-        #expect(now < start.advanced(by: plan.longest))
-        #expect(plan.longest < gracePeriod)
+        #expect(now < start.advanced(by: plan.totalTime))
+        #expect(plan.totalTime < gracePeriod)
         #expect(now <= start.advanced(by: gracePeriod))
     }
 
-    @Test("past the last moment no phase waits: the exit comes before the SIGKILL")
+    @Test("after the last deadline no phase waits, so that the exit comes before the SIGKILL")
     func late() {
         let plan = ShutdownPlan(gracePeriod: .seconds(60))
         let start = BootTime(nanoseconds: 1_000_000_000_000)
@@ -60,7 +63,7 @@ struct ShutdownPlanTests {
         #expect(pauses.last == .seconds(30))
     }
 
-    @Test("a program's way to its end fits a short budget, in the same proportions")
+    @Test("the steps that stop a program fit a short budget in the same proportions")
     func stages() {
         let fitted = StopStep.standard.fitted(into: .milliseconds(2500))
         #expect(fitted.map(\.timeout) == [.seconds(1), .seconds(1), .milliseconds(500)])

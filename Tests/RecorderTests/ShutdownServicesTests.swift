@@ -41,7 +41,7 @@ struct ShutdownServicesTests {
     }
 
     @Test(
-        "whatever a service does, the phases after it run, and the database is closed",
+        "a service that hangs or fails affects no later phase, and the database is closed",
         arguments: pairs
     )
     func independence(_ broadcaster: Behaviour, _ eventSub: Behaviour) throws {

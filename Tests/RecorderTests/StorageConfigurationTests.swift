@@ -27,7 +27,7 @@ struct StorageConfigurationTests {
     }
 
     @Test(
-        "values that contradict each other or cannot be used are mistakes",
+        "contradicting or unusable values are errors",
         arguments: [
             (
                 #"disk: {warn_below: "1GiB", refuse_below: "5GiB"}, streams: []"#,
@@ -48,7 +48,7 @@ struct StorageConfigurationTests {
         #expect(error.lines == [line])
     }
 
-    @Test("all of it is read")
+    @Test("all fields are read")
     func whole() throws {
         let configuration = try check(
             """
@@ -75,7 +75,7 @@ struct StorageConfigurationTests {
         #expect(configuration.remux?.deletesSource == true)
     }
 
-    @Test("streams are split as all are, or as they say; what cannot be split is not")
+    @Test("a stream's split time overrides the general one; streams that cannot be split have none")
     func splits() throws {
         let streams = """
             streams: [
@@ -91,7 +91,7 @@ struct StorageConfigurationTests {
     }
 
     @Test(
-        "a stream's mistake is named with its path",
+        "an error of a stream is reported with its path",
         arguments: [
             ("\"5s\"", "ts", "must be between 10s and 604800s, not 5s"),
             ("\"1h\"", "mp4", "must not stand beside a command's container \"mp4\""),
@@ -104,7 +104,7 @@ struct StorageConfigurationTests {
         }
     }
 
-    @Test("without it nothing is removed or converted")
+    @Test("by default nothing is removed or converted")
     func defaults() throws {
         let configuration = try check("streams: []")
         #expect(configuration.retention.isEmpty && configuration.remux == nil)
@@ -112,7 +112,7 @@ struct StorageConfigurationTests {
     }
 
     @Test(
-        "a mistake is named with its path",
+        "an error is reported with its path",
         arguments: [
             ("disk: {reserve: 5}", "disk.reserve"), ("disk: {reserve: \"5\"}", "disk.reserve"),
             ("retention: {max_count: 0}", "retention.max_count"),

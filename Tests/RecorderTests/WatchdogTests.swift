@@ -19,9 +19,9 @@ private func timeouts(
 }
 
 /// Each in a process of its own: the watchdog takes over its signals, and ends it.
-@Suite("The watchdog", .timeLimit(.minutes(5)))
+@Suite("Watchdog", .timeLimit(.minutes(5)))
 struct WatchdogTests {
-    @Test("a main loop that turns gets every signal, in its order")
+    @Test("a main loop that runs receives every signal, in order")
     func relay() async {
         await #expect(processExitsWith: .exitCode(0)) {
             let wakeup = try Wakeup()
@@ -34,7 +34,7 @@ struct WatchdogTests {
         }
     }
 
-    @Test("a signal to stop ends the process in its time, whatever the main thread does")
+    @Test("a signal to stop ends the process in time, whatever the main thread does")
     func deadline() async {
         await #expect(processExitsWith: .exitCode(1)) {
             let watchdog = try Watchdog(timeouts(end: .milliseconds(200)))
@@ -43,7 +43,7 @@ struct WatchdogTests {
         }
     }
 
-    @Test("a shutdown without a signal is limited as well")
+    @Test("a shutdown without a signal is limited too")
     func drained() async {
         await #expect(processExitsWith: .exitCode(1)) {
             try Watchdog(timeouts(end: .milliseconds(200))).limitShutdown()
@@ -51,7 +51,7 @@ struct WatchdogTests {
         }
     }
 
-    @Test("a signal that is not to stop limits nothing")
+    @Test("other signals limit nothing")
     func drain() async {
         await #expect(processExitsWith: .exitCode(0)) {
             let watchdog = try Watchdog(timeouts(signal: .milliseconds(1), end: .milliseconds(1)))
@@ -66,7 +66,7 @@ struct WatchdogTests {
         }
     }
 
-    @Test("the main loop stands still: stopped in its place, and then the process ends")
+    @Test("if the main loop hangs, the recordings are stopped without it and the process ends")
     func standsStill() async {
         await #expect(processExitsWith: .exitCode(1)) {
             let watchdog = try Watchdog(timeouts(signal: .milliseconds(100)))
@@ -78,7 +78,7 @@ struct WatchdogTests {
         }
     }
 
-    @Test("without a signal as well, and a main loop that turns again is told to stop")
+    @Test("so it is without a signal, and a main loop that runs again gets a request to stop")
     func hangs() async {
         await #expect(processExitsWith: .exitCode(0)) {
             let watchdog = try Watchdog(timeouts(loop: .milliseconds(100)))
@@ -95,7 +95,7 @@ struct WatchdogTests {
     }
 
     @Test(
-        "each phase of a shutdown is a sign that the main thread gets on, also one with nothing to wait for"
+        "each phase of a shutdown counts as progress of the main thread, also one without a wait"
     )
     func phases() async {
         await #expect(processExitsWith: .exitCode(0)) {
@@ -122,7 +122,9 @@ struct WatchdogTests {
         }
     }
 
-    @Test("once the shutdown is over nothing is done in the main loop's place; the end still comes")
+    @Test(
+        "after the shutdown nothing is done in place of the main loop, and the process still ends"
+    )
     func over() async {
         await #expect(processExitsWith: .exitCode(1)) {
             let end = Duration.milliseconds(200)
@@ -134,7 +136,7 @@ struct WatchdogTests {
         }
     }
 
-    @Test("the service manager hears of the start, of a main loop that turns, and of the stop")
+    @Test("the service manager is notified of the start, of a running main loop, and of the stop")
     func serviceManager() async {
         await #expect(processExitsWith: .exitCode(0)) {
             let path = "/tmp/notify-\(getpid())"
@@ -166,7 +168,9 @@ struct WatchdogTests {
         }
     }
 
-    @Test("its thread gets the signals: the main thread blocks them, and may hang in the kernel")
+    @Test(
+        "its thread receives the signals, since the main thread blocks them and may hang in the kernel"
+    )
     func mask() async {
         await #expect(processExitsWith: .exitCode(0)) {
             let watchdog = try Watchdog(timeouts())
@@ -179,7 +183,7 @@ struct WatchdogTests {
     }
 }
 
-@Suite("Stopping in place of the main loop", .timeLimit(.minutes(5)))
+@Suite("Stopping without the main loop", .timeLimit(.minutes(5)))
 struct EmergencyStopTests {
     private let plan = ShutdownPlan(gracePeriod: .seconds(60))
 
@@ -203,7 +207,7 @@ struct EmergencyStopTests {
         #expect(bench.api().health().status == .ok)
     }
 
-    @Test("a main loop that turns again runs the shutdown itself")
+    @Test("a main loop that runs again does the shutdown itself")
     func recovered() throws {
         let bench = try APIBench([.packets("gate", record: .always)], phases: plan.declared)
         bench.roster.open()

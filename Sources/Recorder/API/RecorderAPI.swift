@@ -2,22 +2,24 @@ import HTTP
 import JSON
 import Posix
 import StreamVaultTelemetry
+import Synchronization
+import WebSocket
 
-/// What the recorder answers over HTTP, from its start to the last moment of the shutdown.
+/// The routes of the recorder's HTTP API, which is served from the start to the end of the shutdown.
 struct RecorderAPI: Sendable {
     let roster: Roster
     let drain: Drain
     let broadcaster: Broadcaster
     let handshake: WebSocketHandshake
-    /// What a request that changes something has to show; `nil` refuses all of them.
+    /// Required by requests that change something; `nil` refuses all of them.
     let token: BearerToken?
     let wrongTokens: WrongTokens
     let wrongTokenCount: Counter
     /// `nil` without Twitch.
-    let eventSub: EventSubService?
+    let twitch: TwitchService?
     /// Whether the disk has room for another recording.
     let hasRoom: @Sendable () -> Bool
-    /// A main loop without a heartbeat for longer has hung.
+    /// A main loop without a heartbeat for this time has hung.
     var heartbeatTimeout = Verdict.patience(heartbeatInterval: Recorder.heartbeatInterval)
 
     func respond(to request: Request) -> Response {
@@ -27,7 +29,7 @@ struct RecorderAPI: Sendable {
         case "/api/status/recordings-active": reading(request) { recordingsActive() }
         case "/api/drain": changing(request) { beginDrain() }
         case "/ws": webSocket(request)
-        case "/eventsub": eventSub?.answer(request) ?? .notFound
+        case "/eventsub": twitch?.answer(request) ?? .notFound
         case "*": .allowing([.get, .head, .post], for: request.method)
         default: switching(request) ?? .notFound
         }
@@ -40,7 +42,7 @@ struct RecorderAPI: Sendable {
         }
     }
 
-    /// Answers who shows the token; without one in the configuration, nobody.
+    /// Answers a POST with the token; without a token in the configuration, none.
     private func changing(_ request: Request, _ answer: () -> Response) -> Response {
         guard request.method == .post else { return .allowing([.post], for: request.method) }
         guard let token else {
@@ -59,7 +61,7 @@ struct RecorderAPI: Sendable {
         return .json(.accepted, ["state": .string(roster.current.name)])
     }
 
-    /// Only a page of this server, or an allowed one, may connect; see `WebSocketHandshake`.
+    /// Starts a WebSocket if there is room; `WebSocketHandshake` checks where the request comes from.
     private func webSocket(_ request: Request) -> Response {
         if request.method != .get { return .allowing([.get], for: request.method) }
         guard !broadcaster.isStopping, broadcaster.hasRoom else {
@@ -67,42 +69,136 @@ struct RecorderAPI: Sendable {
         }
         return handshake.answer(request)
     }
-}
 
-extension RecorderAPI {
+    // MARK: State
+
+    /// 200 also while stopping, since an orchestrator would kill the recordings after a failed probe.
+    ///
+    /// 503 if the main loop hangs.
+    func health() -> Response {
+        let stage = roster.current
+        var body: JSONValue = [
+            "status": .string(stage.health), "recorder": .string(roster.name),
+            "active_recordings": .integer(roster.active.count),
+            "disk": .string(drain.context.disk.level.rawValue),
+        ]
+        if case .stopping(let phase, let deadline) = stage {
+            body["phase"] = .string(phase.rawValue)
+            body["seconds_left"] = .double(deadline.since(.now()).inSeconds)
+        } else if let silence = hangSilence {
+            body["status"] = "hung"
+            body["seconds_since_heartbeat"] = .double(silence.inSeconds)
+            return .json(.unavailable, body)
+        }
+        return .json(.ok, body)
+    }
+
+    /// Time since the last heartbeat, if it is longer than the exporter allows too.
+    private var hangSilence: Duration? {
+        let silence = drain.context.publisher.silence
+        return silence > heartbeatTimeout ? silence : nil
+    }
+
+    /// 503 before the streams have started, when an empty array would be wrong.
+    private func activeRecordings() -> Response {
+        if case .starting = roster.current { return .refusing(.starting) }
+        let now = BootTime.now()
+        return .json(.ok, .array(roster.active.map { $0.json(now: now) }))
+    }
+
+    /// For scripts that replace the recorder: whether they may.
+    private func recordingsActive() -> Response {
+        let stage = roster.current
+        if case .starting = stage { return .refusing(.starting) }
+        let active = roster.active
+        return .json(
+            .ok,
+            [
+                "has_active_recordings": .boolean(!active.isEmpty),
+                "active_count": .integer(active.count),
+                "safe_to_update": .boolean(active.isEmpty),
+                "active_streams": .array(active.map(\.stream).sorted().map { .string($0) }),
+                "state": .string(stage.name), "timestamp": .string(WallTime.now().iso8601),
+                "message": active.isEmpty
+                    ? "nothing is being recorded"
+                    : .string("recordings are under way: \(active.count)"),
+            ]
+        )
+    }
+
+    // MARK: Streams
+
     /// `/api/recording/start/STREAM` and `/api/recording/stop/STREAM`.
     private func switching(_ request: Request) -> Response? {
         let parts = request.path.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 5, parts[..<3] == ["", "api", "recording"] else { return nil }
         let stream = String(parts[4])
         switch parts[3] {
-        case "start": return changing(request) { turn(stream) { start($0) } }
-        case "stop": return changing(request) { turn(stream) { roster.stop($0) } }
+        case "start": return changing(request) { change(stream) { start($0) } }
+        case "stop": return changing(request) { change(stream) { roster.stop($0) } }
         default: return nil
         }
     }
 
-    private func turn(_ stream: String, _ act: (StreamWorker) -> Switching) -> Response {
+    private func change(
+        _ stream: String,
+        _ action: (StreamWorker) -> Switching
+    ) -> Response {
         guard let worker = roster[stream] else { return .problem(.notFound, "no such stream") }
-        return switch act(worker) {
+        return switch action(worker) {
         case .changed: .json(.accepted, switched(worker, hasChanged: true))
         case .unchanged: .json(.ok, switched(worker, hasChanged: false))
         case .refused(let refusal): .refusing(refusal)
         }
     }
 
-    /// What Twitch or the configuration wants is begun when there is room again; a person wants to know now.
+    /// Refuses a start on a full disk, so that the client sees the reason.
+    ///
+    /// Starts by Twitch or the configuration wait for space instead.
     private func start(_ worker: StreamWorker) -> Switching {
-        let asksForRoom = roster.refusal == nil && worker.phase == .off
-        return asksForRoom && !hasRoom() ? .refused(.noSpace) : roster.start(worker)
+        let needsRoom = roster.refusal == nil && worker.phase == .off
+        return needsRoom && !hasRoom() ? .refused(.noSpace) : roster.start(worker)
     }
 
-    /// A stream that is on and not recording waits for its source.
+    /// A stream that is `on` without a recording waits for its source.
     private func switched(_ worker: StreamWorker, hasChanged: Bool) -> JSONValue {
         [
             "stream": .string(worker.stream.name), "state": .string(worker.phase.name),
             "changed": .boolean(hasChanged), "recording": .boolean(worker.active != nil),
         ]
+    }
+}
+
+extension ActiveRecording {
+    /// The recording for API and WebSocket clients; `status` replaces the status once the recording has ended.
+    func json(status: RecordingResult? = nil, now: BootTime) -> JSONValue {
+        var recording: JSONValue = ["id": .integer(id), "stream": .string(stream)]
+        recording["title"] = title.map { .string($0) }
+        recording["started_at"] = .string(startedAt.iso8601)
+        recording["file_path"] = .string(filePath)
+        recording["status"] = .string(status?.rawValue ?? self.status.rawValue)
+        recording["duration"] = .integer(Int(now.since(startedBoot).inSeconds))
+        recording["bytes"] = .integer(bytes)
+        return recording
+    }
+}
+
+extension Roster.Stage {
+    /// As in the telemetry.
+    var name: String {
+        switch self {
+        case .starting: "starting"
+        case .recording: "recording"
+        case .draining: "draining"
+        case .stopping: "stopping"
+        }
+    }
+
+    fileprivate var health: String {
+        switch self {
+        case .recording: "ok"
+        case .starting, .draining, .stopping: name
+        }
     }
 }
 
@@ -112,6 +208,116 @@ extension StreamSwitch.Phase {
         case .off: "off"
         case .on, .endingWhole(thenOn: true): "on"
         case .endingWhole(thenOn: false), .interrupted: "stopping"
+        }
+    }
+}
+
+extension Response {
+    static func json(_ status: Status, _ value: JSONValue) -> Response {
+        Response(
+            status,
+            contentType: "application/json",
+            body: JSONWriter.write(value, .line)
+        )
+    }
+
+    /// An error with its reason.
+    static func problem(_ status: Status, _ error: String) -> Response {
+        .json(status, ["error": .string(error)])
+    }
+
+    /// An error that asks the client to retry after some seconds.
+    static func unavailable(
+        _ error: String,
+        retryAfter seconds: Int,
+        _ status: Status = .unavailable
+    ) -> Response {
+        var response = problem(status, error)
+        response.headers = [("Retry-After", "\(seconds)")]
+        return response
+    }
+
+    static func refusing(_ refusal: Refusal) -> Response {
+        switch refusal {
+        case .starting: unavailable("the recorder is starting", retryAfter: 1)
+        case .draining: unavailable("the recorder is draining", retryAfter: 60)
+        case .stopping(let secondsLeft):
+            unavailable("the recorder is stopping", retryAfter: Int(secondsLeft) + 1)
+        case .noSpace:
+            unavailable(
+                "the disk is full or cannot be written",
+                retryAfter: 60,
+                .insufficientStorage
+            )
+        case .failed(let error): unavailable("not started: \(error)", retryAfter: 10)
+        }
+    }
+}
+
+/// Serves the API on a thread of its own until the process ends, so that it is available in every phase of the shutdown.
+final class APIServer: Sendable {
+    /// Locked by the thread for its lifetime.
+    private let server: Mutex<Server>
+
+    /// Requests may have content: many times the size of an EventSub delivery.
+    static var limits: Limits {
+        var limits = Limits()
+        limits.contentBytes = 64 << 10
+        return limits
+    }
+
+    /// Takes a server that already listens, so that a port in use is an error before anything has started.
+    init(_ server: consuming sending Server) {
+        self.server = Mutex(server)
+    }
+
+    func start(_ api: RecorderAPI, _ log: Log) throws(SystemError) {
+        let pause = try StopSignal()
+        let limiter = LogLimiter()
+        try DetachedThread.start(named: "api") { [self] in
+            while true {
+                do throws(SystemError) {
+                    try serve(api, log)
+                } catch {
+                    // Without the API, the liveness probe would fail and end all recordings.
+                    log(
+                        .error,
+                        "API failed, retrying",
+                        ["error": "\(error)"],
+                        limitedBy: limiter,
+                        condition: "\(error)"
+                    )
+                    _ = pause.wait(until: BootTime.now().advanced(by: .seconds(1)))
+                }
+            }
+        }
+    }
+
+    private func serve(_ api: RecorderAPI, _ log: Log) throws(SystemError) -> Never {
+        try server.withLock { server throws(SystemError) in
+            var polled = PollSet()
+            while true {
+                polled.removeAll()
+                let deadline = server.prepare(&polled)
+                _ = try polled.wait(until: deadline)
+                try server.serve(polled) { api.respond(to: $0) }
+                handOver(from: &server, to: api.broadcaster)
+                if let count = server.evictionsToReport() {
+                    log(.warn, "Connections closed to make room for others", ["count": "\(count)"])
+                }
+            }
+        }
+    }
+
+    private func handOver(from server: inout Server, to broadcaster: Broadcaster) {
+        while true {
+            do throws(SystemError) {
+                guard let connection = try server.nextUpgraded() else { return }
+                broadcaster.adopt(connection)
+            } catch {
+                // There was no descriptor for the connection, so it was closed; the client will retry.
+                continue
+            }
         }
     }
 }

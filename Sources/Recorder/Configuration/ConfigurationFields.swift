@@ -1,8 +1,10 @@
+import Fetch
 import FoundationEssentials
+import Glibc
 import JSON
 import Posix
 
-/// The mistakes found so far, each in one line that begins with the field's path.
+/// The errors found so far, each in one line that begins with the field's path.
 final class ConfigurationProblems {
     private(set) var lines: [String] = []
 
@@ -11,15 +13,15 @@ final class ConfigurationProblems {
     }
 }
 
-/// The fields of one object, taken one by one; what nobody took is unknown.
+/// The fields of one object, each removed when it is read; the fields that remain are unknown.
 ///
-/// A field that is there and wrong is reported and given as `nil`, so that the reading goes on to the next mistake.
+/// An invalid field is reported and returned as `nil`, so that one run finds all errors.
 struct ConfigurationFields {
     let path: String
     let problems: ConfigurationProblems
     private var fields: [String: JSONValue]
 
-    /// The fields of `value`, which stands at `path`, or `nil` and a mistake when it is no object.
+    /// The fields of `value` at `path`; `nil`, and an error, if it is not an object.
     init?(_ value: JSONValue, at path: String, problems: ConfigurationProblems) {
         guard case .object(let members) = value else {
             problems.add(path.isEmpty ? "the file" : path, "must be an object, not \(value.kind)")
@@ -35,28 +37,28 @@ struct ConfigurationFields {
         problems.add(path(to: name), problem)
     }
 
-    /// Reports the fields that were not taken.
+    /// Reports the fields that were not read.
     func finish() {
         for name in fields.keys.sorted() { report(name, "unknown field") }
     }
 
     func isMissing(_ name: String) -> Bool { fields[name] == nil }
 
-    /// Gives up on the fields that are left, without calling them unknown.
+    /// Drops the remaining fields without reporting them as unknown.
     mutating func ignoreRest() { fields = [:] }
 
     mutating func take(_ name: String) -> JSONValue? {
         fields.removeValue(forKey: name)
     }
 
-    /// Takes a field, and reports its absence.
+    /// Reads a field, and reports if it is missing.
     mutating func require(_ name: String) -> JSONValue? {
         let value = take(name)
         if value == nil { report(name, "is required") }
         return value
     }
 
-    /// Takes a string of at least one character that has no control characters.
+    /// Reads a string of at least one character without control characters.
     mutating func text(_ name: String, isRequired: Bool = false) -> String? {
         (isRequired ? require(name) : take(name)).flatMap { text($0, at: path(to: name)) }
     }
@@ -77,7 +79,7 @@ struct ConfigurationFields {
         return text
     }
 
-    /// Takes an absolute URL with a host.
+    /// Reads an absolute URL with a host.
     mutating func url(
         _ name: String,
         _ schemes: [String] = ["http", "https"],
@@ -98,7 +100,7 @@ struct ConfigurationFields {
         return url
     }
 
-    /// Takes origins as browsers send them: RFC 6454 §6.2.
+    /// Reads origins as browsers send them: RFC 6454 §6.2.
     mutating func origins(_ field: String) -> [String] {
         let origins = texts(field) ?? []
         for origin in origins {
@@ -107,7 +109,7 @@ struct ConfigurationFields {
             let host = name.contains(":") ? "[\(name)]" : name
             let port = url?.port.map { ":\($0)" } ?? ""
             if name.isEmpty || origin != "\(url?.scheme ?? "")://\(host)\(port)" {
-                report(field, "\"\(origin)\" is no origin, such as https://example.org")
+                report(field, "\"\(origin)\" is not an origin such as https://example.org")
             }
         }
         return origins
@@ -135,7 +137,7 @@ struct ConfigurationFields {
         return Duration(text: text)
     }
 
-    /// Takes an object, lets `body` read its fields, and reports those that it left.
+    /// Reads an object: `body` reads its fields, and the remaining ones are reported.
     mutating func object(_ name: String, _ body: (inout ConfigurationFields) -> Void) {
         guard let value = take(name),
             var inner = ConfigurationFields(value, at: path(to: name), problems: problems)
@@ -144,7 +146,7 @@ struct ConfigurationFields {
         inner.finish()
     }
 
-    /// Takes an array: its items, each with its path.
+    /// Reads an array: its items, each with its path.
     mutating func items(
         _ name: String,
         isRequired: Bool = false
@@ -157,22 +159,134 @@ struct ConfigurationFields {
         return items.enumerated().map { ("\(path(to: name))[\($0)]", $1) }
     }
 
-    /// Takes one string, or an array of at least one.
+    /// Reads one string, or an array of at least one.
     mutating func texts(_ name: String) -> [String]? {
         if case .string = fields[name] { return text(name).map { [$0] } }
         guard let items = items(name) else { return nil }
         if items.isEmpty { report(name, "must not be empty") }
         return items.compactMap { text($0.value, at: $0.path) }
     }
+
+    /// Reads a size such as `500MiB`.
+    mutating func byteCount(_ name: String) -> UInt64? {
+        guard let text = text(name) else { return nil }
+        if let bytes = ByteCountText.parse(text) { return bytes }
+        report(name, ByteCountText.rule)
+        return nil
+    }
+
+    /// Reads a size of memory for segments.
+    mutating func segmentMemory(_ name: String) -> Int? {
+        guard let bytes = byteCount(name) else { return nil }
+        guard bytes >= 16 << 20 else {
+            report(name, "must be at least 16MiB")
+            return nil
+        }
+        return Int(clamping: bytes)
+    }
+
+    /// Reads an integer of at least 1.
+    mutating func count(_ name: String) -> Int? {
+        guard let value = take(name) else { return nil }
+        guard case .number(let number) = value, let count = number.integer,
+            (1...1_000_000_000).contains(count)
+        else {
+            report(name, "must be a whole number from 1 to 1000000000")
+            return nil
+        }
+        return Int(count)
+    }
+
+    mutating func boolean(_ name: String) -> Bool? {
+        guard let value = take(name) else { return nil }
+        guard case .boolean(let isTrue) = value else {
+            report(name, "must be true or false, not \(value.kind)")
+            return nil
+        }
+        return isTrue
+    }
 }
 
 extension String {
-    /// With control characters as escapes: a message must stay one line, and must not command a terminal.
-    var withoutControls: String {
+    /// With escapes for control characters: a message stays one line, and a terminal does not interpret it.
+    fileprivate var withoutControls: String {
         unicodeScalars.map { scalar in
             guard scalar.properties.generalCategory == .control else { return String(scalar) }
             return "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
         }
         .joined()
+    }
+}
+
+/// Sizes in text: `500MiB`, `1.5GB`, `0B`.
+enum ByteCountText {
+    static let rule = "must be a number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB"
+
+    private static let units: [(name: String, bytes: Double)] = [
+        ("KiB", 0x1p10), ("MiB", 0x1p20), ("GiB", 0x1p30), ("TiB", 0x1p40),
+        ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12), ("B", 1),
+    ]
+
+    /// The size in bytes; `nil` for other text, and for more than 1 PiB.
+    static func parse(_ text: String) -> UInt64? {
+        guard let unit = units.first(where: { text.hasSuffix($0.name) }) else { return nil }
+        let number = text.dropLast(unit.name.count)
+        let isPlain = number.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2E }
+        guard isPlain, number.first != ".", number.last != ".", let value = Double(number),
+            value * unit.bytes <= 0x1p50
+        else { return nil }
+        return UInt64(value * unit.bytes)
+    }
+}
+
+/// Where a secret is stored: in a file that the configuration names, or in a variable.
+struct SecretSource {
+    private static let maxBytes = 4096
+
+    /// The name of the configuration's field, for the error.
+    let field: String
+    let path: String?
+    let variable: String
+
+    /// The content of the file, or else of the variable, without white space at its end; `nil` if there is neither.
+    ///
+    /// Logs a warning if every user of the machine can read the file.
+    func load(_ environment: [String: String], _ log: Log) throws(StartError) -> Secret? {
+        guard let path else {
+            return try environment[variable].flatMap { text throws(StartError) in
+                text.isEmpty ? nil : try check(Array(text.utf8), from: variable)
+            }
+        }
+        let content: [UInt8]
+        do throws(SystemError) {
+            content = try FileDescriptor.content(
+                of: path,
+                atMost: Self.maxBytes,
+                until: .now().advanced(by: Configuration.readTimeout)
+            )
+        } catch {
+            let reason = error.code == EFBIG ? "longer than \(Self.maxBytes) bytes" : error.reason
+            throw StartError(description: "\(field): \(path): \(reason)")
+        }
+        if let status = try? FileSystem.status(of: path), status.isReadableByOthers {
+            let fields: KeyValuePairs = ["field": field, "file": path]
+            log(.warn, "File with a secret is readable by all users", fields)
+        }
+        return try check(content, from: "\(field): \(path)")
+    }
+
+    /// The secret, which must exist.
+    func require(_ environment: [String: String], _ log: Log) throws(StartError) -> Secret {
+        if let secret = try load(environment, log) { return secret }
+        throw StartError(description: "\(field): is required (or \(variable))")
+    }
+
+    private func check(_ content: [UInt8], from origin: String) throws(StartError) -> Secret {
+        let end = content.lastIndex { !" \t\r\n".utf8.contains($0) } ?? -1
+        let bytes = content[...end]
+        guard !bytes.isEmpty, bytes.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            throw StartError(description: "\(origin): must hold visible ASCII characters only")
+        }
+        return Secret(Array(bytes))
     }
 }

@@ -3,9 +3,9 @@ import Media
 import Posix
 import StreamVaultTelemetry
 
-/// Ends the recorder in phases, inside the time that it is granted; runs on the main thread.
+/// Ends the recorder in phases, within the grace period; runs on the main thread.
 ///
-/// A phase that overruns its budget is left behind, and the next begins: whatever hangs, the database is closed.
+/// A phase that exceeds its budget is abandoned and the next one begins: whatever hangs, the database is closed.
 struct Shutdown: ~Copyable {
     private let plan: ShutdownPlan
     private let roster: Roster
@@ -13,8 +13,8 @@ struct Shutdown: ~Copyable {
     private let services: Services
     private let requestedAt = BootTime.now()
     private var loop: MainLoop
-    /// Set by a second signal: no phase waits longer than a second from then on.
-    private var isHurrying = false
+    /// Set by a second signal: from then on no phase waits longer than a second.
+    private var isShortened = false
 
     init(
         _ plan: ShutdownPlan,
@@ -30,7 +30,7 @@ struct Shutdown: ~Copyable {
 
     /// Runs all phases.
     ///
-    /// - Returns: the exit status: 0, or 1 when a recording was not finalized.
+    /// - Returns: the exit status: 0, or 1 if a recording was not finalized.
     mutating func run(signal: CInt) throws(SystemError) -> CInt {
         context.publisher.beginShutdown(
             signal: signal,
@@ -39,10 +39,10 @@ struct Shutdown: ~Copyable {
         )
         show(.signal)
         context.log.plain("🛑 Starting application shutdown...")
-        // At once: the disk is the recordings' now.
+        // Immediately, since the recordings need the disk now.
         services.cleanup.stop(requestedAt)
         enter(.recordings, after: .ok)
-        let (outcome, isWhole) = try stopRecordings()
+        let (outcome, isFinalized) = try stopRecordings()
         enter(.broadcaster, after: outcome)
         context.log.plain("🔄 Stopping active recordings broadcaster...")
         enter(.cleanup, after: try stop(services.broadcaster, in: .broadcaster))
@@ -52,7 +52,7 @@ struct Shutdown: ~Copyable {
         enter(.database, after: try stop(services.eventSub, in: .eventsub))
         let closed = try closeDatabase()
         context.log.plain("🎯 Application shutdown complete")
-        let status: CInt = isWhole ? 0 : 1
+        let status: CInt = isFinalized ? 0 : 1
         context.metrics.count(dropped: context.log.takeDroppedLines())
         context.publisher.goodbye(closed, exitStatus: status)
         logLastPhase()
@@ -84,8 +84,9 @@ struct Shutdown: ~Copyable {
 }
 
 extension Shutdown {
-    /// Stops all recordings at once; whether each was finalized.
-    private mutating func stopRecordings() throws(SystemError) -> (PhaseOutcome, isWhole: Bool) {
+    /// Stops all recordings at the same time; whether each was finalized.
+    private mutating func stopRecordings() throws(SystemError) -> (PhaseOutcome, isFinalized: Bool)
+    {
         context.log.plain("🔄 Gracefully shutting down recording service...")
         let failuresBefore = roster.failureCount
         for recording in roster.active {
@@ -128,13 +129,13 @@ extension Shutdown {
         context.log.plain("❌ Error during recording service shutdown: timeout")
     }
 
-    /// Ends a service; without one there is nothing to do.
+    /// Stops a service, if there is one.
     private mutating func stop(
         _ service: RunningService?,
         in phase: Phase
     ) throws(SystemError) -> PhaseOutcome {
         guard let service else { return .ok }
-        // A little before the phase's own end, so that what it does at its end is still of the phase.
+        // A little before the end of the phase, so that the service's last actions are part of the phase.
         service.stop(BootTime.now().advanced(by: deadline(of: phase).since(.now()) * 0.8))
         guard try wait(in: phase, until: { service.hasEnded }) else {
             context.log.plain("❌ Error stopping \(phase.rawValue): timeout")
@@ -145,16 +146,16 @@ extension Shutdown {
         return .error
     }
 
-    /// Closes the catalogue on a thread of its own, which is left behind when it hangs.
+    /// Closes the catalogue on a thread of its own, which is abandoned if it hangs.
     private mutating func closeDatabase() throws(SystemError) -> PhaseOutcome {
         context.log.plain("🔄 Closing database connections...")
         let (journal, wakeup) = (context.journal, context.wakeup)
-        // Sooner than the phase, so that its error is heard.
+        // Before the end of the phase, so that an error is reported.
         let now = BootTime.now()
         let deadline = now.advanced(by: deadline(of: .database).since(now) * 0.8)
         let close = { @Sendable () throws(CatalogueError) in try journal.close(until: deadline) }
         guard let closing = try? BackgroundTask(named: "database", wakeup, close) else {
-            // There is no room for a thread: better here, and perhaps late, than not at all.
+            // No thread can be started: closing it here, perhaps late, is better than not closing it.
             return noteDatabase(Result(catching: close))
         }
         _ = try wait(in: .database) { closing.result != nil }
@@ -178,10 +179,10 @@ extension Shutdown {
     private func deadline(of phase: Phase) -> BootTime {
         let now = BootTime.now()
         let deadline = plan.deadline(of: phase, from: now, requestedAt: requestedAt)
-        return isHurrying ? min(deadline, now.advanced(by: .seconds(1))) : deadline
+        return isShortened ? min(deadline, now.advanced(by: .seconds(1))) : deadline
     }
 
-    /// Waits until `isDone`, or the phase's deadline; the heartbeat goes on, and a second signal shortens the wait.
+    /// Waits until `isDone` or the phase's deadline, with heartbeats; a second signal shortens the wait.
     private mutating func wait(
         in phase: Phase,
         until isDone: () -> Bool
@@ -195,33 +196,103 @@ extension Shutdown {
             let next = min(deadline, now.advanced(by: .seconds(1)))
             let signal = try loop.wait(until: next)
             if loop.takeReload() { context.log.reopen() }
-            guard let signal, shortensShutdown(signal), !isHurrying else { continue }
+            guard let signal, shortensShutdown(signal), !isShortened else { continue }
             context.log(.warn, "Second signal: hurrying", ["phase": phase.rawValue])
-            isHurrying = true
+            isShortened = true
             deadline = min(deadline, self.deadline(of: phase))
         }
         return true
     }
 }
 
-/// Whether a signal during a shutdown asks for less patience; a terminal that closes, or a drain, does not.
-private func shortensShutdown(_ signal: CInt) -> Bool { signal != SIGUSR1 && signal != SIGHUP }
-
 extension Shutdown {
-    /// What phases of their own end, and who is told of every phase.
+    /// The services that have a phase of their own.
     struct Services: Sendable {
         let broadcaster: RunningService
         /// Recovery, retention and conversions.
         let cleanup: RunningService
         /// `nil` without Twitch.
         let eventSub: RunningService?
-        /// Told of each phase, and the deadline of all.
+        /// Called with each phase and the deadline of the shutdown.
         let announce: @Sendable (Phase, BootTime) -> Void
     }
 }
 
+/// A service on threads of its own that a phase of the shutdown ends.
+struct RunningService: Sendable {
+    let tasks: [BackgroundTask<SystemError>]
+    /// Asks the service to end by a deadline; does not wait.
+    let stop: @Sendable (BootTime) -> Void
+
+    var hasEnded: Bool { tasks.allSatisfy { $0.result != nil } }
+
+    /// The error with which it ended.
+    var failure: SystemError? {
+        for task in tasks {
+            if case .failure(let error) = task.result { return error }
+        }
+        return nil
+    }
+}
+
+/// Stops and finalizes the recordings while the main loop hangs.
+///
+/// The recording threads do not need the main loop for that. The steps are ordered by the locks that they need, fewest first.
+struct EmergencyStop: Sendable {
+    let plan: ShutdownPlan
+    let roster: Roster
+    let context: RecordingContext
+
+    /// Continues while `loopHangs`: a main loop that runs again does the shutdown itself.
+    func run(_ request: StopRequest, while loopHangs: () -> Bool) {
+        for worker in roster.workers { worker.shutDown() }
+        roster.showShutdown(in: .recordings, deadline: request.at.advanced(by: plan.gracePeriod))
+        let publisher = context.publisher
+        publisher.beginShutdown(
+            signal: request.signal,
+            gracePeriod: plan.gracePeriod,
+            phases: plan.declared
+        )
+        publisher.beginPhase(Phase.recordings.rawValue, after: .timeout)
+        let deadline = plan.deadline(of: .recordings, from: .now(), requestedAt: request.at)
+        guard let pause = try? StopSignal() else { return }
+        while !roster.workers.allSatisfy(\.hasEnded), BootTime.now() < deadline {
+            _ = pause.wait(until: BootTime.now().advanced(by: .milliseconds(50)))
+            guard loopHangs() else { return }
+        }
+        let isComplete = roster.workers.allSatisfy(\.hasEnded)
+        publisher.beginPhase(Phase.database.rawValue, after: isComplete ? .ok : .timeout)
+        guard loopHangs() else { return }
+        let closed = closeDatabase(request)
+        guard loopHangs() else { return }
+        publisher.goodbye(closed, exitStatus: 1)
+        context.log(
+            .error,
+            "Main loop stood still: stopped without it",
+            ["signal": "\(request.signal)", "recordings": isComplete ? "finalized" : "left behind"]
+        )
+        context.log.flush(within: .milliseconds(100))
+    }
+
+    private func closeDatabase(_ request: StopRequest) -> PhaseOutcome {
+        let now = BootTime.now()
+        let phase = plan.deadline(of: .database, from: now, requestedAt: request.at)
+        // Before the end of the phase, so that an error is reported.
+        let deadline = now.advanced(by: phase.since(now) * 0.8)
+        do throws(CatalogueError) {
+            try context.journal.close(until: deadline)
+            return .ok
+        } catch {
+            return error == .connectionPoolExhausted ? .timeout : .error
+        }
+    }
+}
+
+/// Whether a signal during the shutdown shortens it; SIGHUP of a closed terminal and SIGUSR1 do not.
+private func shortensShutdown(_ signal: CInt) -> Bool { signal != SIGUSR1 && signal != SIGHUP }
+
 extension Duration {
-    /// As seconds with six places, since a very short one would be written with an exponent.
+    /// Seconds with six decimals: `Double` would write a very short time with an exponent.
     fileprivate var inMicroseconds: String {
         let (seconds, rest) = (wholeNanoseconds / 1000).quotientAndRemainder(dividingBy: 1_000_000)
         return "\(seconds).\(String(1_000_000 + rest).dropFirst())"

@@ -5,8 +5,8 @@ import StreamVaultTelemetry
 enum Phase: String, CaseIterable, Sendable {
     case signal, recordings, broadcaster, cleanup, eventsub, database
 
-    /// Time that a phase is given when the grace period leaves enough.
-    var wanted: Duration {
+    /// The budget of the phase if the grace period is long enough.
+    var fullBudget: Duration {
         switch self {
         case .signal: .milliseconds(500)
         case .recordings: .seconds(30)
@@ -16,32 +16,32 @@ enum Phase: String, CaseIterable, Sendable {
     }
 }
 
-/// How the time granted to a shutdown is shared among its phases.
+/// How a shutdown's phases share the grace period.
 struct ShutdownPlan: Equatable, Sendable {
     let gracePeriod: Duration
-    /// Kept back for the exit itself, so that it comes before the SIGKILL.
+    /// Reserved for the exit itself, so that it comes before the SIGKILL.
     let margin: Duration
     private let budgets: [Phase: Duration]
 
-    /// Phases get what they want, or all of them the same share of it where that is too much.
+    /// Gives phases their full budgets, or all of them the same share of these if the grace period is too short.
     init(gracePeriod: Duration) {
         self.gracePeriod = gracePeriod
         margin = min(.seconds(2), gracePeriod / 10)
-        let wanted = Phase.allCases.reduce(Duration.zero) { $0 + $1.wanted }
-        let share = min(1, (gracePeriod - margin) / wanted)
+        let full = Phase.allCases.reduce(Duration.zero) { $0 + $1.fullBudget }
+        let share = min(1, (gracePeriod - margin) / full)
         budgets = Dictionary(
-            uniqueKeysWithValues: Phase.allCases.map { ($0, $0.wanted * share) }
+            uniqueKeysWithValues: Phase.allCases.map { ($0, $0.fullBudget * share) }
         )
     }
 
-    /// How long after the signal the process ends even if a phase cannot be left: not before an end that is only slow.
-    var longest: Duration { gracePeriod - margin / 4 }
+    /// Time from the signal after which the process ends even if a phase cannot be abandoned; late enough for a slow end.
+    var totalTime: Duration { gracePeriod - margin / 4 }
 
     func budget(of phase: Phase) -> Duration { budgets[phase] ?? .zero }
 
-    /// When a phase that begins at `now` is left behind.
+    /// When a phase that begins at `now` is abandoned.
     ///
-    /// Later phases keep their slices whatever the earlier ones took, so the database is always closed.
+    /// Later phases keep their budgets whatever the earlier ones took, so the database is always closed.
     func deadline(of phase: Phase, from now: BootTime, requestedAt: BootTime) -> BootTime {
         let later = Phase.allCases.drop { $0 != phase }.dropFirst()
         let reserved = later.reduce(margin) { $0 + budget(of: $1) }
@@ -49,11 +49,11 @@ struct ShutdownPlan: Equatable, Sendable {
         return min(now.advanced(by: budget(of: phase)), last)
     }
 
-    /// What the log says at the start when phases get less than they want; `nil` when they do not.
-    var shortage: String? {
+    /// A warning for the log if phases get less than their full budgets.
+    var shortGraceWarning: String? {
         let given = budget(of: .recordings)
-        guard given < Phase.recordings.wanted else { return nil }
-        return "\(given.inTenths) of \(Phase.recordings.wanted.inTenths)"
+        guard given < Phase.recordings.fullBudget else { return nil }
+        return "\(given.inTenths) of \(Phase.recordings.fullBudget.inTenths)"
     }
 
     /// The phases as the telemetry declares them.

@@ -2,49 +2,48 @@ import Glibc
 import Posix
 import Synchronization
 
-/// Receives the signals, passes them to the main loop, and ends the process when the main loop does not.
+/// Receives the signals, passes them to the main loop, and ends the process if the main loop does not.
 ///
-/// Its thread waits for no lock and writes no log, so nothing that another thread holds can delay the end. All other
-/// threads block the signals: the kernel prefers the main thread, and would leave them with it while it hangs.
+/// Its thread waits for no lock and writes no log, so no other thread can delay the end. All other threads block the
+/// signals: the kernel prefers the main thread for delivery, where they would remain while that thread hangs.
 final class Watchdog: Sendable {
-    /// How long it waits for what.
     struct Timeouts: Sendable {
-        /// From a signal to stop until the main loop turns, and from then on between its turns; then the recordings are stopped in its place.
+        /// From a signal to stop until the main loop runs, and then between its turns; after it the recordings are stopped without the main loop.
         var signal: Duration
-        /// For a main loop that stands still without a signal; then the recorder is stopped as if one had come.
+        /// Without a signal, between two turns of the main loop; after it the recorder is stopped as by a signal.
         var loop: Duration
-        /// From a signal to stop until the process ends, whatever holds up the shutdown.
+        /// From a signal to stop until the process ends in any case.
         var end: Duration
     }
 
-    /// A timeout is over when its thread has seen the main loop unchanged so often.
+    /// Observations of an unchanged main loop that make up a timeout.
     ///
-    /// By the clock alone, a process that was suspended would look as if it had hung.
+    /// By the clock alone, a process that was suspended would seem to hang.
     private static let observations: UInt64 = 5
 
     private let timeouts: Timeouts
-    /// Gets a sign of life for as long as the main loop turns, or a shutdown is within its time.
+    /// Receives keep-alive messages while the main loop runs, or a shutdown is within its time.
     private let serviceManager: ServiceManager?
-    /// Held by the thread for ever.
+    /// Locked by the thread for its lifetime.
     private let signals: Mutex<Signals>
     private let caught: [CInt]
-    /// What the main loop reads.
+    /// Passes requests to the main loop.
     private let relay: Pipe
     private let wakeup: Wakeup
-    /// How often the main loop has turned.
+    /// Turns of the main loop.
     private let turns = Atomic<UInt64>(0)
-    /// When the shutdown was asked for, on `CLOCK_BOOTTIME` in nanoseconds; `UInt64.max` before.
+    /// When the shutdown was requested, on `CLOCK_BOOTTIME` in nanoseconds; `UInt64.max` before.
     private let requestedAt = Atomic<UInt64>(.max)
-    /// Whether the shutdown is over: from then on only the time until the end counts.
+    /// Whether the shutdown is over: from then on only `Timeouts.end` counts.
     private let isShutDown = Atomic(false)
     /// The first signal to stop; 0 before.
     private let firstSignal = Atomic<Int32>(0)
-    /// Tells the thread of `stopInPlace` to act.
+    /// Starts the work of `stopInPlace`.
     private let emergency: StopSignal
 
-    /// Takes over `signals`, on a thread of its own; one that comes before the main loop waits is not lost.
+    /// Receives `signals` on a thread of its own; a signal before the main loop waits is not lost.
     ///
-    /// Before other threads are started: they take over the mask.
+    /// To be created before other threads are started, since they inherit the signal mask.
     init(
         _ timeouts: Timeouts,
         catching signals: [CInt] = Signals.stopping + [SIGUSR1],
@@ -66,14 +65,15 @@ final class Watchdog: Sendable {
         }
     }
 
-    /// Readable while a signal waits; to be polled.
+    /// Readable while a request waits.
     var descriptor: CInt { relay.reader.rawValue }
 
-    /// Takes the oldest request that waits; `nil` when none does.
+    /// Removes and returns the oldest request; `nil` if there is none.
     func next() -> Signals.Request? {
         var byte: UInt8 = 0
         let count = unsafe withUnsafeMutableBytes(of: &byte) { bytes in
-            unsafe try? relay.reader.read(into: bytes)  // Only EAGAIN can come: no signal waits.
+            // Only EAGAIN is possible: no request waits.
+            unsafe try? relay.reader.read(into: bytes)
         }
         guard count == 1 else { return nil }
         switch byte {
@@ -83,44 +83,44 @@ final class Watchdog: Sendable {
         }
     }
 
-    /// In the relay, beside the numbers of signals to stop.
+    /// Bytes in the relay besides the numbers of signals to stop.
     private static let drainByte: UInt8 = 0x80
     private static let reloadByte: UInt8 = 0x81
 
-    /// Called by the main loop, at least once a second, and with each phase of a shutdown.
+    /// Called by the main loop at least once a second, and for each phase of a shutdown.
     func loopTurned() { turns.wrappingAdd(1, ordering: .relaxed) }
 
-    /// Called when the shutdown has said its goodbye: the main loop turns no more, and nothing is to be done in its place.
+    /// Called when the shutdown has published its end: the main loop does not run any more, and must not be replaced.
     func shutdownEnded() {
         isShutDown.store(true, ordering: .relaxed)
-        loopTurned()  // For a stop in its place that is under way.
+        loopTurned()  // For a stop without the main loop that is in progress.
     }
 
-    /// Tells the service manager that the start is over.
+    /// Reports to the service manager that the start is complete.
     func reportReady() { serviceManager?.report(.ready) }
 
-    /// Limits a shutdown that no signal has begun.
+    /// Limits the time of a shutdown that began without a signal.
     func limitShutdown() {
         noteRequest()
         wakeup.wake()
     }
 
-    /// Runs `stop` when the main loop stands still, on a thread that is started now: later there may be no room for one.
+    /// Runs `stop` if the main loop hangs, on a thread that is started now: later it may be impossible to start one.
     ///
-    /// `stop` gets a condition under which it goes on; the process ends when it returns and the condition still holds.
+    /// `stop` gets a condition under which it continues; if the condition still holds when it returns, the process ends.
     func stopInPlace(
-        _ stop: @escaping @Sendable (StopRequest, _ loopStandsStill: () -> Bool) -> Void
+        _ stop: @escaping @Sendable (StopRequest, _ loopHangs: () -> Bool) -> Void
     ) throws(SystemError) {
         try DetachedThread.start(named: "emergency") { [self] in
             _ = emergency.wait(until: BootTime(nanoseconds: .max))
             let turnsBefore = turns.load(ordering: .relaxed)
-            let standsStill = { [self] in turns.load(ordering: .relaxed) == turnsBefore }
+            let hangs = { [self] in turns.load(ordering: .relaxed) == turnsBefore }
             let request = StopRequest(
                 signal: firstSignal.load(ordering: .relaxed),
                 at: BootTime(nanoseconds: requestedAt.load(ordering: .relaxed))
             )
-            stop(request, standsStill)
-            if standsStill() { _exit(1) }
+            stop(request, hangs)
+            if hangs() { _exit(1) }
         }
     }
 }
@@ -151,14 +151,14 @@ extension Watchdog {
         }
     }
 
-    /// When the process ends at the latest.
+    /// The latest end of the process.
     private var deadline: BootTime {
         let requestedAt = requestedAt.load(ordering: .relaxed)
         guard requestedAt != .max else { return BootTime(nanoseconds: .max) }
         return BootTime(nanoseconds: requestedAt).advanced(by: timeouts.end)
     }
 
-    /// Between two observations of the main loop.
+    /// The time between two observations of the main loop.
     private var pause: Duration {
         (isStopping ? timeouts.signal : timeouts.loop) / Int(Self.observations)
     }
@@ -178,7 +178,7 @@ extension Watchdog {
 
     private func send(_ byte: UInt8) {
         let byte = [byte]
-        try? relay.writer.writeAll(byte.span)  // Full: thousands wait already.
+        try? relay.writer.writeAll(byte.span)  // A full pipe: thousands of requests wait already.
     }
 
     private func noteRequest() {
@@ -189,16 +189,16 @@ extension Watchdog {
 
     private func stopWithoutLoop() {
         noteRequest()
-        // For a main loop that turns again: what was begun in its place cannot be taken back.
+        // For a main loop that runs again: a stop that has begun cannot be undone.
         if firstSignal.load(ordering: .relaxed) == 0 { send(UInt8(SIGTERM)) }
         emergency.request()
     }
 
-    /// What the thread has seen of the main loop.
+    /// The main loop's progress, as the thread has observed it.
     private struct Observation {
         var turns: UInt64
         var at = BootTime.now()
-        /// How often it was seen with the same number of turns.
+        /// Consecutive observations of the same number of turns.
         var unchanged: UInt64 = 0
 
         init(turns: UInt64) { self.turns = turns }
@@ -210,20 +210,20 @@ extension Watchdog {
     }
 }
 
-/// A shutdown that was asked for.
+/// A requested shutdown.
 struct StopRequest: Sendable {
-    /// 0 for none.
+    /// 0 if no signal requested it.
     let signal: CInt
     let at: BootTime
 }
 
 extension Watchdog.Timeouts {
-    /// The loop turns every second, so less than two would be a false alarm on a busy machine.
+    /// The main loop runs every second, so less than two seconds would cause false alarms on a busy machine.
     ///
-    /// Longer than any phase in which it does not turn may take: the closing of the database, where there is no thread for it.
+    /// `loop` is longer than the closing of the database, which blocks the main loop if no thread can be started for it.
     init(_ plan: ShutdownPlan) {
         signal = max(.seconds(2), min(.seconds(5), plan.gracePeriod / 4))
         loop = .seconds(30)
-        end = plan.longest
+        end = plan.totalTime
     }
 }

@@ -5,6 +5,8 @@ import Posix
 import StreamVaultTelemetry
 import Synchronization
 import Testing
+import Twitch
+import WebSocket
 
 @testable import Media
 @testable import Recorder
@@ -77,7 +79,7 @@ final class APIBench: Sendable {
             token: token.flatMap { BearerToken(Array($0.utf8)) },
             wrongTokens: WrongTokens(context.log),
             wrongTokenCount: context.metrics.wrongTokens,
-            eventSub: nil,
+            twitch: nil,
             hasRoom: hasRoom
         )
     }

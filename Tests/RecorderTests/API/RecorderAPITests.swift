@@ -2,6 +2,7 @@ import Foundation
 import HTTP
 import Posix
 import StreamVaultTelemetry
+import TestSupport
 import Testing
 
 @testable import Recorder
@@ -23,7 +24,7 @@ struct RecorderAPITests {
         return try #require(value as? [String: Any])
     }
 
-    @Test("a stream is started and stopped, and a second wish of either changes nothing")
+    @Test("a stream is started and stopped, and a repeated request changes nothing")
     func startAndStop() throws {
         let bench = try APIBench([.packets("gate")])
         let api = bench.api()
@@ -56,7 +57,7 @@ struct RecorderAPITests {
         try waitFor("its row") { try bench.statuses(of: "gate") == ["completed", "interrupted"] }
     }
 
-    @Test("a start right after a stop is heeded when the stop is done")
+    @Test("a start right after a stop takes effect when the stop is complete")
     func restart() throws {
         let bench = try APIBench([.packets("gate")])
         let api = bench.api()
@@ -74,7 +75,7 @@ struct RecorderAPITests {
         try waitFor("their rows") { try bench.statuses(of: "gate") == statuses }
     }
 
-    @Test("before the streams are started nothing is said of them, and nothing is begun")
+    @Test("before the streams have started, their state is unavailable and a start is refused")
     func starting() throws {
         let bench = try APIBench([.packets("gate")])
         let api = bench.api()
@@ -89,7 +90,7 @@ struct RecorderAPITests {
         #expect(try fields(health)["status"] as? String == "starting")
     }
 
-    @Test("without a heartbeat the liveness probe fails, but never during a shutdown")
+    @Test("without a heartbeat /health fails, but never during a shutdown")
     func hung() throws {
         let bench = try APIBench([.packets("gate")])
         var api = bench.api()
@@ -108,7 +109,7 @@ struct RecorderAPITests {
         #expect(try get(api, "/health").status == .ok)
     }
 
-    @Test("while stopping new work is refused with a time, and all else is answered")
+    @Test("while stopping, changes are refused with Retry-After, and everything else is answered")
     func stopping() throws {
         let bench = try APIBench([.packets("gate")])
         let api = bench.api()
@@ -130,7 +131,7 @@ struct RecorderAPITests {
         try bench.close()
     }
 
-    @Test("a drain begins nothing, stops what only waits, and lets recordings go on")
+    @Test("a drain starts nothing, stops streams that wait for media, and lets recordings continue")
     func draining() throws {
         let bench = try APIBench([.packets("gate"), .silence("yard"), .packets("roof")])
         let api = bench.api()
@@ -153,7 +154,7 @@ struct RecorderAPITests {
     }
 
     @Test(
-        "who shows no token, or another one, changes nothing",
+        "a request without the token, or with another one, changes nothing",
         arguments: [
             ([:], 401), (["Authorization": "Bearer a-toke"], 401),
             (["Authorization": "Bearer a-token2"], 401), (["Authorization": "Basic a-token"], 401),
@@ -189,7 +190,9 @@ struct RecorderAPITests {
         try bench.close()
     }
 
-    @Test("without a token in the configuration all that changes something is forbidden, in words")
+    @Test(
+        "without a token in the configuration, requests that change something are refused with the reason"
+    )
     func noToken() throws {
         let bench = try APIBench([.silence("gate")])
         bench.roster.open()
@@ -202,7 +205,7 @@ struct RecorderAPITests {
         #expect(bench.roster.workers[0].hasEnded)
     }
 
-    @Test("a full disk refuses a start, but not that of a stream which is on")
+    @Test("on a full disk a start is refused, unless the stream is on")
     func noRoom() throws {
         let bench = try APIBench([.silence("gate"), .silence("yard")])
         bench.roster.open()
@@ -217,7 +220,7 @@ struct RecorderAPITests {
     }
 
     @Test(
-        "each route knows its methods and its paths",
+        "each route accepts its methods and paths only",
         arguments: [
             ("GET", "/api/recording/start/gate", 405), ("DELETE", "/api/recording/stop/gate", 405),
             ("GET", "/api/drain", 405), ("POST", "/health", 405), ("POST", "/ws", 405),

@@ -2,6 +2,8 @@ import FuzzSupport
 import HTTP
 import Posix
 import StreamVaultTelemetry
+import Twitch
+import WebSocket
 
 @testable import Fetch
 @testable import Recorder
@@ -48,7 +50,7 @@ enum Stage {
             token: BearerToken(Array(token.utf8)),
             wrongTokens: WrongTokens(context.log),
             wrongTokenCount: context.metrics.wrongTokens,
-            eventSub: eventSub(roster, publisher, context.log),
+            twitch: try twitch(roster, context),
             hasRoom: { true }
         )
     }
@@ -73,14 +75,17 @@ enum Stage {
         )
     }
 
-    private static func eventSub(
+    private static func twitch(
         _ roster: Roster,
-        _ publisher: Publisher,
-        _ log: Log
-    ) -> EventSubService {
-        let metrics = EventSubMetrics(publisher)
-        let webhook = EventSubWebhook(secret: Secret(Array("nobody knows it".utf8)))
-        let switchboard = EventSubSwitchboard(roster, metrics, log) { _ in true }
-        return EventSubService(webhook, switchboard, metrics, log)
+        _ context: RecordingContext
+    ) throws(SystemError) -> TwitchService {
+        try TwitchService(
+            EventSubWebhook(secret: Secret(Array("nobody knows it".utf8))),
+            nil,
+            roster,
+            context.catalogue,
+            EventSubMetrics(context.publisher),
+            context.log
+        )
     }
 }

@@ -35,8 +35,8 @@ private func probe(_ body: [UInt8]) {
 /// Another recorder: only one that says so is idle.
 private func watch(_ body: [UInt8]) {
     guard let answer = RecorderActivity(json: body) else { return }
-    var watch = IdleWatch()
-    let outcome = watch.take(.success(answer), at: .now())
+    var check = IdleCheck()
+    let outcome = check.apply(.success(answer), at: .now())
     require((outcome == .idle) == answer.isSafeToUpdate, "as it says: \(outcome)")
 }
 

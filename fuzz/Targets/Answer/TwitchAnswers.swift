@@ -3,9 +3,9 @@ import FuzzSupport
 import JSON
 
 @testable import Fetch
-@testable import Recorder
+@testable import Twitch
 
-private let application = TwitchConfiguration.Application(
+private let application = TwitchSettings.Application(
     clientID: "id",
     callback: address("https://example.org/eventsub"),
     api: address("https://api.twitch.tv/helix"),

@@ -2,7 +2,7 @@ import FuzzSupport
 import HTTP
 
 @testable import Fetch
-@testable import Recorder
+@testable import Twitch
 
 /// A delivery of EventSub, without its signature.
 struct Delivery {
@@ -25,7 +25,7 @@ struct Delivery {
 
     var signature: String {
         let message = Array((id + time).utf8) + content
-        let digest = Digest.hmacSHA256(message, key: Self.secret.bytes) ?? []
+        let digest = EventSubWebhook.hmacSHA256(message, key: Self.secret.bytes) ?? []
         let digits = digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
         return "sha256=\(digits.joined())"
     }

@@ -2,7 +2,7 @@ import FuzzSupport
 import HTTP
 import Posix
 
-@testable import Recorder
+@testable import Twitch
 
 private let webhook = EventSubWebhook(secret: Delivery.secret)
 /// The time of the deliveries in Twitch's documentation.

@@ -1,4 +1,4 @@
-@testable import Recorder
+@testable import WebSocket
 
 /// What a client that keeps to RFC 6455 sends, as any bytes tell it: three for each message, and then what it says.
 struct ClientScript {

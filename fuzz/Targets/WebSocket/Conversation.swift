@@ -3,19 +3,19 @@ import Glibc
 
 @testable import HTTP
 @testable import Posix
-@testable import Recorder
+@testable import WebSocket
 
 /// A client of the broadcaster that says anything is answered to the byte: each Ping with its Pong, and one Close at the end.
 func converse(_ bytes: [UInt8]) {
     do throws(SystemError) {
         let line = try Line()
-        var settings = WebSocketClient.Settings()
-        settings.message = Reading.limit
-        let client = WebSocketClient(try line.arrival(), settings, at: .now())
+        var settings = WebSocketConnection.Limits()
+        settings.messageBytes = Reading.limit
+        let client = WebSocketConnection(try line.connection(), settings, at: .now())
         var scratch = [UInt8](repeating: 0, count: bytes.count + 1)
         for piece in pieces(of: bytes) {
             try line.client.writeAll(piece.span)
-            client.serve(by: &scratch, at: .now())
+            client.serve(with: &scratch, at: .now())
         }
         let expected = answers(to: Reading(of: [bytes]))
         require(line.received() == expected, "the client is told \(expected)")
@@ -51,10 +51,10 @@ private struct Line: ~Copyable {
     }
 
     /// To be taken once, for it owns the server's end.
-    func arrival() throws(SystemError) -> WebSocketArrival {
+    func connection() throws(SystemError) -> UpgradedConnection {
         let end = FileDescriptor(adopting: server)
         let socket = try Socket(adopting: end, peer: SocketAddress())
-        return WebSocketArrival(UpgradedConnection(socket: socket, received: [], tag: nil))
+        return UpgradedConnection(socket: socket, received: [], tag: nil)
     }
 
     /// What the client has been sent.

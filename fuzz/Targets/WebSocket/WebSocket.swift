@@ -1,7 +1,7 @@
 import FuzzSupport
 import HTTP
 
-@testable import Recorder
+@testable import WebSocket
 
 /// Handshakes and frames; which of them is told by the first letter.
 @_cdecl("LLVMFuzzerTestOneInput")
