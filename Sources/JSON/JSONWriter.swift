@@ -59,6 +59,7 @@ package enum JSONWriter {
             switch scalar {
             case "\"": text += "\\\""
             case "\\": text += "\\\\"
+            case " "..."~": text.unicodeScalars.append(scalar)
             case "\n": text += "\\n"
             case _ where scalar.isInvisibleCommand: text += scalar.hexadecimalEscape
             default: text.unicodeScalars.append(scalar)

@@ -102,6 +102,7 @@ struct Recorder: ~Copyable {
             () throws(SystemError) in
             try CatalogueJournal(catalogue, log) { metrics.show($0) }
         }
+        let status = RecorderStatus(name: configuration.recorderName)
         let context = RecordingContext(
             directory: configuration.recordingsDirectory,
             syncInterval: configuration.syncInterval,
@@ -119,14 +120,14 @@ struct Recorder: ~Copyable {
             wantsRemux: configuration.remux != nil,
             log: log,
             wakeup: wakeup,
+            status: status,
             broadcaster: broadcaster
         )
-        let roster = Roster(
-            name: configuration.recorderName,
-            workers: configuration.streams.map { StreamWorker($0, context) }
-        )
+        let workers = configuration.streams.map { StreamWorker($0, context) }
+        let roster = Roster(status, workers: workers)
         let twitch = try TwitchService.load(configuration, roster, context, environment)
         let api = RecorderAPI(
+            status: status,
             roster: roster,
             drain: Drain(roster: roster, context: context, broadcaster: broadcaster),
             broadcaster: broadcaster,
@@ -134,8 +135,7 @@ struct Recorder: ~Copyable {
             token: try Self.loadToken(configuration.bearerTokenFile, environment, log),
             wrongTokens: WrongTokens(log),
             wrongTokenCount: metrics.wrongTokens,
-            twitch: twitch,
-            hasRoom: { disk.refusal == nil }
+            twitch: twitch
         )
         let housekeeping = try StartError.wrapping("set up background tasks") {
             () throws(SystemError) in
@@ -148,7 +148,7 @@ struct Recorder: ~Copyable {
             try apiServer.start(api, log)
             let emergency = EmergencyStop(plan: plan, roster: roster, context: context)
             try watchdog.stopInPlace { emergency.run($0, while: $1) }
-            return try broadcaster.start(wakeup) { roster.active }
+            return try broadcaster.start(wakeup, status)
         }
         (self.configuration, self.plan) = (configuration, plan)
         (self.context, self.roster) = (context, roster)
@@ -185,7 +185,7 @@ struct Recorder: ~Copyable {
                 return status
             }
             if loop.takeReload() { reload() }
-            if !roster.isStuck(at: .now()) { context.publisher.heartbeat() }
+            if !roster.isStuck(at: .now()) { context.heartbeat() }
             context.metrics.count(dropped: context.log.takeDroppedLines())
             Orphans.reap()  // Children of streams' programs, if this is process 1.
             signal = try loop.wait(until: BootTime.now().advanced(by: .seconds(1)))
@@ -201,10 +201,11 @@ struct Recorder: ~Copyable {
 
     private mutating func beginRecording() {
         context.disk.look()
+        context.status.disk = context.disk.level
         missing += Job.allCases.filter { $0 != .recovery && isWanted($0) }
         startMissing()
         roster.open()
-        if case .recording = roster.current { context.publisher.enter(.recording) }
+        if case .recording = context.status.state { context.publisher.enter(.recording) }
     }
 
     /// The services with a phase of the shutdown of their own.
@@ -237,7 +238,7 @@ struct Recorder: ~Copyable {
                 context.log(.warn, "Recovery takes long, recording begins meanwhile")
                 return nil
             }
-            context.publisher.heartbeat()
+            context.heartbeat()
             let next = min(deadline, now.advanced(by: .seconds(1)))
             if let signal = try loop.wait(until: next) { return signal }
         }
@@ -250,7 +251,7 @@ struct Recorder: ~Copyable {
             .info,
             "Recorder started",
             [
-                "recorder": roster.name,
+                "recorder": context.status.name,
                 "streams": "\(roster.workers.count)",
                 "listen": addresses.map { "\($0)" }.joined(separator: ","),
                 "grace_period": "\(configuration.gracePeriod.inSeconds)s",
@@ -323,8 +324,11 @@ extension Recorder {
                 earlier.recover(until: $0)
             }
         case .disk:
-            let roster = roster
-            try context.disk.start { for worker in roster.workers { worker.checkPart() } }
+            let (context, roster) = (context, roster)
+            try context.disk.start {
+                context.status.disk = context.disk.level
+                for worker in roster.workers { worker.checkPart() }
+            }
         case .retention:
             let sweep = RetentionSweep(context: context, plan: configuration.retention)
             try housekeeping.start("retention") { sweep.run(until: $0) }

@@ -122,13 +122,13 @@ final class Broadcaster: Sendable {
         }
     }
 
-    /// Serves clients on a thread of its own; `active` returns the open recordings.
+    /// Serves clients on a thread of its own.
     func start(
         _ mainThread: Wakeup,
-        _ active: @escaping @Sendable () -> [ActiveRecording]
+        _ status: RecorderStatus
     ) throws(SystemError) -> RunningService {
         let task = try BackgroundTask(named: "broadcaster", mainThread) { () throws(SystemError) in
-            try self.run(active)
+            try self.run(status)
         }
         return RunningService(tasks: [task]) { self.stop(until: $0) }
     }
@@ -138,10 +138,10 @@ final class Broadcaster: Sendable {
         post { $0.deadline = $0.deadline ?? deadline }
     }
 
-    private func run(_ active: @escaping @Sendable () -> [ActiveRecording]) throws(SystemError) {
+    private func run(_ status: RecorderStatus) throws(SystemError) {
         // Whatever ends the thread, no further client is accepted.
         defer { inbox.withLock { $0.deadline = $0.deadline ?? .now() } }
-        var clients = BroadcasterClients(settings, active)
+        var clients = BroadcasterClients(settings, status)
         while !clients.haveEnded {
             clients.handle(takeInbox(), at: .now())
             try clients.turn(alsoWatching: wakeup.descriptor)
@@ -167,15 +167,15 @@ final class Broadcaster: Sendable {
 /// The clients, and the updates that they receive without an event; used by the broadcaster's thread.
 private struct BroadcasterClients {
     private let settings: Broadcaster.Settings
-    private let active: () -> [ActiveRecording]
+    private let status: RecorderStatus
     private var clients: [WebSocketConnection] = []
     private var polled = PollSet()
     private var scratch = [UInt8](repeating: 0, count: 1 << 14)
     private var updates: UpdateSchedule
     private var deadline: BootTime?
 
-    init(_ settings: Broadcaster.Settings, _ active: @escaping () -> [ActiveRecording]) {
-        (self.settings, self.active) = (settings, active)
+    init(_ settings: Broadcaster.Settings, _ status: RecorderStatus) {
+        (self.settings, self.status) = (settings, status)
         updates = UpdateSchedule(pause: settings.pause, refresh: settings.refresh)
     }
 
@@ -223,14 +223,14 @@ private struct BroadcasterClients {
         guard clients.count <= settings.maxClients else {
             return client.close(.tryAgainLater, at: now)
         }
-        let recordings = active()
+        let recordings = status.recordings
         if clients.count == 1 { updates.sent(at: now, isGrowing: !recordings.isEmpty) }
         if let frame = BroadcastMessage.active(recordings).frame() { client.send(frame) }
     }
 
     private mutating func sendUpdateIfDue(at now: BootTime) {
         guard !clients.isEmpty, let due = updates.due, due <= now else { return }
-        let recordings = active()
+        let recordings = status.recordings
         updates.sent(at: now, isGrowing: !recordings.isEmpty)
         if let frame = BroadcastMessage.active(recordings).frame() { send(frame) }
     }

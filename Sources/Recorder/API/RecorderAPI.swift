@@ -7,6 +7,7 @@ import WebSocket
 
 /// The routes of the recorder's HTTP API, which is served from the start to the end of the shutdown.
 struct RecorderAPI: Sendable {
+    let status: RecorderStatus
     let roster: Roster
     let drain: Drain
     let broadcaster: Broadcaster
@@ -17,8 +18,6 @@ struct RecorderAPI: Sendable {
     let wrongTokenCount: Counter
     /// `nil` without Twitch.
     let twitch: TwitchService?
-    /// Whether the disk has room for another recording.
-    let hasRoom: @Sendable () -> Bool
     /// A main loop without a heartbeat for this time has hung.
     var heartbeatTimeout = Verdict.patience(heartbeatInterval: Recorder.heartbeatInterval)
 
@@ -54,11 +53,11 @@ struct RecorderAPI: Sendable {
     }
 
     private func beginDrain() -> Response {
-        if case .stopping = roster.current, let refusal = roster.refusal {
+        if case .stopping = status.state, let refusal = roster.refusal {
             return .refusing(refusal)
         }
         drain.begin()
-        return .json(.accepted, ["state": .string(roster.current.name)])
+        return .json(.accepted, ["state": .string(status.state.name)])
     }
 
     /// Starts a WebSocket if there is room; `WebSocketHandshake` checks where the request comes from.
@@ -76,13 +75,13 @@ struct RecorderAPI: Sendable {
     ///
     /// 503 if the main loop hangs.
     func health() -> Response {
-        let stage = roster.current
+        let state = status.state
         var body: JSONValue = [
-            "status": .string(stage.health), "recorder": .string(roster.name),
-            "active_recordings": .integer(roster.active.count),
-            "disk": .string(drain.context.disk.level.rawValue),
+            "status": .string(state.health), "recorder": .string(status.name),
+            "active_recordings": .integer(status.recordingCount),
+            "disk": .string(status.disk.rawValue),
         ]
-        if case .stopping(let phase, let deadline) = stage {
+        if case .stopping(let phase, let deadline) = state {
             body["phase"] = .string(phase.rawValue)
             body["seconds_left"] = .double(deadline.since(.now()).inSeconds)
         } else if let silence = hangSilence {
@@ -95,22 +94,22 @@ struct RecorderAPI: Sendable {
 
     /// Time since the last heartbeat, if it is longer than the exporter allows too.
     private var hangSilence: Duration? {
-        let silence = drain.context.publisher.silence
+        let silence = status.silence
         return silence > heartbeatTimeout ? silence : nil
     }
 
     /// 503 before the streams have started, when an empty array would be wrong.
     private func activeRecordings() -> Response {
-        if case .starting = roster.current { return .refusing(.starting) }
+        if case .starting = status.state { return .refusing(.starting) }
         let now = BootTime.now()
-        return .json(.ok, .array(roster.active.map { $0.json(now: now) }))
+        return .json(.ok, .array(status.recordings.map { $0.json(now: now) }))
     }
 
     /// For scripts that replace the recorder: whether they may.
     private func recordingsActive() -> Response {
-        let stage = roster.current
-        if case .starting = stage { return .refusing(.starting) }
-        let active = roster.active
+        let state = status.state
+        if case .starting = state { return .refusing(.starting) }
+        let active = status.recordings
         return .json(
             .ok,
             [
@@ -118,7 +117,7 @@ struct RecorderAPI: Sendable {
                 "active_count": .integer(active.count),
                 "safe_to_update": .boolean(active.isEmpty),
                 "active_streams": .array(active.map(\.stream).sorted().map { .string($0) }),
-                "state": .string(stage.name), "timestamp": .string(WallTime.now().iso8601),
+                "state": .string(state.name), "timestamp": .string(WallTime.now().iso8601),
                 "message": active.isEmpty
                     ? "nothing is being recorded"
                     : .string("recordings are under way: \(active.count)"),
@@ -157,7 +156,8 @@ struct RecorderAPI: Sendable {
     /// Starts by Twitch or the configuration wait for space instead.
     private func start(_ worker: StreamWorker) -> Switching {
         let needsRoom = roster.refusal == nil && worker.phase == .off
-        return needsRoom && !hasRoom() ? .refused(.noSpace) : roster.start(worker)
+        return needsRoom && !status.disk.allowsRecordings
+            ? .refused(.noSpace) : roster.start(worker)
     }
 
     /// A stream that is `on` without a recording waits for its source.
@@ -183,17 +183,7 @@ extension ActiveRecording {
     }
 }
 
-extension Roster.Stage {
-    /// As in the telemetry.
-    var name: String {
-        switch self {
-        case .starting: "starting"
-        case .recording: "recording"
-        case .draining: "draining"
-        case .stopping: "stopping"
-        }
-    }
-
+extension RecorderStatus.State {
     fileprivate var health: String {
         switch self {
         case .recording: "ok"

@@ -8,6 +8,9 @@ enum DiskLevel: String, CaseIterable, Sendable {
     /// No file can be created, however much room there is: a mount is read-only, or a permission is missing. New recordings are refused.
     case unwritable
 
+    /// Whether a new recording may start.
+    var allowsRecordings: Bool { self == .ample || self == .low }
+
     /// The level with `free` bytes left; it takes more room to leave a level than to enter it, so that it does not flap.
     func next(free: UInt64, _ limits: DiskLimits) -> DiskLevel {
         if free < limits.refuseBelow { return .full }

@@ -62,7 +62,7 @@ struct EarlierRuns: Sendable {
     }
 
     private func report(_ file: RecoveredFile) {
-        context.publisher.heartbeat()
+        context.heartbeat()
         if let label = file.label { context.metrics.recovered[label]?.add() }
         if case .failed(let error) = file.outcome {
             context.metrics.finalizeErrors[error.reason]?.add()

@@ -191,7 +191,7 @@ extension Shutdown {
         while !isDone() {
             let now = BootTime.now()
             guard now < deadline else { return false }
-            context.publisher.heartbeat()
+            context.heartbeat()
             context.metrics.count(dropped: context.log.takeDroppedLines())
             let next = min(deadline, now.advanced(by: .seconds(1)))
             let signal = try loop.wait(until: next)

@@ -27,37 +27,14 @@ struct RecordingContext: Sendable {
     let log: Log
     /// Wakes the main thread, because something changed.
     let wakeup: Wakeup
+    let status: RecorderStatus
     let broadcaster: Broadcaster
-}
 
-/// An open recording, as the API and the WebSocket clients see it.
-struct ActiveRecording: Equatable, Sendable {
-    enum Status: String, Sendable {
-        case recording, finalizing
+    /// Publishes that the main thread runs.
+    func heartbeat() {
+        publisher.heartbeat()
+        status.noteHeartbeat()
     }
-
-    /// The catalogue's; the same for all parts of a recording, also for those of another run.
-    var id: Int64
-    var stream: String
-    var title: String?
-    var startedAt: WallTime
-    var startedBoot: BootTime
-    /// The part that is being written.
-    var filePath: String
-    var container: MediaContainer
-    var status = Status.recording
-    /// Of all its parts in this run.
-    var bytes = 0
-}
-
-/// A change of a recording, for the WebSocket clients.
-enum RecordingEvent: Sendable {
-    case started(ActiveRecording)
-    /// Its file is being finalized.
-    case finalizing(ActiveRecording)
-    case stopped(ActiveRecording, RecordingResult)
-    /// The recording failed, or its file could not be finalized; `stopped` follows.
-    case failed(ActiveRecording, error: String)
 }
 
 /// One recording, from its first media to its finalized files; used by its stream's thread alone.

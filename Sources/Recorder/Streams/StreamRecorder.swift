@@ -20,7 +20,6 @@ final class StreamWorker: Sendable {
         var power = StreamSwitch()
         /// Of the thread, if it runs.
         var stop: StopSignal?
-        var active: ActiveRecording?
         /// Of the file that is being written.
         var watch: PartWatch?
         /// Whether it is wanted, and had no thread or no descriptor to start with.
@@ -35,7 +34,7 @@ final class StreamWorker: Sendable {
         (self.stream, self.context) = (stream, context)
     }
 
-    var active: ActiveRecording? { state.withLock { $0.active } }
+    var active: ActiveRecording? { context.status[stream.name] }
 
     /// Whether the stream is on, off, or changing.
     var phase: StreamSwitch.Phase { state.withLock { $0.power.phase } }
@@ -95,7 +94,7 @@ final class StreamWorker: Sendable {
     func stop() { applyEnding { _ in .stop } }
 
     /// Begins no recording any more; an open one continues until its source ends.
-    func drain() { applyEnding { .drain(isRecording: $0.active != nil) } }
+    func drain() { applyEnding { _ in .drain(isRecording: active != nil) } }
 
     /// Interrupts the recording, and records no more; does not wait for that.
     func shutDown() { applyEnding { _ in .shutDown } }
@@ -440,14 +439,15 @@ final class StreamWorker: Sendable {
     }
 
     private func show(begun recording: Recording) {
-        state.withLock { ($0.active, $0.watch) = (recording.status, recording.watch) }
+        state.withLock { $0.watch = recording.watch }
+        context.status[stream.name] = recording.status
         limiter.reset()
         log(.info, "Recording started", ["stream": stream.name, "path": recording.status.filePath])
         report(.started(recording.status))
     }
 
     private func show(_ status: ActiveRecording) {
-        state.withLock { if $0.active != nil { $0.active = status } }
+        if active != nil { context.status[stream.name] = status }
     }
 
     /// Finalizes a recording; `next` is the one that follows it without a gap.
@@ -457,13 +457,11 @@ final class StreamWorker: Sendable {
         because reason: FinalizeError.Reason? = nil,
         next: ActiveRecording? = nil
     ) {
-        state.withLock { $0.active?.status = .finalizing }
+        context.status[stream.name]?.status = .finalizing
         report(.finalizing(recording.status))
         let failure = recording.finish(result, because: reason)
-        state.withLock { state in
-            state.active = next
-            if failure != nil { state.failures += 1 }
-        }
+        if failure != nil { state.withLock { $0.failures += 1 } }
+        context.status[stream.name] = next
         if let failure { report(.failed(recording.status, error: "\(failure)")) }
         report(.stopped(recording.status, failure == nil ? result : .failed))
         context.wakeup.wake()

@@ -4,31 +4,18 @@ import Synchronization
 
 /// The streams of this recorder and its state, for the threads that answer questions about them or switch them.
 final class Roster: Sendable {
-    let name: String
+    private let status: RecorderStatus
     let workers: [StreamWorker]
     private let workersByName: [String: StreamWorker]
-    private let stage = Mutex(Stage.starting)
     /// Which of several streams that could not be started is tried first.
     private let turn = Atomic(0)
 
-    /// Where the recorder is in its life.
-    enum Stage: Sendable {
-        /// Recordings of earlier runs are recovered; nothing is known of new ones.
-        case starting
-        case recording
-        /// No new recordings; the recorder ends with the last that runs.
-        case draining
-        case stopping(Phase, deadline: BootTime)
-    }
-
-    init(name: String, workers: [StreamWorker]) {
-        (self.name, self.workers) = (name, workers)
+    init(_ status: RecorderStatus, workers: [StreamWorker]) {
+        (self.status, self.workers) = (status, workers)
         workersByName = Dictionary(uniqueKeysWithValues: workers.map { ($0.stream.name, $0) })
     }
 
-    var current: Stage { stage.withLock { $0 } }
-
-    var active: [ActiveRecording] { workers.compactMap(\.active) }
+    var active: [ActiveRecording] { status.recordings }
 
     subscript(stream: String) -> StreamWorker? { workersByName[stream] }
 
@@ -43,8 +30,8 @@ final class Roster: Sendable {
     /// One that cannot be started costs no other, and is tried again by `startMissing`.
     func open() {
         for worker in workers where worker.stream.record == .always { worker.startInsisting() }
-        stage.withLock { stage in
-            if case .starting = stage { stage = .recording }
+        status.changeState { state in
+            if case .starting = state { state = .recording }
         }
     }
 
@@ -61,10 +48,10 @@ final class Roster: Sendable {
 
     /// Begins no recording any more; whether that is news.
     func drain() -> Bool {
-        let isFirst = stage.withLock { stage in
-            switch stage {
+        let isFirst = status.changeState { state in
+            switch state {
             case .starting, .recording:
-                stage = .draining
+                state = .draining
                 return true
             case .draining, .stopping: return false
             }
@@ -75,12 +62,12 @@ final class Roster: Sendable {
 
     /// Whether the drain is over: nothing is recorded, and nothing will be.
     var isDrained: Bool {
-        guard case .draining = current else { return false }
+        guard case .draining = status.state else { return false }
         return workers.allSatisfy(\.hasEnded)
     }
 
     func showShutdown(in phase: Phase, deadline: BootTime) {
-        stage.withLock { $0 = .stopping(phase, deadline: deadline) }
+        status.changeState { $0 = .stopping(phase, deadline: deadline) }
     }
 }
 
@@ -132,7 +119,7 @@ extension Roster {
 
     /// Why nothing new is begun now; `nil` when it is.
     var refusal: Refusal? {
-        switch current {
+        switch status.state {
         case .starting: .starting
         case .recording: nil
         case .draining: .draining

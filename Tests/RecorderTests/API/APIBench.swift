@@ -52,10 +52,11 @@ final class APIBench: Sendable {
             wantsRemux: false,
             log: log,
             wakeup: wakeup,
+            status: RecorderStatus(name: "bench"),
             broadcaster: broadcaster
         )
         let context = context
-        roster = Roster(name: "bench", workers: streams.map { StreamWorker($0, context) })
+        roster = Roster(context.status, workers: streams.map { StreamWorker($0, context) })
         self.broadcaster = broadcaster
         self.metrics = EventSubMetrics(publisher)
         drain = Drain(roster: roster, context: context, broadcaster: broadcaster)
@@ -67,11 +68,9 @@ final class APIBench: Sendable {
         try waitFor("the end of all streams") { roster.workers.allSatisfy(\.hasEnded) }
     }
 
-    func api(
-        token: String? = APIBench.token,
-        hasRoom: @escaping @Sendable () -> Bool = { true }
-    ) -> RecorderAPI {
+    func api(token: String? = APIBench.token) -> RecorderAPI {
         RecorderAPI(
+            status: context.status,
             roster: roster,
             drain: drain,
             broadcaster: broadcaster,
@@ -79,15 +78,13 @@ final class APIBench: Sendable {
             token: token.flatMap { BearerToken(Array($0.utf8)) },
             wrongTokens: WrongTokens(context.log),
             wrongTokenCount: context.metrics.wrongTokens,
-            twitch: nil,
-            hasRoom: hasRoom
+            twitch: nil
         )
     }
 
     /// Serves the API and the WebSocket; the address.
     func serve() throws -> (address: ListenAddress, broadcasting: RunningService) {
-        let roster = roster
-        let broadcasting = try broadcaster.start(context.wakeup) { roster.active }
+        let broadcasting = try broadcaster.start(context.wakeup, context.status)
         let listener = ListenAddress.internet(.loopback, port: 0)
         let server = try Server(on: [listener], limits: APIServer.limits)
         let address = server.addresses[0]

@@ -97,7 +97,7 @@ struct RecorderAPITests {
         bench.roster.open()
         #expect(try get(api, "/health").status == .ok)
         api.heartbeatTimeout = .nanoseconds(1)
-        try waitFor("some silence") { bench.context.publisher.silence > .nanoseconds(1) }
+        try waitFor("some silence") { bench.context.status.silence > .nanoseconds(1) }
         let hung = try get(api, "/health")
         #expect(hung.status == .unavailable)
         #expect(try fields(hung)["status"] as? String == "hung")
@@ -210,7 +210,8 @@ struct RecorderAPITests {
         let bench = try APIBench([.silence("gate"), .silence("yard")])
         bench.roster.open()
         _ = try post(bench.api(), "/api/recording/start/yard")
-        let full = bench.api(hasRoom: { false })
+        bench.context.status.disk = .full
+        let full = bench.api()
         let refused = try post(full, "/api/recording/start/gate")
         #expect(refused.status == .insufficientStorage)
         #expect(refused.field("Retry-After") == "60")

@@ -37,12 +37,13 @@ enum Stage {
                 record: .onDemand
             )
         }
-        let roster = Roster(name: "fuzz", workers: streams.map { StreamWorker($0, context) })
+        let roster = Roster(context.status, workers: streams.map { StreamWorker($0, context) })
         try roster.open()
         let broadcaster = try Recorder.makeBroadcaster(publisher)
         let drain = Drain(roster: roster, context: context, broadcaster: broadcaster)
         drain.begin()
         return RecorderAPI(
+            status: context.status,
             roster: roster,
             drain: drain,
             broadcaster: broadcaster,
@@ -50,8 +51,7 @@ enum Stage {
             token: BearerToken(Array(token.utf8)),
             wrongTokens: WrongTokens(context.log),
             wrongTokenCount: context.metrics.wrongTokens,
-            twitch: try twitch(roster, context),
-            hasRoom: { true }
+            twitch: try twitch(roster, context)
         )
     }
 
@@ -71,6 +71,7 @@ enum Stage {
             wantsRemux: false,
             log: log,
             wakeup: try Wakeup(),
+            status: RecorderStatus(name: "fuzz"),
             broadcaster: try Recorder.makeBroadcaster(publisher)
         )
     }
