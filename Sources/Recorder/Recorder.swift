@@ -14,7 +14,6 @@ struct Recorder: ~Copyable {
     private let plan: ShutdownPlan
     private let context: RecordingContext
     private let roster: Roster
-    private let broadcaster: Broadcaster
     private let broadcasting: RunningService
     private let twitch: TwitchService?
     private let watchdog: Watchdog
@@ -127,14 +126,11 @@ struct Recorder: ~Copyable {
         let roster = Roster(status, workers: workers)
         let twitch = try TwitchService.load(configuration, roster, context, environment)
         let api = RecorderAPI(
-            status: status,
+            context: context,
             roster: roster,
-            drain: Drain(roster: roster, context: context, broadcaster: broadcaster),
-            broadcaster: broadcaster,
             handshake: WebSocketHandshake(allowedOrigins: configuration.allowedOrigins),
             token: try Self.loadToken(configuration.bearerTokenFile, environment, log),
             wrongTokens: WrongTokens(log),
-            wrongTokenCount: metrics.wrongTokens,
             twitch: twitch
         )
         let housekeeping = try StartError.wrapping("set up background tasks") {
@@ -152,7 +148,7 @@ struct Recorder: ~Copyable {
         }
         (self.configuration, self.plan) = (configuration, plan)
         (self.context, self.roster) = (context, roster)
-        (self.broadcaster, self.broadcasting, self.twitch) = (broadcaster, broadcasting, twitch)
+        (self.broadcasting, self.twitch) = (broadcasting, twitch)
         self.watchdog = watchdog
         leftovers = Leftovers.markChildren(
             of: configuration.recorderName,
@@ -174,7 +170,7 @@ struct Recorder: ~Copyable {
         while true {
             if signal == SIGUSR1 {
                 drainSignal = SIGUSR1
-                Drain(roster: roster, context: context, broadcaster: broadcaster).begin()
+                roster.drain(context)
             }
             let isDrained = signal == nil && roster.isDrained
             if isDrained || signal.map({ $0 != SIGUSR1 }) ?? false {
@@ -217,11 +213,7 @@ struct Recorder: ~Copyable {
                 ? nil
                 : twitch.map { twitch in
                     RunningService(tasks: twitchTasks) { _ in twitch.stop() }
-                },
-            announce: { [broadcaster] phase, deadline in
-                let secondsLeft = deadline.since(.now()).inSeconds
-                broadcaster.send(.stopping(phase, secondsLeft: secondsLeft))
-            }
+                }
         )
     }
 

@@ -57,8 +57,7 @@ struct ShutdownServicesTests {
             Shutdown.Services(
                 broadcaster: services[0].running,
                 cleanup: RunningService(tasks: []) { _ in },
-                eventSub: services[1].running,
-                announce: { _, _ in }
+                eventSub: services[1].running
             ),
             MainLoop(wakeup)
         )

@@ -156,7 +156,7 @@ struct TwitchServiceTests {
         let running = try service()
         _ = try running.post(.stream("stream.online", id: "a"))
         try waitFor("two recordings") { bench.roster.active.count == 2 }
-        bench.drain.begin()
+        bench.roster.drain(bench.context)
         let online = try running.post(.stream("stream.online", id: "b"))
         #expect(online.status == .unavailable && online.field("Retry-After") == "60")
         #expect(try running.post(.stream("stream.offline", id: "c")).status == .noContent)

@@ -108,14 +108,14 @@ struct WatchdogTests {
                 _ = next.wait(until: never)
                 exit(standsStill() ? 3 : 0)
             }
-            let none = RunningService(tasks: []) { _ in }
-            let services = Shutdown.Services(broadcaster: none, cleanup: none, eventSub: nil) {
-                phase,
-                _ in
-                if phase == .broadcaster { _ = begun.wait(until: never) }
-                if phase == .cleanup { next.request() }
-                while phase == .cleanup { pause() }
-            }
+            let services = Shutdown.Services(
+                broadcaster: RunningService(tasks: []) { _ in _ = begun.wait(until: never) },
+                cleanup: RunningService(tasks: []) { _ in },
+                eventSub: RunningService(tasks: []) { _ in
+                    next.request()
+                    while true { pause() }
+                }
+            )
             let loop = MainLoop(bench.context.wakeup, watchdog)
             var shutdown = Shutdown(plan, bench.roster, bench.context, services, loop)
             _ = try shutdown.run(signal: SIGTERM)

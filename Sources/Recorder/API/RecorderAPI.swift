@@ -7,19 +7,18 @@ import WebSocket
 
 /// The routes of the recorder's HTTP API, which is served from the start to the end of the shutdown.
 struct RecorderAPI: Sendable {
-    let status: RecorderStatus
+    let context: RecordingContext
     let roster: Roster
-    let drain: Drain
-    let broadcaster: Broadcaster
     let handshake: WebSocketHandshake
     /// Required by requests that change something; `nil` refuses all of them.
     let token: BearerToken?
     let wrongTokens: WrongTokens
-    let wrongTokenCount: Counter
     /// `nil` without Twitch.
     let twitch: TwitchService?
     /// A main loop without a heartbeat for this time has hung.
     var heartbeatTimeout = Verdict.patience(heartbeatInterval: Recorder.heartbeatInterval)
+
+    private var status: RecorderStatus { context.status }
 
     func respond(to request: Request) -> Response {
         switch request.path {
@@ -48,7 +47,7 @@ struct RecorderAPI: Sendable {
             return .problem(.forbidden, "no bearer token is configured: see web.bearer_token_file")
         }
         guard let refusal = token.refusal(of: request) else { return answer() }
-        if wrongTokens.note(request) { wrongTokenCount.add() }
+        if wrongTokens.note(request) { context.metrics.wrongTokens.add() }
         return refusal
     }
 
@@ -56,14 +55,14 @@ struct RecorderAPI: Sendable {
         if case .stopping = status.state, let refusal = roster.refusal {
             return .refusing(refusal)
         }
-        drain.begin()
+        roster.drain(context)
         return .json(.accepted, ["state": .string(status.state.name)])
     }
 
     /// Starts a WebSocket if there is room; `WebSocketHandshake` checks where the request comes from.
     private func webSocket(_ request: Request) -> Response {
         if request.method != .get { return .allowing([.get], for: request.method) }
-        guard !broadcaster.isStopping, broadcaster.hasRoom else {
+        guard !context.broadcaster.isStopping, context.broadcaster.hasRoom else {
             return .unavailable("no more clients are taken", retryAfter: 5)
         }
         return handshake.answer(request)
@@ -291,7 +290,7 @@ final class APIServer: Sendable {
                 let deadline = server.prepare(&polled)
                 _ = try polled.wait(until: deadline)
                 try server.serve(polled) { api.respond(to: $0) }
-                handOver(from: &server, to: api.broadcaster)
+                handOver(from: &server, to: api.context.broadcaster)
                 if let count = server.evictionsToReport() {
                     log(.warn, "Connections closed to make room for others", ["count": "\(count)"])
                 }

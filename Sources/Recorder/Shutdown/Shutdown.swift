@@ -70,7 +70,8 @@ struct Shutdown: ~Copyable {
         loop.noteProgress()
         let deadline = requestedAt.advanced(by: plan.gracePeriod)
         roster.showShutdown(in: phase, deadline: deadline)
-        services.announce(phase, deadline)
+        let secondsLeft = deadline.since(.now()).inSeconds
+        context.broadcaster.send(.stopping(phase, secondsLeft: secondsLeft))
     }
 
     private func logLastPhase() {
@@ -213,8 +214,6 @@ extension Shutdown {
         let cleanup: RunningService
         /// `nil` without Twitch.
         let eventSub: RunningService?
-        /// Called with each phase and the deadline of the shutdown.
-        let announce: @Sendable (Phase, BootTime) -> Void
     }
 }
 

@@ -46,8 +46,10 @@ final class Roster: Sendable {
         }
     }
 
-    /// Begins no recording any more; whether that is news.
-    func drain() -> Bool {
+    /// Starts no more recordings; the recorder ends with the last open one.
+    ///
+    /// A second call changes nothing.
+    func drain(_ context: RecordingContext) {
         let isFirst = status.changeState { state in
             switch state {
             case .starting, .recording:
@@ -56,8 +58,13 @@ final class Roster: Sendable {
             case .draining, .stopping: return false
             }
         }
-        if isFirst { for worker in workers { worker.drain() } }
-        return isFirst
+        guard isFirst else { return }
+        for worker in workers { worker.drain() }
+        context.publisher.enter(.draining)
+        let count = "\(status.recordingCount)"
+        context.log(.info, "Draining: no new recordings", ["active": count])
+        context.broadcaster.send(.draining)
+        context.wakeup.wake()  // There may be nothing to wait for.
     }
 
     /// Whether the drain is over: nothing is recorded, and nothing will be.
@@ -126,22 +133,5 @@ extension Roster {
         case .stopping(_, let deadline):
             .stopping(secondsLeft: deadline.since(.now()).inSeconds)
         }
-    }
-}
-
-/// Lets the recorder come to its end by itself: no new recordings, and an end with the last that runs.
-struct Drain: Sendable {
-    let roster: Roster
-    let context: RecordingContext
-    let broadcaster: Broadcaster
-
-    /// A second call changes nothing.
-    func begin() {
-        guard roster.drain() else { return }
-        context.publisher.enter(.draining)
-        let count = "\(roster.active.count)"
-        context.log(.info, "Draining: no new recordings", ["active": count])
-        broadcaster.send(.draining)
-        context.wakeup.wake()  // There may be nothing to wait for.
     }
 }

@@ -20,7 +20,6 @@ final class APIBench: Sendable {
     let roster: Roster
     let broadcaster: Broadcaster
     let metrics: EventSubMetrics
-    let drain: Drain
 
     init(
         _ streams: [StreamConfiguration],
@@ -59,7 +58,6 @@ final class APIBench: Sendable {
         roster = Roster(context.status, workers: streams.map { StreamWorker($0, context) })
         self.broadcaster = broadcaster
         self.metrics = EventSubMetrics(publisher)
-        drain = Drain(roster: roster, context: context, broadcaster: broadcaster)
     }
 
     /// Ends what runs.
@@ -70,14 +68,11 @@ final class APIBench: Sendable {
 
     func api(token: String? = APIBench.token) -> RecorderAPI {
         RecorderAPI(
-            status: context.status,
+            context: context,
             roster: roster,
-            drain: drain,
-            broadcaster: broadcaster,
             handshake: WebSocketHandshake(allowedOrigins: []),
             token: token.flatMap { BearerToken(Array($0.utf8)) },
             wrongTokens: WrongTokens(context.log),
-            wrongTokenCount: context.metrics.wrongTokens,
             twitch: nil
         )
     }

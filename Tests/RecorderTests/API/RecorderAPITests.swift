@@ -102,7 +102,7 @@ struct RecorderAPITests {
         #expect(hung.status == .unavailable)
         #expect(try fields(hung)["status"] as? String == "hung")
         #expect(try #require(fields(hung)["seconds_since_heartbeat"] as? Double) > 0)
-        _ = bench.roster.drain()
+        bench.roster.drain(bench.context)
         #expect(try get(api, "/health").status == .unavailable)
         let deadline = BootTime.now().advanced(by: .seconds(3000))
         bench.roster.showShutdown(in: .recordings, deadline: deadline)

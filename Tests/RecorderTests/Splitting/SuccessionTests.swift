@@ -77,7 +77,7 @@ struct SuccessionTests {
         let bench = try bench()
         bench.roster.open()
         try waitFor("a recording") { !bench.roster.active.isEmpty }
-        bench.drain.begin()
+        bench.roster.drain(bench.context)
         let begun = try bench.word("streamvault_recordings_started_total") ?? 0
         try waitFor("the end of the drain") { bench.roster.isDrained }
         let statuses = try statuses(bench)

@@ -39,18 +39,13 @@ enum Stage {
         }
         let roster = Roster(context.status, workers: streams.map { StreamWorker($0, context) })
         try roster.open()
-        let broadcaster = try Recorder.makeBroadcaster(publisher)
-        let drain = Drain(roster: roster, context: context, broadcaster: broadcaster)
-        drain.begin()
+        roster.drain(context)
         return RecorderAPI(
-            status: context.status,
+            context: context,
             roster: roster,
-            drain: drain,
-            broadcaster: broadcaster,
             handshake: WebSocketHandshake(allowedOrigins: []),
             token: BearerToken(Array(token.utf8)),
             wrongTokens: WrongTokens(context.log),
-            wrongTokenCount: context.metrics.wrongTokens,
             twitch: try twitch(roster, context)
         )
     }
