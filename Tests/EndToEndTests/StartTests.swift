@@ -272,7 +272,7 @@ struct StartTests {
         let segment = "\(bench.telemetryDirectory)/cam.telemetry"
         try eventually("segment") { FileManager.default.fileExists(atPath: segment) ? true : nil }
         #expect(try recorder.stop() == 0)
-        _ = try recorder.line(containing: "Catalogue not open yet, told to end")
+        _ = try recorder.line(containing: "Signal received before the catalogue was open")
     }
 
     @Test("telemetry that cannot be published does not cost a recording", .timeLimit(.minutes(10)))
