@@ -51,6 +51,11 @@ let package = Package(
         .target(name: "Media", dependencies: ["Posix"], swiftSettings: strict),
         .target(name: "Fetch", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
         .target(
+            name: "Catalogue",
+            dependencies: ["Posix", "Media", "CSQLite"],
+            swiftSettings: strict
+        ),
+        .target(
             name: "HLS",
             dependencies: ["Posix", "Media", "Fetch", "CCrypto"],
             swiftSettings: strict
@@ -81,7 +86,7 @@ let package = Package(
             name: "Recorder",
             dependencies: [
                 "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "Media", "Fetch",
-                "HLS", "Twitch", "WebSocket", "CSQLite",
+                "HLS", "Twitch", "WebSocket", "Catalogue",
             ],
             swiftSettings: strict
         ),
@@ -173,7 +178,7 @@ let package = Package(
             name: "RecorderTests",
             dependencies: [
                 "Recorder", "TestSupport", "StreamVaultTelemetry", "HTTP", "CommandLine", "JSON",
-                "Posix", "Media", "Fetch", "HLS", "Twitch", "WebSocket",
+                "Posix", "Catalogue", "Media", "Fetch", "HLS", "Twitch", "WebSocket",
             ],
             swiftSettings: testing
         ),

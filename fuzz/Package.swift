@@ -56,6 +56,11 @@ let package = Package(
         .target(name: "Media", dependencies: ["Posix"], swiftSettings: settings),
         .target(name: "Fetch", dependencies: ["Posix", "CCurl"], swiftSettings: settings),
         .target(
+            name: "Catalogue",
+            dependencies: ["Posix", "Media", "CSQLite"],
+            swiftSettings: settings
+        ),
+        .target(
             name: "HLS",
             dependencies: ["Posix", "Media", "Fetch", "CCrypto"],
             swiftSettings: settings
@@ -74,7 +79,7 @@ let package = Package(
             name: "Recorder",
             dependencies: [
                 "Posix", "CommandLine", "JSON", "HTTP", "StreamVaultTelemetry", "Media", "Fetch",
-                "HLS", "Twitch", "WebSocket", "CSQLite",
+                "HLS", "Twitch", "WebSocket", "Catalogue",
             ],
             exclude: ["Main.swift"],
             swiftSettings: settings
@@ -95,7 +100,7 @@ let package = Package(
         fuzzer("EventSub", ["Twitch", "Fetch", "FuzzSupport", "HTTP", "Posix"]),
         fuzzer("WebSocket", ["WebSocket", "FuzzSupport", "HTTP", "Posix"]),
         fuzzer("Media", ["Recorder", "Media", "FuzzSupport", "CCrypto", "Posix"]),
-        fuzzer("Catalogue", ["Recorder", "Media", "FuzzSupport", "Posix"]),
+        fuzzer("Catalogue", ["Recorder", "Catalogue", "Media", "FuzzSupport", "Posix"]),
         fuzzer("Stderr", ["Recorder", "Fetch", "FuzzSupport"]),
         fuzzer("Token", ["Recorder", "FuzzSupport", "HTTP"]),
         fuzzer("Answer", ["Recorder", "Fetch", "Twitch", "FuzzSupport", "JSON", "Posix"]),
@@ -103,6 +108,7 @@ let package = Package(
         fuzzer(
             "API",
             [
+                "Catalogue",
                 "Recorder", "Fetch", "Twitch", "WebSocket", "FuzzSupport", "HTTP", "Posix",
                 "StreamVaultTelemetry",
             ]

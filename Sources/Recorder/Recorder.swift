@@ -1,3 +1,4 @@
+import Catalogue
 import Fetch
 import Glibc
 import HTTP
@@ -88,7 +89,7 @@ struct Recorder: ~Copyable {
             log
         )
         // Before the catalogue is opened: on a full disk the reserve makes room for it.
-        disk.look()
+        disk.check()
         let catalogue = try Self.openCatalogue(
             configuration.cataloguePath,
             metrics,
@@ -114,7 +115,7 @@ struct Recorder: ~Copyable {
             metrics: metrics,
             catalogue: catalogue,
             journal: journal,
-            continuations: Continuations(within: configuration.resumeWindow),
+            resumableRecordings: ResumableRecordings(within: configuration.resumeWindow),
             disk: disk,
             wantsRemux: configuration.remux != nil,
             log: log,
@@ -196,7 +197,7 @@ struct Recorder: ~Copyable {
     }
 
     private mutating func beginRecording() {
-        context.disk.look()
+        context.disk.check()
         context.status.disk = context.disk.level
         missing += Job.allCases.filter { $0 != .recovery && isWanted($0) }
         startMissing()
@@ -470,14 +471,14 @@ extension Recorder {
                 )
                 return try Catalogue(path: Catalogue.inMemory)
             }
-            metrics.show(opened.trouble)
-            switch opened.trouble {
+            metrics.show(opened.warning)
+            switch opened.warning {
             case .withoutLog(let mode):
                 let fields: KeyValuePairs = ["path": path, "journal_mode": mode]
-                log(.warn, "Catalogue without a write-ahead log: is it on a network mount?", fields)
+                log(.warn, "Catalogue has no write-ahead log: is it on a network mount?", fields)
             case .replaced(let error, _), .unusable(let error):
-                let trouble = opened.trouble.map { "\($0)" } ?? "\(error)"
-                log(.error, "Catalogue not usable", ["path": path, "trouble": trouble])
+                let reason = opened.warning.map { "\($0)" } ?? "\(error)"
+                log(.error, "Catalogue not usable", ["path": path, "error": reason])
             case nil: break
             }
             return opened.catalogue

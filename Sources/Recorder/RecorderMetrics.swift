@@ -1,3 +1,4 @@
+import Catalogue
 import HLS
 import Media
 import Posix
@@ -198,12 +199,12 @@ struct RecorderMetrics: Sendable {
         if let failure = report.failure { databaseErrors[failure]?.add() }
     }
 
-    func show(_ trouble: CatalogueTrouble?) {
-        switch trouble {
+    func show(_ warning: CatalogueWarning?) {
+        switch warning {
         case .unusable: databaseUp.set(0)
         case .replaced, .withoutLog, nil: databaseUp.set(1)
         }
-        if let reason = trouble?.error.reason { databaseErrors[reason]?.add() }
+        if let reason = warning?.error.reason { databaseErrors[reason]?.add() }
     }
 
     func show(_ event: CatalogueFileEvent) {
@@ -212,6 +213,7 @@ struct RecorderMetrics: Sendable {
             databaseReopened[loss]?.add()
             databaseUp.set(1)
         case .lost: databaseUp.set(0)
+        case .restored: databaseUp.set(1)
         }
     }
 

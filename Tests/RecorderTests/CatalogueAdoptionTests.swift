@@ -1,6 +1,7 @@
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 
@@ -8,8 +9,8 @@ import Testing
 struct CatalogueAdoptionTests {
     private let directory = FilesDirectory()
 
-    private func found(_ name: String) throws -> FoundRecording {
-        FoundRecording(
+    private func found(_ name: String) throws -> UnlistedRecording {
+        UnlistedRecording(
             name: try #require(RecordingName(finalName: name, in: "/r")),
             bytes: 188,
             lastWrittenAt: UTCTime(filesStart).advanced(by: 60)
@@ -49,13 +50,13 @@ struct CatalogueAdoptionTests {
             "cam-20261123T104500Z.ts", "cam-20261123T104500Z_part002.ts",
             "yard-20261123T104500Z.ts",
         ]
-        for name in names { try catalogue.adopt(found(name)) }
+        for name in names { try catalogue.add(found(name)) }
         let all = try catalogue.all()
         #expect(all.map(\.stream) == ["cam", "yard"])
         #expect(all.map { $0.parts.map(\.number) } == [[1, 2], [1]])
         #expect(all.allSatisfy { $0.status == .interrupted && $0.startedAt == UTCTime(filesStart) })
-        #expect(try catalogue.knownNames() == Set(names))
-        #expect(try catalogue.continuations().count == 2)
+        #expect(try catalogue.listedFileNames() == Set(names))
+        #expect(try catalogue.resumableRecordings().count == 2)
     }
 
     @Test("a part that was missing leaves its recording as it ended")
@@ -63,10 +64,10 @@ struct CatalogueAdoptionTests {
         let catalogue = try Catalogue(path: "\(directory.path)/c.sqlite")
         let id = try catalogue.start(catalogueEntry("/r/cam-20261123T104500Z.ts.part"))
         try catalogue.end(id, .completed, path: "/r/cam-20261123T104500Z.ts")
-        try catalogue.adopt(found("cam-20261123T104500Z_part002.ts"))
+        try catalogue.add(found("cam-20261123T104500Z_part002.ts"))
         let all = try catalogue.all()
         #expect(all.count == 1 && all[0].status == .completed && all[0].parts.count == 2)
-        try catalogue.adopt(found("cam-20261123T104500Z_part002-2.ts"))
+        try catalogue.add(found("cam-20261123T104500Z_part002-2.ts"))
         #expect(try catalogue.all()[0].parts.map(\.number) == [1, 2, 3])
     }
 }

@@ -3,6 +3,7 @@ import Glibc
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Recorder
 
 @Suite("Catalogue on failing disks", .timeLimit(.minutes(5)))

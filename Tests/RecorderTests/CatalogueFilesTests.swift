@@ -4,6 +4,7 @@ import Posix
 import Synchronization
 import Testing
 
+@testable import Catalogue
 @testable import Recorder
 
 @Suite("A catalogue whose files others change", .timeLimit(.minutes(5)))
@@ -79,7 +80,7 @@ struct CatalogueFilesTests {
     @Test("one that was replaced by another catalogue is used, with the recordings under way")
     func replaced() throws {
         let (catalogue, _, running) = try openCatalogue()
-        try catalogue.enter([.remuxWanted(recordingID: running, number: 1)])
+        try catalogue.apply([.remuxRequested(recordingID: running, number: 1)])
         let other = "\(directory.path)/other.sqlite"
         let earlier = try Catalogue(path: other)
         let old = try earlier.start(catalogueEntry("/r/old.ts.part"))
@@ -117,8 +118,8 @@ struct CatalogueFilesTests {
         try directory.write("precious", to: "r/target")
         try shell(script)
         let opened = try Catalogue.openOrReplace(path: path)
-        #expect(opened.trouble?.error.reason == .io)
-        #expect(opened.trouble?.description.contains(reason) == true)
+        #expect(opened.warning?.error.reason == .io)
+        #expect(opened.warning?.description.contains(reason) == true)
         _ = try opened.catalogue.start(catalogueEntry("/r/a.ts.part"))
         #expect(try directory.bytes(of: "r/target") == Array("precious".utf8))
         let left = try FileSystem.entries(of: "\(directory.path)/r")
@@ -129,7 +130,7 @@ struct CatalogueFilesTests {
     func linkedDirectory() throws {
         mkdir("\(directory.path)/real", 0o755)
         symlink("real", "\(directory.path)/r")
-        #expect(try Catalogue.openOrReplace(path: path).trouble == nil)
+        #expect(try Catalogue.openOrReplace(path: path).warning == nil)
     }
 
     @Test(
@@ -149,6 +150,21 @@ struct CatalogueFilesTests {
         #expect(try stored() == ["\(complete)", "\(running)"])
     }
 
+    @Test("files that come back, as after an unmount, are reported as that")
+    func comesBack() throws {
+        let (catalogue, _, _) = try openCatalogue()
+        let events = Mutex<[CatalogueFileEvent]>([])
+        let journal = try CatalogueJournal(catalogue, Log(), interval: .milliseconds(10)) { event in
+            events.withLock { $0.append(event) }
+        }
+        try shell("mv \"$2\" \"$2\".away; touch \"$2\"")
+        try waitFor("the loss") { events.withLock { $0.last } == .lost }
+        try shell("rm \"$2\"; mv \"$2\".away \"$2\"")
+        try waitFor("the return") { events.withLock { $0.last } == .restored }
+        try journal.close(until: .now().advanced(by: .seconds(30)))
+        #expect(events.withLock { $0.filter { $0 == .restored }.count } == 1)
+    }
+
     @Test("the journal notices it by itself, logs it once, and enters what comes after it")
     func journal() throws {
         let (catalogue, complete, running) = try openCatalogue()
@@ -159,7 +175,7 @@ struct CatalogueFilesTests {
                 O_WRONLY | O_CREAT | O_APPEND
             )
         )
-        let journal = try CatalogueJournal(catalogue, log, retryPause: .milliseconds(10)) { event in
+        let journal = try CatalogueJournal(catalogue, log, interval: .milliseconds(10)) { event in
             events.withLock { $0.append(event) }
         }
         try shell("rm -rf \"$2\"; touch \"$2\"")
@@ -168,7 +184,7 @@ struct CatalogueFilesTests {
         try shell("rm \"$2\"")
         try waitFor("the new file") { events.withLock { $0.last } == .reopened(.removed) }
         let next = catalogueEntry("/r/c.ts.part")
-        journal.enter(.partBegan(next))
+        journal.append(.partStarted(next))
         try waitFor("the entry") {
             try stored() == ["\(complete)", "\(running)", "\(next.recordingID)"]
         }

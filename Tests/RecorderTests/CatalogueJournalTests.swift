@@ -2,6 +2,7 @@ import Foundation
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Recorder
 
 @Suite("Catalogue journal", .timeLimit(.minutes(5)))
@@ -14,16 +15,16 @@ struct CatalogueJournalTests {
 
     private func journal(
         _ catalogue: Catalogue,
-        retryPause: Duration = .milliseconds(20)
+        interval: Duration = .milliseconds(20)
     ) throws -> CatalogueJournal {
-        try CatalogueJournal(catalogue, Log(), retryPause: retryPause)
+        try CatalogueJournal(catalogue, Log(), interval: interval)
     }
 
     @Test("what was entered before the close is in the catalogue after it, in its order")
     func order() throws {
         let journal = try journal(try Catalogue(path: path))
         let entries = (0..<500).map { catalogueEntry("/r/\($0).ts.part") }
-        for entry in entries { journal.enter(.partBegan(entry)) }
+        for entry in entries { journal.append(.partStarted(entry)) }
         try journal.close(until: inSeconds(30))
         #expect(try Catalogue(path: path).all().map { $0.parts[0].path } == entries.map(\.path))
     }
@@ -41,12 +42,12 @@ struct CatalogueJournalTests {
     func impossible() throws {
         let journal = try journal(try Catalogue(path: path))
         let entry = catalogueEntry("/r/a.ts.part")
-        journal.enter(.partBegan(entry))
-        journal.enter(.partBegan(entry))  // The same part twice.
+        journal.append(.partStarted(entry))
+        journal.append(.partStarted(entry))  // The same part twice.
         let end = RecordingEnd(recordingID: -1, status: .failed, endedAt: UTCTime(filesStart))
-        journal.enter(.recordingEnded(end))
+        journal.append(.recordingEnded(end))
         let last = catalogueEntry("/r/b.ts.part")
-        journal.enter(.partBegan(last))
+        journal.append(.partStarted(last))
         try journal.close(until: inSeconds(30))
         let kept = try Catalogue(path: path).all().map(\.id)
         #expect(kept == [entry.recordingID, last.recordingID])
@@ -57,7 +58,9 @@ struct CatalogueJournalTests {
         let journal = try journal(try Catalogue(path: path, timeout: .milliseconds(50)))
         let holder = try FilesHolder(["python3", "-c", lockingScript, path])
         let start = BootTime.now()
-        for number in 0..<10 { journal.enter(.partBegan(catalogueEntry("/r/\(number).ts.part"))) }
+        for number in 0..<10 {
+            journal.append(.partStarted(catalogueEntry("/r/\(number).ts.part")))
+        }
         #expect(BootTime.now().since(start) < .seconds(5))
         try holder.release()
         try journal.close(until: inSeconds(30))
@@ -68,7 +71,7 @@ struct CatalogueJournalTests {
     func lockedTillTheEnd() throws {
         let journal = try journal(try Catalogue(path: path, timeout: .milliseconds(50)))
         let holder = try FilesHolder(["python3", "-c", lockingScript, path])
-        journal.enter(.partBegan(catalogueEntry("/r/a.ts.part")))
+        journal.append(.partStarted(catalogueEntry("/r/a.ts.part")))
         let error = #expect(throws: CatalogueError.self) { try journal.close(until: inSeconds(3)) }
         #expect(error?.reason == .busy)
         try holder.release()

@@ -3,6 +3,7 @@ import Glibc
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Recorder
 
 @Suite("Opening the catalogue", .timeLimit(.minutes(5)))
@@ -24,7 +25,7 @@ struct CatalogueOpeningTests {
     func sound() throws {
         #expect(try works(open().catalogue))
         let again = try open()
-        #expect(again.trouble == nil)
+        #expect(again.warning == nil)
         #expect(try again.catalogue.all().count == 1)
     }
 
@@ -41,11 +42,11 @@ struct CatalogueOpeningTests {
         try directory.write(bytes, to: "catalogue.sqlite")
         let opened = try open()
         let keptAt = "\(path).damaged-20261123T104500Z"
-        #expect(opened.trouble?.error.reason == .corrupt)
-        #expect(opened.trouble?.description.hasSuffix("moved to \(keptAt)") == true)
+        #expect(opened.warning?.error.reason == .corrupt)
+        #expect(opened.warning?.description.hasSuffix("moved to \(keptAt)") == true)
         #expect(try directory.bytes(of: "catalogue.sqlite.damaged-20261123T104500Z") == bytes)
         #expect(try works(opened.catalogue))
-        #expect(try open().trouble == nil)
+        #expect(try open().warning == nil)
     }
 
     @Test("a file of a newer recorder is not touched, and memory takes its place")
@@ -53,15 +54,26 @@ struct CatalogueOpeningTests {
         #expect(try filesRun(["sqlite3", path, "PRAGMA user_version = 99"]) == 0)
         let before = try directory.bytes(of: "catalogue.sqlite")
         let opened = try open()
-        #expect(opened.trouble == .unusable(.newerSchema(version: 99)))
+        #expect(opened.warning == .unusable(.newerSchema(version: 99)))
         #expect(try works(opened.catalogue))
         #expect(try directory.bytes(of: "catalogue.sqlite") == before)
+    }
+
+    @Test(
+        "a schema version that no recorder writes is damage, not a crash",
+        arguments: [-1, -2_147_483_648]
+    )
+    func negativeVersion(_ version: Int) throws {
+        #expect(try filesRun(["sqlite3", path, "PRAGMA user_version = \(version)"]) == 0)
+        let opened = try open()
+        #expect(opened.warning?.error.reason == .corrupt)
+        #expect(try works(opened.catalogue))
     }
 
     @Test("where no file can be, memory takes its place")
     func noDirectory() throws {
         let opened = try Catalogue.openOrReplace(path: "/none/such/catalogue.sqlite")
-        #expect(opened.trouble?.error.reason == .io)
+        #expect(opened.warning?.error.reason == .io)
         #expect(try works(opened.catalogue))
         try opened.catalogue.close(until: .now().advanced(by: .seconds(5)))
     }
@@ -117,7 +129,7 @@ struct CatalogueOpeningTests {
         let directory = FilesDirectory()
         #expect(try Catalogue(path: "\(directory.path)/c.sqlite").journalMode == "wal")
         #expect(try Catalogue(path: Catalogue.inMemory).journalMode == "memory")
-        #expect(CatalogueTrouble(journalMode: "wal") == nil)
-        #expect(CatalogueTrouble(journalMode: mode)?.description.contains(mode) == true)
+        #expect(CatalogueWarning(journalMode: "wal") == nil)
+        #expect(CatalogueWarning(journalMode: mode)?.description.contains(mode) == true)
     }
 }

@@ -4,6 +4,7 @@ import Posix
 import Synchronization
 import Testing
 
+@testable import Catalogue
 @testable import Recorder
 
 @Suite("Connection pool", .timeLimit(.minutes(5)))

@@ -2,6 +2,7 @@ import Foundation
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Recorder
 
 @Suite("Messages seen before", .timeLimit(.minutes(5)))

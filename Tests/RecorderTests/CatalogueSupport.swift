@@ -1,14 +1,15 @@
 import Posix
 import Synchronization
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 
 private let lastID = Atomic<Int64>(1_000_000)
 
 /// The first part of a new recording of the stream `cam`, in the file `path`.
-func catalogueEntry(_ path: String, stream: String = "cam") -> PartBeginning {
-    PartBeginning(
+func catalogueEntry(_ path: String, stream: String = "cam") -> PartStart {
+    PartStart(
         recordingID: lastID.add(1, ordering: .relaxed).newValue,
         stream: stream,
         title: "It's \"it\"; --",
@@ -23,8 +24,8 @@ func catalogueEntry(_ path: String, stream: String = "cam") -> PartBeginning {
 extension Catalogue {
     /// Enters a part; its recording's id.
     @discardableResult
-    func start(_ part: PartBeginning) throws(CatalogueError) -> Int64 {
-        try enter([.partBegan(part)])
+    func start(_ part: PartStart) throws(CatalogueError) -> Int64 {
+        try apply([.partStarted(part)])
         return part.recordingID
     }
 
@@ -53,7 +54,7 @@ extension Catalogue {
             failureReason: reason,
             endedAt: end
         )
-        try enter([.partEnded(part), .recordingEnded(recording)])
+        try apply([.partEnded(part), .recordingEnded(recording)])
     }
 
     /// All recordings, the oldest first.

@@ -3,6 +3,7 @@ import Posix
 import Synchronization
 import Testing
 
+@testable import Catalogue
 @testable import Recorder
 
 @Suite("Catalogue", .timeLimit(.minutes(5)))
@@ -72,7 +73,7 @@ struct CatalogueTests {
         )
         let message = "there is no part 2 of recording 7000000"
         #expect(throws: CatalogueError.database(.other, message: message)) {
-            try catalogue.enter([.partBegan(known), .partEnded(end)])
+            try catalogue.apply([.partStarted(known), .partEnded(end)])
         }
         #expect(try catalogue.all().isEmpty)
     }

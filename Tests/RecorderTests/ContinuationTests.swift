@@ -1,6 +1,7 @@
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 
@@ -21,9 +22,9 @@ struct ContinuationTests {
         let catalogue = try Catalogue(path: "\(directory.path)/c.sqlite")
         let id = try catalogue.start(catalogueEntry("/r/a.ts.part"))
         try catalogue.end(id, status)
-        let continuations = Continuations(within: .seconds(600))
-        for one in try catalogue.continuations() { continuations.add(one) }
-        let found = continuations.find("cam", at: seconds(later))
+        let resumableRecordings = ResumableRecordings(within: .seconds(600))
+        for one in try catalogue.resumableRecordings() { resumableRecordings.add(one) }
+        let found = resumableRecordings.find("cam", at: seconds(later))
         #expect((found != nil) == goesOn)
         if let found {
             #expect(found.recordingID == id && found.nextPart == 2)
@@ -38,15 +39,15 @@ struct ContinuationTests {
         let second = try catalogue.start(catalogueEntry("/r/b.ts.part"))
         try catalogue.end(first, .interrupted)
         try catalogue.end(second, .completed)
-        #expect(try catalogue.continuations().isEmpty)
+        #expect(try catalogue.resumableRecordings().isEmpty)
     }
 
     @Test("a recording that is complete, or has too many parts, does not go on")
     func ends() {
-        let continuations = Continuations(within: .seconds(600))
+        let resumableRecordings = ResumableRecordings(within: .seconds(600))
         func add(part: Int) {
-            continuations.add(
-                Continuation(
+            resumableRecordings.add(
+                ResumableRecording(
                     recordingID: 1,
                     stream: "cam",
                     startedAt: seconds(0),
@@ -56,19 +57,19 @@ struct ContinuationTests {
             )
         }
         add(part: 999)
-        #expect(continuations.find("cam", at: seconds(60)) != nil)
+        #expect(resumableRecordings.find("cam", at: seconds(60)) != nil)
         add(part: 1000)
-        #expect(continuations.find("cam", at: seconds(60)) == nil)
+        #expect(resumableRecordings.find("cam", at: seconds(60)) == nil)
         add(part: 2)
-        continuations.remove("cam")
-        #expect(continuations.find("cam", at: seconds(60)) == nil)
+        resumableRecordings.remove("cam")
+        #expect(resumableRecordings.find("cam", at: seconds(60)) == nil)
     }
 
     @Test("a recording that has lasted long enough does not go on")
     func lastedLongEnough() {
-        let continuations = Continuations(within: .seconds(600))
-        continuations.add(
-            Continuation(
+        let resumableRecordings = ResumableRecordings(within: .seconds(600))
+        resumableRecordings.add(
+            ResumableRecording(
                 recordingID: 1,
                 stream: "cam",
                 startedAt: seconds(0),
@@ -76,8 +77,8 @@ struct ContinuationTests {
                 nextPart: 2
             )
         )
-        func find(_ now: Int, _ limit: Duration) -> Continuation? {
-            continuations.find("cam", at: seconds(now), lastingLessThan: limit)
+        func find(_ now: Int, _ limit: Duration) -> ResumableRecording? {
+            resumableRecordings.find("cam", at: seconds(now), lastingLessThan: limit)
         }
         #expect(find(89, .seconds(90)) != nil)
         #expect(find(90, .seconds(90)) == nil)

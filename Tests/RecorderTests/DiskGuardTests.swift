@@ -47,7 +47,7 @@ struct DiskGuardTests {
     )
     func reserve() throws {
         var reserve = DiskReserve(directory.path, of: "cam")
-        try reserve.hold(1 << 20)
+        try reserve.allocate(1 << 20)
         let status = try FileSystem.status(of: reserve.path)
         #expect(status.st_size == 1 << 20 && status.st_blocks * 512 >= 1 << 20)
         let releases = [reserve.release(), reserve.release()]
@@ -56,7 +56,7 @@ struct DiskGuardTests {
         let directoryPath = directory.path
         #expect(throws: SystemError.self) {
             var tooLarge = DiskReserve(directoryPath, of: "cam")
-            try tooLarge.hold(1 << 60)
+            try tooLarge.allocate(1 << 60)
         }
         #expect(try directory.entries.isEmpty)
     }
@@ -76,7 +76,7 @@ struct DiskGuardTests {
             RecorderMetrics(publisher),
             Log()
         )
-        func look(_ free: UInt64) { disk.take(DiskSpace(freeBytes: free, sizeBytes: 10_000)) }
+        func look(_ free: UInt64) { disk.apply(DiskSpace(freeBytes: free, sizeBytes: 10_000)) }
         look(2000)
         #expect(disk.refusal == nil && disk.level == .ample)
         #expect(try directory.entries.contains(".reserve-cam"))
@@ -104,7 +104,7 @@ struct DiskGuardTests {
             bench.context.log
         )
         let level = "streamvault_disk_level"
-        disk.look()
+        disk.check()
         #expect(disk.level == .ample && disk.refusal == nil)
         let mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", directory.path]
         let isMounted = try filesRun(mount) == 0
@@ -113,7 +113,7 @@ struct DiskGuardTests {
             rename(directory.path, directory.path + ".away")
             try Data().write(to: URL(fileURLWithPath: directory.path))
         }
-        for _ in 0..<3 { disk.look() }
+        for _ in 0..<3 { disk.check() }
         #expect(disk.level == .unwritable)
         #expect(disk.refusal?.reason == .permission)
         #expect(disk.refusal?.error.code == (isMounted ? EROFS : EACCES))
@@ -125,7 +125,7 @@ struct DiskGuardTests {
             unlink(directory.path)
             rename(directory.path + ".away", directory.path)
         }
-        for _ in 0..<3 { disk.look() }
+        for _ in 0..<3 { disk.check() }
         #expect(disk.level == .ample && disk.refusal == nil)
         let log = try bench.logged()
         #expect(log.matches(of: /cannot be written: new recordings/).count == 1, "\(log)")
@@ -145,7 +145,7 @@ struct DiskGuardTests {
                 bench.context.metrics,
                 bench.context.log
             )
-            for free in frees { disk.take(DiskSpace(freeBytes: free, sizeBytes: 10_000)) }
+            for free in frees { disk.apply(DiskSpace(freeBytes: free, sizeBytes: 10_000)) }
             let log = try bench.logged()
             #expect(log.matches(of: /level=error/).count == lines, "\(log)")
             #expect(log.matches(of: /reserve=released|reserve released/).count == 1, "\(log)")
@@ -163,7 +163,7 @@ struct DiskGuardTests {
             bench.context.metrics,
             bench.context.log
         )
-        disk.look()
+        disk.check()
         #expect(disk.refusal == nil && disk.level == .ample)
         try bench.close()
     }
@@ -171,9 +171,9 @@ struct DiskGuardTests {
     @Test("a reserve that somebody removed is taken again")
     func removedReserve() throws {
         var reserve = DiskReserve(directory.path, of: "cam")
-        try reserve.hold(4096)
+        try reserve.allocate(4096)
         unlink(reserve.path)
-        try reserve.hold(4096)
+        try reserve.allocate(4096)
         #expect(try directory.entries == [".reserve-cam"])
         _ = reserve.release()
     }
@@ -184,7 +184,7 @@ struct DiskGuardTests {
     func formerNames() throws {
         let directory = directory.path
         var running = DiskReserve(directory, of: "other")
-        try running.hold(4096)
+        try running.allocate(4096)
         try self.directory.write("x", to: ".reserve-former")
         try self.directory.write("theirs", to: ".reserve-Their file")
         try self.directory.write("theirs", to: ".reserve-")
@@ -193,7 +193,7 @@ struct DiskGuardTests {
         mkdir("\(directory)/.reserve-directory", 0o755)
         mkfifo("\(directory)/.reserve-fifo", 0o644)
         var own = DiskReserve(directory, of: "cam")
-        try own.hold(4096)
+        try own.allocate(4096)
         own.removeOthers(in: directory)
         #expect(
             try self.directory.entries == [
@@ -216,7 +216,7 @@ struct DiskGuardTests {
         let directoryPath = directory.path
         #expect(throws: SystemError.self) {
             var reserve = DiskReserve(directoryPath, of: "cam")
-            try reserve.hold(4096)
+            try reserve.allocate(4096)
         }
         #expect(try directory.bytes(of: "target") == Array("mine".utf8))
     }
@@ -248,7 +248,7 @@ struct DiskGuardTests {
             RecorderMetrics(publisher),
             Log()
         )
-        disk.take(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
+        disk.apply(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
         #expect(try !directory.entries.contains(".reserve-cam"))
     }
 }

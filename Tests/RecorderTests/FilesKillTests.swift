@@ -3,6 +3,7 @@ import Glibc
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 

@@ -1,6 +1,7 @@
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 
@@ -106,10 +107,10 @@ struct HostileCatalogueTests {
             aged: ages,
             resumeWindow: .seconds(600)
         )
-        let continuations = Continuations(within: .seconds(600))
-        for one in try catalogue.continuations() { continuations.add(one) }
+        let resumableRecordings = ResumableRecordings(within: .seconds(600))
+        for one in try catalogue.resumableRecordings() { resumableRecordings.add(one) }
         for text in Self.texts {
-            _ = continuations.find(text, at: now, lastingLessThan: .seconds(60))
+            _ = resumableRecordings.find(text, at: now, lastingLessThan: .seconds(60))
         }
         try? catalogue.requeueJobs()
         for outcome in [
@@ -123,8 +124,8 @@ struct HostileCatalogueTests {
         }
         for text in Self.texts {
             guard let name = RecordingName(finalName: text, in: "/r") else { continue }
-            let found = FoundRecording(name: name, bytes: .max, lastWrittenAt: now)
-            try? catalogue.adopt(found)
+            let found = UnlistedRecording(name: name, bytes: .max, lastWrittenAt: now)
+            try? catalogue.add(found)
         }
         _ = try? catalogue.recoverUnfinished([], in: "/nowhere", at: now)
         let journal = try CatalogueJournal(catalogue, Log())
@@ -166,14 +167,14 @@ struct HostileCatalogueTests {
             "packet", "stream", "|", "index=", "stream_index=", "flags=K_", "codec_type=video",
             "-1", "7", "9223372036854775808", "=", "é", "\0",
         ]
-        var facts = MediaFacts()
+        var facts = MediaProbe()
         for _ in 0..<20_000 {
             let count = Int.random(in: 0...6, using: &numbers)
-            facts.take(
+            facts.parse(
                 (0..<count).map { _ in pieces.randomElement(using: &numbers) ?? "" }.joined()
             )
         }
-        #expect(facts.streams.count <= MediaFacts.maxStreams)
+        #expect(facts.streams.count <= MediaProbe.maxStreams)
         _ = (facts.tracks, facts.loss(in: facts))
     }
 }

@@ -4,6 +4,7 @@ import Posix
 import StreamVaultTelemetry
 import Testing
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 

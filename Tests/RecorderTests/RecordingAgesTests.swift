@@ -1,6 +1,7 @@
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 
@@ -182,7 +183,7 @@ struct RecordingAgesTests {
             for id in ids {
                 var entry = catalogueEntry("/r/\(id).ts.part")
                 entry.recordingID = id
-                journal.enter(.partBegan(entry))
+                journal.append(.partStarted(entry))
             }
             try journal.close(until: BootTime.now().advanced(by: .seconds(30)))
             return ids
@@ -207,7 +208,7 @@ struct RecordingAgesTests {
                 part: 1,
                 container: .mpegTS
             )
-            try catalogue.adopt(FoundRecording(name: name, bytes: 1, lastWrittenAt: written))
+            try catalogue.add(UnlistedRecording(name: name, bytes: 1, lastWrittenAt: written))
             return try #require(try catalogue.all().first { $0.startedAt == start }).id
         }
         let old = try adopt(Self.now, written: Self.now)
@@ -221,12 +222,12 @@ struct RecordingAgesTests {
 
     @Test("a recording goes on by the clock of the boot, whatever the calendar says")
     func goingOn() {
-        let continuations = Continuations(within: .seconds(600))
+        let resumableRecordings = ResumableRecordings(within: .seconds(600))
         func boot(_ seconds: UInt64) -> BootStamp {
             BootStamp(boot: "a", time: BootTime(nanoseconds: seconds * 1_000_000_000))
         }
-        continuations.add(
-            Continuation(
+        resumableRecordings.add(
+            ResumableRecording(
                 recordingID: 1,
                 stream: "cam",
                 startedAt: UTCTime(seconds: 5),
@@ -235,10 +236,10 @@ struct RecordingAgesTests {
                 nextPart: 2
             )
         )
-        #expect(continuations.find("cam", at: Self.now, boot(100)) != nil)
-        #expect(continuations.find("cam", at: UTCTime(seconds: 61), boot(1000)) == nil)
+        #expect(resumableRecordings.find("cam", at: Self.now, boot(100)) != nil)
+        #expect(resumableRecordings.find("cam", at: UTCTime(seconds: 61), boot(1000)) == nil)
         let other = BootStamp(boot: "b", time: BootTime(nanoseconds: 5))
-        #expect(continuations.find("cam", at: UTCTime(seconds: 61), other) != nil)
-        #expect(continuations.find("cam", at: Self.now, other) == nil)
+        #expect(resumableRecordings.find("cam", at: UTCTime(seconds: 61), other) != nil)
+        #expect(resumableRecordings.find("cam", at: Self.now, other) == nil)
     }
 }

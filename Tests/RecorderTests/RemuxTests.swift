@@ -3,6 +3,7 @@ import Glibc
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 
@@ -14,8 +15,8 @@ struct RemuxTests {
         let catalogue = try Catalogue(path: "\(directory.path)/c.sqlite")
         let id = try catalogue.start(catalogueEntry("/r/a.ts.part"))
         try catalogue.end(id, .completed, path: "/r/a.ts", bytes: 376)
-        let wish = CatalogueEntry.remuxWanted(recordingID: id, number: 1)
-        try catalogue.enter([wish, wish])
+        let wish = CatalogueChange.remuxRequested(recordingID: id, number: 1)
+        try catalogue.apply([wish, wish])
         return catalogue
     }
 
@@ -64,7 +65,7 @@ struct RemuxTests {
         let product = StoredFile(path: "/r/a.mp4", bytes: 300)
         let outcome = RemuxOutcome.produced(product, deletesSource: true)
         #expect(try catalogue.end(job, outcome, at: seconds(0)) == .deleting)
-        #expect(try catalogue.all()[0].parts[0].product == product)
+        #expect(try catalogue.all()[0].parts[0].output == product)
         #expect(try catalogue.all()[0].storedBytes == 676)
         try catalogue.requeueJobs()
         let rest = try #require(try catalogue.takeJob(at: seconds(0)))
@@ -72,7 +73,7 @@ struct RemuxTests {
         #expect(try catalogue.end(rest, .sourceDeleted, at: seconds(0)) == .done)
         let part = try catalogue.all()[0].parts[0]
         #expect(part.path == "/r/a.mp4" && part.bytes == 300 && part.container == "mp4")
-        #expect(part.product == nil)
+        #expect(part.output == nil)
     }
 
     @Test("a job whose part retention has removed is dropped")
@@ -80,7 +81,7 @@ struct RemuxTests {
         let catalogue = try catalogue()
         let id = try catalogue.all()[0].id
         let deletion = PartDeletion(recordingID: id, number: 1, reason: .age, at: seconds(0))
-        try catalogue.enter([.partDeleted(deletion)])
+        try catalogue.apply([.partDeleted(deletion)])
         #expect(try catalogue.takeJob(at: seconds(0)) == nil)
         #expect(try catalogue.stored().isEmpty)
     }
@@ -98,22 +99,22 @@ struct RemuxTests {
     }
 
     /// A file whose first stream is video, and the others audio, with so many packets each.
-    private func facts(_ packets: [Int]) -> MediaFacts {
-        var facts = MediaFacts()
+    private func facts(_ packets: [Int]) -> MediaProbe {
+        var facts = MediaProbe()
         for (index, count) in packets.enumerated() {
-            for _ in 0..<count { facts.take("packet|stream_index=\(index)|flags=K_|side_data|") }
-            facts.take("program|stream|index=\(index)|codec_type=video")
-            facts.take("stream|index=\(index)|codec_type=\(index == 0 ? "video" : "audio")")
+            for _ in 0..<count { facts.parse("packet|stream_index=\(index)|flags=K_|side_data|") }
+            facts.parse("program|stream|index=\(index)|codec_type=video")
+            facts.parse("stream|index=\(index)|codec_type=\(index == 0 ? "video" : "audio")")
         }
         return facts
     }
 
     @Test("packets before the first key frame may be missing; a stream without one is a loss")
     func keyFrames() {
-        func video(_ flags: [String]) -> MediaFacts {
-            var facts = MediaFacts()
-            for flags in flags { facts.take("packet|stream_index=0|flags=\(flags)") }
-            facts.take("stream|index=0|codec_type=video")
+        func video(_ flags: [String]) -> MediaProbe {
+            var facts = MediaProbe()
+            for flags in flags { facts.parse("packet|stream_index=0|flags=\(flags)") }
+            facts.parse("stream|index=0|codec_type=video")
             return facts
         }
         let source = video(["__", "__", "K_", "__"])
@@ -134,11 +135,11 @@ struct RemuxTests {
         ]
     )
     func oddLines(_ line: String) {
-        var facts = MediaFacts()
-        for _ in 0..<3 { facts.take(line) }
+        var facts = MediaProbe()
+        for _ in 0..<3 { facts.parse(line) }
         #expect(facts.tracks.isEmpty && facts.loss(in: facts) != nil)
-        for index in 0..<1000 { facts.take("packet|stream_index=\(index)|flags=K_") }
-        #expect(facts.hasTooManyStreams && facts.streams.count == MediaFacts.maxStreams)
+        for index in 0..<1000 { facts.parse("packet|stream_index=\(index)|flags=K_") }
+        #expect(facts.hasTooManyStreams && facts.streams.count == MediaProbe.maxStreams)
     }
 
     @Test(
@@ -269,7 +270,7 @@ struct ConversionTests {
         let id = try catalogue.start(catalogueEntry(source + ".part"))
         let bytes = try Int(FileSystem.status(of: source).st_size)
         try catalogue.end(id, .completed, path: source, bytes: bytes)
-        try catalogue.enter([.remuxWanted(recordingID: id, number: 1)])
+        try catalogue.apply([.remuxRequested(recordingID: id, number: 1)])
         let stop = try StopSignal()
         let remuxer = Remuxer(context: bench.context, deletesSource: deletesSource)
         let thread = Thread { remuxer.run(until: stop) }
@@ -278,14 +279,16 @@ struct ConversionTests {
         try waitFor("the end of the job") {
             let log = try bench.logged()
             return log.contains("Remux failed")
-                || log.contains(deletesSource ? "Source of a remux" : "Recording remuxed")
+                || log.contains(
+                    deletesSource ? "Source of a converted recording" : "Recording converted"
+                )
         }
         return try #require(try catalogue.all().first?.parts.first)
     }
 
     /// Packets of the video and the audio.
     private func packets(_ path: String, _ container: MediaContainer) throws -> [Int] {
-        let facts = try MediaFacts.of(
+        let facts = try MediaProbe.of(
             try FileDescriptor(opening: path, O_RDONLY),
             as: container,
             until: try StopSignal()
@@ -378,7 +381,7 @@ struct ConversionTests {
             to: "\(filesStem).ts"
         )
         let part = try convert()
-        #expect(part.container == "ts" && part.product == nil)
+        #expect(part.container == "ts" && part.output == nil)
         #expect(
             try bench.files.entries.allSatisfy { !$0.hasSuffix(".mp4") && !$0.hasSuffix(".remux") }
         )

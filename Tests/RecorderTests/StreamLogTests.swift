@@ -29,7 +29,7 @@ struct StreamLogTests {
     )
     func noRoom() throws {
         let bench = try APIBench([.packets("a", record: .always)])
-        bench.context.disk.take(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
+        bench.context.disk.apply(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
         bench.roster.open()
         try waitFor("a second refusal") {
             try bench.word("streamvault_recordings_refused_total", ["no_space"]) ?? 0 >= 2

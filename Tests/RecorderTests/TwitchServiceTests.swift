@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 import Twitch
 
+@testable import Catalogue
 @testable import Fetch
 @testable import Recorder
 

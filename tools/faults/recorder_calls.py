@@ -241,7 +241,7 @@ TOLD = {
     "Disk reserve not allocated": "no reserve",
     RECOVERY_DELAYED: "recovery delayed",
     "Recovery not in the catalogue": "recovery not entered",
-    "Catalogue entries wait": "entries wait",
+    "Catalogue changes wait": "changes wait",
     "Error disposing database": "database phase failed",
 }
 

@@ -1,14 +1,16 @@
+import Catalogue
 import Glibc
 import Media
 import Posix
 import StreamVaultTelemetry
+import Synchronization
 
-/// Recovers what earlier runs left: their files, their rows in the catalogue, and the recordings that may be continued.
+/// Recovers what earlier runs left: their files, their rows in the catalogue, and the recordings that can be continued.
 struct EarlierRuns: Sendable {
     let context: RecordingContext
     let recovery: Recovery
 
-    /// Goes through the files, one by one, until `stop` is requested; the next start does the rest.
+    /// Processes the files, one by one, until `stop` is requested; the next start does the rest.
     func recover(until stop: StopSignal) {
         if let first = recovery.foreign.first {
             let fields: KeyValuePairs = ["count": "\(recovery.foreign.count)", "first": first]
@@ -21,43 +23,43 @@ struct EarlierRuns: Sendable {
         do throws(CatalogueError) {
             let changed = try context.catalogue.recoverUnfinished(files, in: recovery.directory)
             for part in changed.flatMap(\.parts) where wantsRemux(part) {
-                context.journal.enter(
-                    .remuxWanted(recordingID: part.recordingID, number: part.number)
+                context.journal.append(
+                    .remuxRequested(recordingID: part.recordingID, number: part.number)
                 )
             }
-            try adoptUnknown(recovery.finished + files.compactMap(\.publishedName), until: stop)
-            for continuation in try context.catalogue.continuations() {
-                context.continuations.add(continuation)
+            try addUnlisted(recovery.finished + files.compactMap(\.publishedName), until: stop)
+            for recording in try context.catalogue.resumableRecordings() {
+                context.resumableRecordings.add(recording)
             }
         } catch {
             context.log(.error, "Recovery not in the catalogue", ["error": "\(error)"])
         }
     }
 
-    /// Enters finished recordings that the catalogue does not know, where they are whole and nobody holds them.
-    private func adoptUnknown(
+    /// Adds finalized recordings that are not in the catalogue, if they are complete and not locked.
+    private func addUnlisted(
         _ finished: [RecordingName],
         until stop: StopSignal
     ) throws(CatalogueError) {
-        let known = try context.catalogue.knownNames()
+        let known = try context.catalogue.listedFileNames()
         let stems = Set(finished.filter { $0.container == .mpegTS }.map(\.stem))
         for name in finished where !stop.isRequested {
-            let isProduct = name.container == .fragmentedMP4 && stems.contains(name.stem)
-            guard !isProduct, !known.contains(lastPathComponent(name.finalPath)),
-                let found = FoundRecording(examining: name)
+            let isOutput = name.container == .fragmentedMP4 && stems.contains(name.stem)
+            guard !isOutput, !known.contains(lastPathComponent(name.finalPath)),
+                let found = UnlistedRecording(examining: name)
             else { continue }
             do throws(CatalogueError) {
-                try context.catalogue.adopt(found)
-                context.log(.info, "Recording entered by its name", ["path": name.finalPath])
+                try context.catalogue.add(found)
+                context.log(.info, "Recording added to the catalogue", ["path": name.finalPath])
             } catch {
                 let fields: KeyValuePairs = ["path": name.finalPath, "error": "\(error)"]
-                context.log(.warn, "Recording not entered", fields)
+                context.log(.warn, "Recording not added to the catalogue", fields)
             }
         }
     }
 
     private func wantsRemux(_ part: CataloguePart) -> Bool {
-        context.wantsRemux && part.status == .finished && part.product == nil
+        context.wantsRemux && part.status == .finished && part.output == nil
             && part.container == MediaContainer.mpegTS.rawValue
     }
 
@@ -77,7 +79,7 @@ struct EarlierRuns: Sendable {
 }
 
 extension RecoveredFile {
-    /// The final name that it has now; `nil` when it has none.
+    /// Its final name; `nil` when it has none.
     fileprivate var publishedName: RecordingName? {
         switch outcome {
         case .published(let path, _), .truncated(let path, _, _):
@@ -87,8 +89,8 @@ extension RecoveredFile {
     }
 }
 
-extension FoundRecording {
-    /// What stands at the final name; `nil` when that is not a whole file of its container, or somebody holds it.
+extension UnlistedRecording {
+    /// The file with the final name; `nil` when it is not a complete file of its container, or locked.
     fileprivate init?(examining name: RecordingName) {
         do throws(SystemError) {
             let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
@@ -105,5 +107,57 @@ extension FoundRecording {
         } catch {
             return nil
         }
+    }
+}
+
+/// For each stream, the recording that ended early and can be continued.
+final class ResumableRecordings: Sendable {
+    /// A recording can be continued within this time after its end; later, a new one begins.
+    let window: Duration
+    private let latest = Mutex<[String: ResumableRecording]>([:])
+
+    /// Parts of one recording: a source that begins a new part every second must not do so for ever.
+    private static let maxParts = 999
+
+    init(within window: Duration) {
+        self.window = window
+    }
+
+    /// Adds a recording, unless there is a newer one of its stream.
+    func add(_ recording: ResumableRecording) {
+        latest.withLock { latest in
+            let known = latest[recording.stream]
+            if let known, known.recordingID > recording.recordingID { return }
+            latest[recording.stream] = recording
+        }
+    }
+
+    /// The recording of `stream` has ended: the next one is new.
+    func remove(_ stream: String) {
+        latest.withLock { $0[stream] = nil }
+    }
+
+    /// The recording that is continued when `stream` begins at `now`; none that began `limit` ago.
+    func find(
+        _ stream: String,
+        at now: UTCTime,
+        _ boot: BootStamp? = .now(),
+        lastingLessThan limit: Duration? = nil
+    ) -> ResumableRecording? {
+        let found = latest.withLock { $0[stream] }
+        guard let found, isRecent(found, at: now, boot), found.nextPart <= Self.maxParts else {
+            return nil
+        }
+        let age = Duration.seconds(now.seconds.addingWithSaturation(-found.startedAt.seconds))
+        return limit.map { age < $0 } ?? true ? found : nil
+    }
+
+    /// Whether it ended within the window: by the boot's clock, if that was in this boot, otherwise by the calendar.
+    private func isRecent(_ one: ResumableRecording, at now: UTCTime, _ boot: BootStamp?) -> Bool {
+        if let endedBoot = one.endedBoot, let time = boot?.since(endedBoot) {
+            return time <= window
+        }
+        let seconds = now.seconds.addingWithSaturation(-one.endedAt.seconds)
+        return .seconds(Int(clamping: seconds.magnitude)) <= window
     }
 }

@@ -1,3 +1,4 @@
+import Catalogue
 import Glibc
 import Media
 import Posix
@@ -118,7 +119,7 @@ extension Shutdown {
                 endedAt: UTCTime(.now()),
                 endedBoot: .now()
             )
-            context.journal.enter(.recordingEnded(end))
+            context.journal.append(.recordingEnded(end))
             context.metrics.finalizeErrors[.timeout]?.add()
             context.log.plain("❌ Error finalizing recording: timeout")
             context.log(

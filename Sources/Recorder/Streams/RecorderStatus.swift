@@ -1,3 +1,4 @@
+import Catalogue
 import Media
 import Posix
 import StreamVaultTelemetry

@@ -1,3 +1,4 @@
+import Catalogue
 import Fetch
 import Glibc
 import HLS
@@ -20,7 +21,7 @@ struct RecordingContext: Sendable {
     let metrics: RecorderMetrics
     let catalogue: Catalogue
     let journal: CatalogueJournal
-    let continuations: Continuations
+    let resumableRecordings: ResumableRecordings
     let disk: DiskGuard
     /// Whether transport streams are converted to MP4 afterwards.
     let wantsRemux: Bool
@@ -67,7 +68,7 @@ final class Recording {
         _ stream: StreamConfiguration,
         _ container: MediaContainer,
         _ context: RecordingContext,
-        continuing earlier: Continuation?
+        continuing earlier: ResumableRecording?
     ) throws(SystemError) {
         if let refusal = context.disk.refusal { throw refusal.error }
         let now = WallTime.now()
@@ -147,14 +148,14 @@ final class Recording {
             let media = media.extracting(droppingFirst: skipped)
             if file?.bytesWritten == 0, status.container == .fragmentedMP4 { keepHeader(media) }
             try file?.append(media)
-            status.bytes = status.bytes.addingClamped(media.count)
+            status.bytes = status.bytes.addingWithSaturation(media.count)
             telemetry.wrote(media.count)
             context.metrics.writtenBytes.add(UInt64(media.count))
             try file?.synchronizeIfDue(now: .now())
         } catch {
             let reason = FinalizeError.Reason(code: error.code)
             context.metrics.writeErrors[reason]?.add()
-            if reason == .noSpace { context.disk.look(needsReserve: true) }
+            if reason == .noSpace { context.disk.check(needsReserve: true) }
             throw error
         }
     }
@@ -191,7 +192,7 @@ final class Recording {
     }
 
     private func journalPart(startedAt now: UTCTime) {
-        let start = PartBeginning(
+        let start = PartStart(
             recordingID: status.id,
             stream: status.stream,
             title: status.title,
@@ -201,7 +202,7 @@ final class Recording {
             container: status.container,
             startedAt: now
         )
-        context.journal.enter(.partBegan(start))
+        context.journal.append(.partStarted(start))
     }
 
     /// Continues in another file, after the current one was removed, renamed or replaced.
@@ -218,7 +219,7 @@ final class Recording {
             failureReason: FinalizeError.Reason.other.rawValue,
             endedAt: UTCTime(.now())
         )
-        context.journal.enter(.partEnded(end))
+        context.journal.append(.partEnded(end))
         let (container, header) = (status.container, header)
         guard container == .mpegTS || header != nil else {
             throw SystemError(
@@ -280,11 +281,11 @@ final class Recording {
             endedAt: UTCTime(.now()),
             endedBoot: .now()
         )
-        context.journal.enter(.recordingEnded(end))
+        context.journal.append(.recordingEnded(end))
         if result == .completed {
-            context.continuations.remove(status.stream)
+            context.resumableRecordings.remove(status.stream)
         } else {
-            let continuation = Continuation(
+            let continuation = ResumableRecording(
                 recordingID: status.id,
                 stream: status.stream,
                 startedAt: startedAt,
@@ -292,7 +293,7 @@ final class Recording {
                 endedBoot: end.endedBoot,
                 nextPart: part + 1
             )
-            context.continuations.add(continuation)
+            context.resumableRecordings.add(continuation)
         }
         telemetry.end(result)
         return failure
@@ -318,9 +319,9 @@ final class Recording {
         } catch {
             (failure, end.failureReason) = (error, error.reason.rawValue)
         }
-        context.journal.enter(.partEnded(end))
+        context.journal.append(.partEnded(end))
         if end.status == .finished, context.wantsRemux, status.container == .mpegTS {
-            context.journal.enter(.remuxWanted(recordingID: status.id, number: part))
+            context.journal.append(.remuxRequested(recordingID: status.id, number: part))
         }
         return failure
     }

@@ -1,3 +1,4 @@
+import Catalogue
 import Fetch
 import FoundationEssentials
 import Glibc
@@ -371,7 +372,7 @@ final class StreamWorker: Sendable {
         _ container: MediaContainer
     ) throws(SystemError) -> Recording {
         if let recording { return recording }
-        let earlier = context.continuations.find(
+        let earlier = context.resumableRecordings.find(
             stream.name,
             at: UTCTime(.now()),
             lastingLessThan: stream.splitAfter
@@ -428,7 +429,7 @@ final class StreamWorker: Sendable {
 
     private func makeRecording(
         _ container: MediaContainer,
-        continuing earlier: Continuation?
+        continuing earlier: ResumableRecording?
     ) throws(SystemError) -> Recording {
         do throws(SystemError) {
             return try Recording(stream, container, context, continuing: earlier)

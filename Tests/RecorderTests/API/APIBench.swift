@@ -8,6 +8,7 @@ import Testing
 import Twitch
 import WebSocket
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 
@@ -46,7 +47,7 @@ final class APIBench: Sendable {
             metrics: metrics,
             catalogue: catalogue,
             journal: try CatalogueJournal(catalogue, log),
-            continuations: Continuations(within: .seconds(600)),
+            resumableRecordings: ResumableRecordings(within: .seconds(600)),
             disk: DiskGuard(files.path, recorder: "bench", DiskSettings(), metrics, log),
             wantsRemux: false,
             log: log,

@@ -4,6 +4,7 @@ import StreamVaultTelemetry
 import Testing
 import WebSocket
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 

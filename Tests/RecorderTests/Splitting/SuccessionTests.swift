@@ -2,6 +2,7 @@ import Foundation
 import Posix
 import Testing
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 
@@ -96,7 +97,7 @@ struct SuccessionTests {
         let statuses = try statuses(bench)
         #expect(statuses.last == "interrupted")
         #expect(statuses.dropLast().allSatisfy { $0 == "completed" })
-        #expect(bench.context.continuations.find("cam", at: UTCTime(.now())) != nil)
+        #expect(bench.context.resumableRecordings.find("cam", at: UTCTime(.now())) != nil)
     }
 
     @Test("on a disk that takes no new recording, the one that is under way goes on")
@@ -104,7 +105,7 @@ struct SuccessionTests {
         let bench = try bench()
         bench.roster.open()
         try waitFor("a recording") { !bench.roster.active.isEmpty }
-        bench.context.disk.take(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
+        bench.context.disk.apply(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
         try waitFor("a refusal") {
             try bench.logged().contains("msg=\"Recording not split, and continues\"")
         }

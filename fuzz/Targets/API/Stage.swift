@@ -5,6 +5,7 @@ import StreamVaultTelemetry
 import Twitch
 import WebSocket
 
+@testable import Catalogue
 @testable import Fetch
 @testable import Recorder
 
@@ -61,7 +62,7 @@ enum Stage {
             metrics: metrics,
             catalogue: catalogue,
             journal: try CatalogueJournal(catalogue, log),
-            continuations: Continuations(within: .seconds(600)),
+            resumableRecordings: ResumableRecordings(within: .seconds(600)),
             disk: DiskGuard("/nowhere", recorder: "fuzz", DiskSettings(), metrics, log),
             wantsRemux: false,
             log: log,

@@ -22,8 +22,8 @@ public func fuzzAnswer(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
 
 /// ffprobe: a conversion has lost nothing of itself.
 private func probe(_ body: [UInt8]) {
-    var facts = MediaFacts()
-    for line in body.split(separator: 0x0A) { facts.take(String(decoding: line, as: UTF8.self)) }
+    var facts = MediaProbe()
+    for line in body.split(separator: 0x0A) { facts.parse(String(decoding: line, as: UTF8.self)) }
     let loss = facts.loss(in: facts)
     let hasKeyFrames = facts.tracks.allSatisfy { (facts.streams[$0]?.packetsFromKey ?? 0) > 0 }
     require(

@@ -1,6 +1,7 @@
 import FuzzSupport
 import Posix
 
+@testable import Catalogue
 @testable import Media
 @testable import Recorder
 
@@ -42,10 +43,10 @@ private func use(_ catalogue: Catalogue) throws(CatalogueError) {
         require(recording.status != .recording, "what is recorded stays")
         require((ages[recording] ?? .zero) >= .zero, "no age is negative")
     }
-    let continuations = Continuations(within: .seconds(600))
-    for one in try catalogue.continuations() {
-        continuations.add(one)
-        _ = continuations.find(one.stream, at: now, lastingLessThan: .seconds(60))
+    let resumableRecordings = ResumableRecordings(within: .seconds(600))
+    for one in try catalogue.resumableRecordings() {
+        resumableRecordings.add(one)
+        _ = resumableRecordings.find(one.stream, at: now, lastingLessThan: .seconds(60))
     }
     let outcomes = [RemuxOutcome.failed(""), .sourceDeleted, .cancelled]
     for outcome in outcomes {
@@ -73,8 +74,8 @@ private func readName(_ text: String) {
 }
 
 private func readFacts(_ bytes: [UInt8]) {
-    var facts = MediaFacts()
-    for line in bytes.split(separator: 0x0A) { facts.take(String(decoding: line, as: UTF8.self)) }
-    require(facts.streams.count <= MediaFacts.maxStreams, "bounded")
+    var facts = MediaProbe()
+    for line in bytes.split(separator: 0x0A) { facts.parse(String(decoding: line, as: UTF8.self)) }
+    require(facts.streams.count <= MediaProbe.maxStreams, "bounded")
     _ = facts.loss(in: facts)
 }

@@ -1,3 +1,4 @@
+@testable import Catalogue
 @testable import Recorder
 
 /// Rows as bytes say: one byte for each value, which chooses among those that hurt, or takes its text from the bytes behind it.

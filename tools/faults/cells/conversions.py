@@ -39,7 +39,7 @@ def cut_remux(bench, number):
     check_files_and_rows(bench)
     sources = {path.stem for path in bench.files(".ts")}
     recorder = bench.start([], remux=remux)
-    recorder.line("Source of a remux deleted", 120)
+    recorder.line("Source of a converted recording deleted", 120)
     ended_in_time(recorder.stop(), 0)
     [product] = bench.files(".mp4")
     assert product.stem in sources and product.stem not in {path.stem for path in bench.files(".ts")}

@@ -1,51 +1,79 @@
-import Media
-import Posix
+package import Media
+package import Posix
 
-/// The conversion of one part to MP4, as the catalogue keeps it.
-struct RemuxJob: Equatable, Sendable {
-    /// How a job stands; the raw value is the catalogue's.
-    enum Status: String, CaseIterable, Sendable {
+/// A job of the catalogue: the conversion of one part to MP4.
+package struct RemuxJob: Equatable, Sendable {
+    /// The raw value is the catalogue's.
+    package enum Status: String, CaseIterable, Sendable {
         case pending, running
-        /// The product is whole and entered; the source is to go.
+        /// The output is complete and entered; the source is to be deleted.
         case deleting
         case done
-        /// Given up, after as many attempts as there may be.
+        /// The last attempt failed.
         case failed
     }
 
-    let recordingID: Int64
-    let number: Int
-    let status: Status
-    /// Those that were begun before this one.
-    let attempts: Int
-    let source: CataloguePart
+    package let recordingID: Int64
+    package let number: Int
+    package let status: Status
+    /// Attempts before this one.
+    package let attempts: Int
+    package let source: CataloguePart
 
-    static let mostAttempts = 5
+    private static let maxAttempts = 5
 
-    /// The pause after so many attempts: a minute, doubled each time.
-    static func pause(after attempts: Int) -> Duration { .seconds(30 << max(1, min(attempts, 10))) }
+    /// The pause after so many attempts: a minute, doubled with each attempt.
+    private static func pause(after attempts: Int) -> Duration {
+        .seconds(30 << max(1, min(attempts, 10)))
+    }
+
+    fileprivate func status(after outcome: RemuxOutcome) -> Status {
+        switch outcome {
+        case .produced(_, let deletesSource): deletesSource ? .deleting : .done
+        case .sourceDeleted: .done
+        case .cancelled: .pending
+        case .failed: attempts < Self.maxAttempts - 1 ? .pending : .failed
+        }
+    }
+
+    /// What the row of the job says after an attempt.
+    fileprivate func row(
+        after outcome: RemuxOutcome,
+        at now: UTCTime
+    ) -> (attempts: Int, dueAt: Int, problem: SQLiteValue) {
+        let next = attempts.addingWithSaturation(1)
+        switch outcome {
+        case .cancelled: return (attempts, now.seconds, .null)
+        case .produced, .sourceDeleted: return (next, now.seconds, .null)
+        case .failed(let reason):
+            let pause = Int(Self.pause(after: next).inSeconds)
+            return (next, now.seconds.addingWithSaturation(pause), .text(reason))
+        }
+    }
+
+    fileprivate var key: [SQLiteValue] { [.integer(recordingID), .integer(Int64(number))] }
 }
 
 /// How an attempt at a job ended.
-enum RemuxOutcome: Equatable, Sendable {
-    /// The product is whole; `deletesSource` when the source is to go.
+package enum RemuxOutcome: Equatable, Sendable {
+    /// The output is complete.
     case produced(StoredFile, deletesSource: Bool)
     case sourceDeleted
-    /// A stop cut it off: that was no attempt.
+    /// A stop ended it; it does not count as an attempt.
     case cancelled
     case failed(String)
 }
 
 extension Catalogue {
-    /// Makes the jobs of a run that was killed wait again.
-    func requeueJobs() throws(CatalogueError) {
+    /// Makes the jobs of a run that was killed pending again.
+    package func requeueJobs() throws(CatalogueError) {
         try transaction { (database) throws(CatalogueError) in
             _ = try database.run("UPDATE jobs SET status = 'pending' WHERE status = 'running'")
         }
     }
 
-    /// Takes the job that has waited longest; it is running then, and an attempt more.
-    func takeJob(at now: UTCTime) throws(CatalogueError) -> RemuxJob? {
+    /// Takes the job that has waited longest; it is `running` from then on, with one more attempt.
+    package func takeJob(at now: UTCTime) throws(CatalogueError) -> RemuxJob? {
         try transaction { (database) throws(CatalogueError) in
             let rows = try database.run(
                 """
@@ -62,7 +90,7 @@ extension Catalogue {
             let key: [SQLiteValue] = [.integer(id), .integer(number)]
             let parts = try database.parts(where: "recording_id = ? AND number = ?", key)
             guard let source = parts.first, source.status == .finished else {
-                // Retention was faster.
+                // Retention has deleted it meanwhile.
                 try database.run("DELETE FROM jobs WHERE recording_id = ? AND number = ?", key)
                 return nil
             }
@@ -85,42 +113,38 @@ extension Catalogue {
         }
     }
 
-    /// Enters how an attempt ended; whether there will be another one.
+    /// Enters how an attempt ended; the status of the job from then on.
     @discardableResult
-    func end(
+    package func end(
         _ job: RemuxJob,
         _ outcome: RemuxOutcome,
         at now: UTCTime = UTCTime(.now())
     ) throws(CatalogueError) -> RemuxJob.Status {
         try transaction { (database) throws(CatalogueError) in
-            let status = job.status(after: outcome)
             switch outcome {
-            case .produced(let product, _): try database.enter(product, of: job)
+            case .produced(let output, _): try database.enter(output, of: job)
             case .sourceDeleted: try database.replaceSource(of: job)
             case .cancelled, .failed: break
             }
-            try database.update(job, status, outcome, at: now)
+            let (status, row) = (job.status(after: outcome), job.row(after: outcome, at: now))
+            try database.run(
+                """
+                UPDATE jobs SET status = ?, attempts = ?, due_at = ?, problem = ?
+                WHERE recording_id = ? AND number = ?
+                """,
+                [
+                    .text(status.rawValue), .integer(Int64(row.attempts)),
+                    .integer(Int64(row.dueAt)), row.problem,
+                ] + job.key
+            )
             return status
         }
     }
 }
 
-extension RemuxJob {
-    fileprivate func status(after outcome: RemuxOutcome) -> Status {
-        switch outcome {
-        case .produced(_, let deletesSource): deletesSource ? .deleting : .done
-        case .sourceDeleted: .done
-        case .cancelled: .pending
-        case .failed: attempts < Self.mostAttempts - 1 ? .pending : .failed
-        }
-    }
-
-    fileprivate var key: [SQLiteValue] { [.integer(recordingID), .integer(Int64(number))] }
-}
-
 extension SQLiteDatabase {
-    /// Enters the wish for a conversion; a second one changes nothing.
-    mutating func wantRemux(of recordingID: Int64, _ number: Int) throws(CatalogueError) {
+    /// Creates a job, unless there is one for this part.
+    mutating func requestRemux(of recordingID: Int64, _ number: Int) throws(CatalogueError) {
         try run(
             """
             INSERT INTO jobs (recording_id, number, status) VALUES (?, ?, 'pending')
@@ -131,7 +155,7 @@ extension SQLiteDatabase {
     }
 
     fileprivate mutating func enter(
-        _ product: StoredFile,
+        _ output: StoredFile,
         of job: RemuxJob
     ) throws(CatalogueError) {
         try run(
@@ -139,11 +163,11 @@ extension SQLiteDatabase {
             UPDATE parts SET product_path = ?, product_bytes = ?
             WHERE recording_id = ? AND number = ?
             """,
-            [.text(product.path), .integer(Int64(product.bytes))] + job.key
+            [.text(output.path), .integer(Int64(output.bytes))] + job.key
         )
     }
 
-    /// The product is the part from now on.
+    /// Makes the output the file of the part.
     fileprivate mutating func replaceSource(of job: RemuxJob) throws(CatalogueError) {
         try run(
             """
@@ -152,33 +176,6 @@ extension SQLiteDatabase {
             WHERE recording_id = ? AND number = ? AND product_path IS NOT NULL
             """,
             job.key
-        )
-    }
-
-    fileprivate mutating func update(
-        _ job: RemuxJob,
-        _ status: RemuxJob.Status,
-        _ outcome: RemuxOutcome,
-        at now: UTCTime
-    ) throws(CatalogueError) {
-        var (attempts, dueAt, problem) = (
-            job.attempts.addingClamped(1), now.seconds, SQLiteValue.null
-        )
-        switch outcome {
-        case .cancelled: attempts = job.attempts
-        case .failed(let reason):
-            dueAt += Int(RemuxJob.pause(after: attempts).inSeconds)
-            problem = .text(reason)
-        case .produced, .sourceDeleted: break
-        }
-        try run(
-            """
-            UPDATE jobs SET status = ?, attempts = ?, due_at = ?, problem = ?
-            WHERE recording_id = ? AND number = ?
-            """,
-            [
-                .text(status.rawValue), .integer(Int64(attempts)), .integer(Int64(dueAt)), problem,
-            ] + job.key
         )
     }
 }

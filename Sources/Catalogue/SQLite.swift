@@ -1,24 +1,60 @@
 import CSQLite
 import Posix
 
+/// Why a call of the catalogue failed.
+package enum CatalogueError: Error, Equatable, CustomStringConvertible {
+    /// An error of SQLite, with its message.
+    case database(Reason, message: String)
+    /// A borrowed connection was not returned in time.
+    case connectionPoolExhausted
+    /// The catalogue is closed.
+    case closed
+    /// A newer recorder wrote the file: its schema has this version.
+    case newerSchema(version: Int64)
+
+    /// The label of the metric.
+    package enum Reason: String, CaseIterable, Sendable {
+        case busy, full, corrupt, readonly, io, other
+    }
+
+    package var reason: Reason {
+        switch self {
+        case .database(let reason, _): reason
+        case .connectionPoolExhausted: .busy
+        case .closed, .newerSchema: .other
+        }
+    }
+
+    /// The words of the log line, which operators search for.
+    package var description: String {
+        switch self {
+        case .database(let reason, let message): "\(reason.rawValue): \(message)"
+        case .connectionPoolExhausted: "connection pool exhausted"
+        case .closed: "the catalogue is closed"
+        case .newerSchema(let version):
+            "the catalogue was written by a newer recorder (schema \(version))"
+        }
+    }
+}
+
 /// Owns an open database and its prepared statements; used by one thread at a time.
 @safe struct SQLiteDatabase: ~Copyable {
     private let handle: OpaquePointer
-    /// Statements by their SQL, made at first use and kept.
+    /// Statements by their SQL, prepared at first use and kept.
     private var statements: [String: OpaquePointer]
 
-    /// Opens the file at `path`, and makes it when it is not there; never through a symbolic link.
+    /// Opens the file at `path`, and creates it if it does not exist; never follows a symbolic link.
     init(path: String) throws(CatalogueError) {
         var opened: OpaquePointer?
         // The owner keeps other threads out, so SQLite's own mutex is not needed.
         let flags =
             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX
             | SQLITE_OPEN_NOFOLLOW
-        let path = path == Catalogue.inMemory ? path : try CatalogueFiles.plainPath(path)
+        let path = path == Catalogue.inMemory ? path : try CatalogueFiles.resolve(path)
         let code = unsafe sqlite3_open_v2(path, &opened, flags, nil)
         guard code == SQLITE_OK, let handle = unsafe opened else {
             let error = unsafe CatalogueError(code: code, handle: opened)
-            unsafe sqlite3_close_v2(opened)  // Also after a failure there is a handle to close.
+            unsafe sqlite3_close_v2(opened)  // After a failure, too, there is a handle to close.
             throw error
         }
         unsafe sqlite3_extended_result_codes(handle, 1)
@@ -36,18 +72,16 @@ import Posix
         unsafe sqlite3_busy_timeout(handle, milliseconds)
     }
 
-    /// Leaves the write-ahead log when it is closed: its name is another file's.
+    /// Keeps SQLite from removing the write-ahead log when it closes: another file may have that name by then.
     func keepLog() { _ = unsafe streamvault_sqlite3_keep_log(handle) }
 
-    /// Whether its file could be opened for reading only.
+    /// Whether the file could only be opened for reading.
     var isReadOnly: Bool { unsafe sqlite3_db_readonly(handle, "main") == 1 }
 
     /// Rows that the last statement changed.
     var changedRows: Int64 { unsafe sqlite3_changes64(handle) }
 
-    var lastInsertedID: Int64 { unsafe sqlite3_last_insert_rowid(handle) }
-
-    /// Runs one statement to its end; all its rows.
+    /// Runs one statement to its end, and returns all its rows.
     @discardableResult
     mutating func run(
         _ sql: String,
@@ -97,7 +131,7 @@ extension CatalogueError {
 }
 
 extension CatalogueError.Reason {
-    /// The reason that a result code stands for, extended or not.
+    /// The reason for a result code, extended or not.
     init(code: CInt) {
         self =
             switch code & 0xFF {
@@ -108,5 +142,56 @@ extension CatalogueError.Reason {
             case SQLITE_IOERR, SQLITE_CANTOPEN: .io
             default: .other
             }
+    }
+}
+
+/// A value that is bound to a statement, or read from a row.
+enum SQLiteValue: Equatable, Sendable {
+    case null
+    case integer(Int64)
+    case text(String)
+
+    init(_ text: String?) {
+        self = text.map { .text($0) } ?? .null
+    }
+
+    var asInteger: Int64? {
+        if case .integer(let integer) = self { integer } else { nil }
+    }
+
+    var asText: String? {
+        if case .text(let text) = self { text } else { nil }
+    }
+
+    fileprivate func bind(to statement: OpaquePointer, at index: CInt) -> CInt {
+        switch self {
+        case .null: return unsafe sqlite3_bind_null(statement, index)
+        case .integer(let integer): return unsafe sqlite3_bind_int64(statement, index, integer)
+        case .text(let text):
+            // SQLITE_TRANSIENT, a cast that Swift cannot import: SQLite copies the text.
+            let transient = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+            return unsafe sqlite3_bind_text(
+                statement,
+                index,
+                text,
+                CInt(text.utf8.count),
+                transient
+            )
+        }
+    }
+
+    fileprivate static func row(of statement: OpaquePointer) -> [SQLiteValue] {
+        let columns = unsafe sqlite3_column_count(statement)
+        return (0..<columns).map { column in
+            switch unsafe sqlite3_column_type(statement, column) {
+            case SQLITE_NULL: .null
+            case SQLITE_INTEGER: unsafe .integer(sqlite3_column_int64(statement, column))
+            default:
+                // Floats and blobs too: SQLite returns any value as text, or nil when out of memory.
+                unsafe SQLiteValue(
+                    sqlite3_column_text(statement, column).map { unsafe String(cString: $0) }
+                )
+            }
+        }
     }
 }

@@ -1,3 +1,4 @@
+import Catalogue
 import Posix
 import Synchronization
 

@@ -1,4 +1,4 @@
-/// The steps that bring a catalogue's file to this recorder's schema; `PRAGMA user_version` counts those taken.
+/// The steps that bring a catalogue's file to this recorder's schema; `PRAGMA user_version` counts those applied.
 ///
 /// A step that has been released is never changed: a change is a new step.
 enum CatalogueSchema {
@@ -63,7 +63,7 @@ enum CatalogueSchema {
             "ALTER TABLE recordings DROP COLUMN container",
             "ALTER TABLE recordings DROP COLUMN bytes",
             "DROP INDEX recordings_unfinished",
-            // Those that a start looks at: always few, however many recordings there are.
+            // Those that a start reads: always few, however many recordings there are.
             """
             CREATE INDEX recordings_open ON recordings (status)
             WHERE status IN ('recording', 'abandoned')
@@ -75,7 +75,7 @@ enum CatalogueSchema {
             WHERE status IN ('recording', 'failed')
             """,
         ],
-        // What becomes of parts afterwards.
+        // Conversion and deletion of parts.
         [
             "ALTER TABLE parts ADD COLUMN product_path TEXT",
             "ALTER TABLE parts ADD COLUMN product_bytes INTEGER",
@@ -99,31 +99,35 @@ enum CatalogueSchema {
             CREATE INDEX jobs_waiting ON jobs (due_at) WHERE status IN ('pending', 'deleting')
             """,
         ],
-        // When a recording ended, in nanoseconds of CLOCK_BOOTTIME, which is never set.
+        // When a recording ended, in nanoseconds of CLOCK_BOOTTIME, which cannot be set.
         [
             "ALTER TABLE recordings ADD COLUMN ended_boot TEXT",
             "ALTER TABLE recordings ADD COLUMN ended_boottime INTEGER",
         ],
     ]
 
-    /// How many steps the database has taken.
+    /// How many steps have been applied to the database.
     ///
-    /// - Throws: `.newerSchema` when they are more than this recorder knows.
+    /// - Throws: `.newerSchema` when there are more than this recorder knows, `.corrupt` for a number that no recorder writes.
     @discardableResult
     static func version(of database: inout SQLiteDatabase) throws(CatalogueError) -> Int64 {
         let version = try database.run("PRAGMA user_version").first?.first?.asInteger ?? 0
         guard version <= steps.count else { throw .newerSchema(version: version) }
+        guard version >= 0 else {
+            throw .database(.corrupt, message: "the schema version is \(version)")
+        }
         return version
     }
 
-    /// Takes the missing steps, each in a transaction of its own.
+    /// Applies the missing steps, each in its own transaction.
     static func migrate(_ connection: CatalogueConnection) throws(CatalogueError) {
-        while try connection.transaction(takeNextStep) {}
+        while try connection.transaction(applyNextStep) {}
     }
 
-    /// Takes one step, or none when the schema is complete: the version is read under the write lock, so that of two
-    /// recorders at the same file only one takes it.
-    private static func takeNextStep(
+    /// Applies one step, and returns whether there was one.
+    ///
+    /// The version is read under the write lock: of two recorders with the same file, only one applies it.
+    private static func applyNextStep(
         _ database: inout SQLiteDatabase
     ) throws(CatalogueError) -> Bool {
         let version = try version(of: &database)
