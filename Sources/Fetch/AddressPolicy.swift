@@ -3,11 +3,11 @@ package import Posix
 
 /// From where an address can be reached, by IANA's registries of special-purpose addresses (RFC 6890).
 ///
-/// In the order of what a server there may name: each the addresses of its own scope and of those before.
+/// In ascending order of what a server there may name: addresses of its own scope and of those before it.
 enum AddressScope: Int, Comparable, CaseIterable, Sendable {
     /// From everywhere.
     case global
-    /// From nowhere that is known: documentation, benchmarks, multicast, and what is not assigned.
+    /// From nowhere: documentation, benchmarks, multicast, and blocks that are not assigned.
     case reserved
     /// From this machine, its links, or a private network.
     case local
@@ -16,7 +16,7 @@ enum AddressScope: Int, Comparable, CaseIterable, Sendable {
         first.rawValue < second.rawValue
     }
 
-    /// Looks into the forms of IPv6 that carry an IPv4 address, which is where the packets go.
+    /// For forms of IPv6 that contain an IPv4 address, that address counts too: the packets go there.
     init(of address: IPAddress) {
         self.init(bits: address.bits)
     }
@@ -28,7 +28,7 @@ enum AddressScope: Int, Comparable, CaseIterable, Sendable {
         self = max(ownScope, Self.scopeInside(bits) ?? .global)
     }
 
-    /// IPv4 in its mapped form, and the part of IPv6 that is given to networks (RFC 4291, section 2.4).
+    /// IPv4 in its mapped form, and the part of IPv6 that is assigned to networks (RFC 4291, section 2.4).
     private static func isAssigned(_ bits: UInt128) -> Bool {
         bits >> 32 == 0xFFFF || bits >> 125 == 1 || translated.contains(bits)
     }
@@ -47,14 +47,14 @@ enum AddressScope: Int, Comparable, CaseIterable, Sendable {
         return inner.map { AddressScope(bits: 0xFFFF << 32 | $0 & 0xFFFF_FFFF) }.max()
     }
 
-    /// Which of IPv4 a translator reaches through IPv6; local ones are not to be had there (RFC 6052, section 3.1).
+    /// IPv4 addresses that a translator reaches through IPv6; local ones must not be reached so (RFC 6052, section 3.1).
     private static let translated = AddressNetwork(bits: 0x0064_FF9B << 96, length: 96)
 
     static let ranges: [(network: AddressNetwork, scope: AddressScope)] = [
         ("0.0.0.0/8", .local), ("10.0.0.0/8", .local), ("100.64.0.0/10", .local),
         ("127.0.0.0/8", .local), ("169.254.0.0/16", .local), ("172.16.0.0/12", .local),
         ("192.168.0.0/16", .local),
-        // What Azure shows to its machines, and nobody else.
+        // A service of Azure that only its machines can reach.
         ("168.63.129.16", .local),
         ("192.0.0.0/24", .reserved), ("192.0.2.0/24", .reserved), ("192.88.99.0/24", .reserved),
         ("198.18.0.0/15", .reserved), ("198.51.100.0/24", .reserved),
@@ -74,7 +74,7 @@ struct AddressNetwork: Equatable, Sendable {
         (self.bits, self.length) = (bits, length)
     }
 
-    /// `nil` for anything else, and for an address that has bits beyond the length of its block.
+    /// `nil` for anything else, and for an address with bits beyond the length of its block.
     init?(_ text: some StringProtocol) {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         guard let first = parts.first, let address = IPAddress(String(first)) else { return nil }
@@ -103,10 +103,10 @@ extension IPAddress {
     }
 }
 
-/// Where a server is, which decides what it may make the recorder ask.
+/// Where a server is, which decides which addresses it may name.
 package struct ServerPlace: Equatable, Sendable {
     var scope: AddressScope
-    /// Whether it runs on this machine, also under an address that everybody can reach.
+    /// Whether it runs on this machine, also if its address is public.
     var isThisMachine = false
 
     /// Whether a document or a redirect from here may lead there.
@@ -115,7 +115,7 @@ package struct ServerPlace: Equatable, Sendable {
         return other.scope <= scope && (isThisMachine || !other.isThisMachine)
     }
 
-    /// The place that may name only what both may.
+    /// The place that may name only what both places may name.
     func narrowed(to other: ServerPlace?) -> ServerPlace {
         guard let other else { return self }
         return ServerPlace(
@@ -125,28 +125,28 @@ package struct ServerPlace: Equatable, Sendable {
     }
 }
 
-/// Which addresses the requests of one stream may use: an origin that everybody can reach names no private ones.
+/// Which addresses the requests of one stream may use: a public origin may not name private addresses.
 ///
-/// The address that is used decides, not the name: it may have several, and others the next time. The origin is what the
-/// configured address was answered from. Once that was a public server the stream stays public: its name may lead
-/// elsewhere later (DNS rebinding).
+/// The address of the connection decides, not the host name: a name may have several addresses, and others the next time. The
+/// origin is the server that answered the configured address. After a public server has answered, the stream stays public:
+/// the name may resolve to another address later (DNS rebinding).
 package struct AddressPolicy: Sendable {
-    /// What names the first address of a request.
+    /// The document that names the first address of a request.
     package enum Role: Sendable {
         /// The configuration.
         case start
-        /// A master playlist; what comes is a playlist, and names others.
+        /// A master playlist: the response is a playlist that names other addresses.
         case variant
         /// A media playlist.
         case media
     }
 
     package let exceptions: AddressExceptions
-    /// Where the configured address was answered from; `nil` before the first answer.
+    /// The server that answered the configured address; `nil` before the first response.
     package private(set) var origin: ServerPlace?
-    /// Where the document at the configured address came from, redirects included.
+    /// The servers of the document at the configured address, redirects included.
     private var startDocument: ServerPlace?
-    /// The same of the media playlist, together with the document that named it.
+    /// The servers of the media playlist, and of the document that named it.
     private var mediaPlaylist: ServerPlace?
 
     package init(_ exceptions: AddressExceptions = AddressExceptions(), origin: ServerPlace? = nil)
@@ -154,7 +154,7 @@ package struct AddressPolicy: Sendable {
         (self.exceptions, self.origin) = (exceptions, origin)
     }
 
-    /// Who must be allowed to name the first address of a request; `nil` where that is the configuration alone.
+    /// The place that must be allowed to name the first address of a request; `nil` if only the configuration names it.
     func namer(for role: Role) -> ServerPlace? {
         switch role {
         case .start: origin
@@ -163,7 +163,7 @@ package struct AddressPolicy: Sendable {
         }
     }
 
-    /// Notes where an answer came from: its first server, and all of them where it was redirected.
+    /// Records the servers of a response.
     mutating func answered(_ role: Role, from places: AnsweringPlaces) {
         switch role {
         case .start:
@@ -176,10 +176,10 @@ package struct AddressPolicy: Sendable {
     }
 }
 
-/// The servers that a request was answered by, from redirect to redirect.
+/// The servers that answered a request and its redirects.
 struct AnsweringPlaces: Equatable, Sendable {
     let first: ServerPlace
-    /// The place that may name only what each of them may.
+    /// The place that may name only what each of them may name.
     private(set) var all: ServerPlace
 
     init(_ first: ServerPlace) { (self.first, all) = (first, first) }
@@ -187,7 +187,7 @@ struct AnsweringPlaces: Equatable, Sendable {
     mutating func add(_ place: ServerPlace) { all = place.narrowed(to: all) }
 }
 
-/// Addresses that may be named although they are private, by the configuration.
+/// Private addresses that the configuration allows.
 package struct AddressExceptions: Equatable, Sendable {
     private(set) var networks: [AddressNetwork] = []
     /// In lower case; a pattern begins with `*.`.
@@ -197,7 +197,7 @@ package struct AddressExceptions: Equatable, Sendable {
 
     package static let rule = "must be an address, a network such as \"10.0.0.0/8\", or a host name"
 
-    /// Takes an address, a block of them, a name, or `*.` and a name; whether it is one.
+    /// Adds an address, a block of addresses, a name, or `*.` and a name; `false` if it is none of these.
     package mutating func take(_ text: String) -> Bool {
         if let network = AddressNetwork(text) {
             networks.append(network)
@@ -208,7 +208,7 @@ package struct AddressExceptions: Equatable, Sendable {
         let isName = labels.allSatisfy { label in
             !label.isEmpty && label.utf8.allSatisfy(Self.isInName)
         }
-        // Numbers at the end would be an address that is written wrong.
+        // With a number at the end it would be a malformed address.
         guard isName, labels.last?.utf8.contains(where: { $0 > 0x39 }) ?? false else {
             return false
         }
@@ -235,9 +235,9 @@ package struct AddressExceptions: Equatable, Sendable {
     }
 }
 
-/// A connection that was not used, and why.
+/// A connection that was refused, and why.
 package struct AddressRefusal: Error, Equatable, Sendable, CustomStringConvertible {
-    /// In numbers.
+    /// In numeric form.
     package let address: String
     let scope: AddressScope
 
@@ -248,6 +248,69 @@ package struct AddressRefusal: Error, Equatable, Sendable, CustomStringConvertib
             case .reserved: "reserved"
             case .local: "private"
             }
-        return "\(address) is \(kind), and not for a public origin to name (network.allow_private)"
+        return "\(address) is \(kind), and a public origin may not name it (network.allow_private)"
+    }
+}
+
+/// Whether the connection of a request may be used; pure.
+struct ConnectionCheck {
+    /// The place that names the address; `nil` if the configuration does.
+    private let namer: ServerPlace?
+    private let exceptions: AddressExceptions
+    /// Whether the address is not checked: its name is allowed, or a proxy connects to it.
+    private let isExempt: Bool
+    private let isProxied: Bool
+    /// Where the server is; `nil` before a request is sent.
+    private(set) var place: ServerPlace?
+    /// The last address that was refused.
+    private(set) var refusal: AddressRefusal?
+
+    /// Allows every connection.
+    init() {
+        (namer, exceptions, isExempt, isProxied) = (nil, AddressExceptions(), true, false)
+    }
+
+    init(
+        of host: String,
+        namedBy namer: ServerPlace?,
+        _ exceptions: AddressExceptions,
+        isProxied: Bool
+    ) {
+        (self.namer, self.exceptions, self.isProxied) = (namer, exceptions, isProxied)
+        isExempt = isProxied || exceptions.contains(host: host)
+    }
+
+    /// Whether to connect to an address, in numeric form.
+    mutating func mayOpen(_ address: String) -> Bool {
+        isExempt || check(address, isThisMachine: false) != nil
+    }
+
+    /// Whether to send the request over a connection, which may be reused.
+    mutating func mayUse(to address: String, from own: String) -> Bool {
+        guard !isProxied else {
+            // Where the server is, is unknown: it counts as public.
+            place = ServerPlace(scope: .global)
+            return true
+        }
+        place = check(address, isThisMachine: address == own)
+        return isExempt || place != nil
+    }
+
+    /// The place of the address; `nil`, and a refusal, if it must not be requested.
+    private mutating func check(_ address: String, isThisMachine: Bool) -> ServerPlace? {
+        // An address that cannot be parsed is not requested, and may name nothing.
+        let parsed = IPAddress(address)
+        let scope = parsed.map { AddressScope(of: $0) } ?? .local
+        let place = ServerPlace(
+            scope: parsed == nil ? .global : scope,
+            isThisMachine: isThisMachine
+        )
+        let target = ServerPlace(scope: scope, isThisMachine: isThisMachine)
+        let isAllowed = isExempt || parsed.map { exceptions.contains($0) } ?? false
+        guard isAllowed || namer?.mayName(target) ?? true else {
+            refusal = AddressRefusal(address: address, scope: scope)
+            return nil
+        }
+        return place
     }
 }

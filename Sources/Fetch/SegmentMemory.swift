@@ -1,15 +1,15 @@
 import Synchronization
 
-/// The memory that all streams together may use for segments which are on their way, or wait for those before them.
+/// The memory that all streams together may use for segments that are being fetched or wait for an earlier one.
 ///
-/// The segment that a stream writes next goes on in any case, or all streams could wait for each other: beyond the limit
-/// come at most one segment and its decrypted copy for each stream.
+/// The segment that a stream writes next proceeds in any case, because otherwise all streams could wait for each other: the limit
+/// may be exceeded by one segment and its decrypted copy for each stream.
 package final class SegmentMemory: Sendable {
     package static let defaultLimit = 256 << 20
 
     private let limit: Int
     private let used = Mutex(0)
-    /// Takes the bytes in use after each change; must not block.
+    /// Called with the bytes in use after each change; must not block.
     private let report: @Sendable (Int) -> Void
 
     package init(limit: Int = defaultLimit, report: @escaping @Sendable (Int) -> Void = { _ in }) {
@@ -28,7 +28,7 @@ package final class SegmentMemory: Sendable {
         }
     }
 
-    fileprivate func giveBack(_ bytes: Int) {
+    fileprivate func release(_ bytes: Int) {
         used.withLock { used in
             used -= bytes
             report(used)
@@ -36,34 +36,34 @@ package final class SegmentMemory: Sendable {
     }
 }
 
-/// What one body has of the memory, until it is gone; lives on its stream's thread.
+/// The memory that one body has reserved, until it is released; used by its stream's thread alone.
 package final class MemoryReservation {
     private let memory: SegmentMemory
     package private(set) var bytes = 0
-    /// Whether the body is of the segment that is written next, and so does not wait for room.
+    /// Whether the body belongs to the segment that is written next, and so does not wait for room.
     package var mayExceedLimit = false
 
     package init(of memory: SegmentMemory) {
         self.memory = memory
     }
 
-    deinit { memory.giveBack(bytes) }
+    deinit { memory.release(bytes) }
 
-    /// Sees to it that a body of `total` bytes has room; whether it has.
+    /// Reserves memory for a body of `total` bytes; `false` if there is not enough.
     package func cover(_ total: Int) -> Bool {
         let lacking = total - bytes
         guard lacking > 0 else { return true }
-        // Some more at once: a body comes in thousands of pieces.
+        // In larger steps: a body arrives in thousands of pieces.
         let step = max(lacking, min(total / 4, 1 << 20))
-        guard let taken = [step, lacking].first(where: take) else { return false }
-        bytes += taken
+        guard let granted = [step, lacking].first(where: take) else { return false }
+        bytes += granted
         return true
     }
 
-    /// Gives back what a body that is complete does not need.
+    /// Releases what a complete body does not need.
     package func settle(at total: Int) {
         guard total < bytes else { return }
-        memory.giveBack(bytes - total)
+        memory.release(bytes - total)
         bytes = total
     }
 

@@ -14,7 +14,7 @@ package struct MediaUnit: Equatable, Sendable {
         if let header {
             guard FragmentedMP4.isHeader(header) else { throw .notHeader(bytes: header.count) }
             guard FragmentedMP4.isFragments(media) else { throw .notFragments(bytes: media.count) }
-        } else if !TransportStream.isWhole(media.span) {
+        } else if !TransportStream.isAligned(media.span) {
             throw .notTransportStream(bytes: media.count)
         }
         (self.header, self.media) = (header, media)

@@ -115,7 +115,7 @@ struct SegmentQueue {
     /// Takes the end of a request, if it is one of these.
     mutating func take(_ ended: Transfers.Ended, at now: BootTime) {
         let mine = downloads.first { _, download in
-            if case .underWay(ended.id) = download.state { true } else { false }
+            if case .active(ended.id) = download.state { true } else { false }
         }
         guard let request = mine?.key else { return }
         downloads[request]?.ended(ended.result, at: now)
@@ -242,7 +242,7 @@ struct Download {
 
     enum State {
         case due(at: BootTime)
-        case underWay(id: Int)
+        case active(id: Int)
         /// Given up for want of memory, until it is the next in order.
         case postponed
         case arrived([UInt8])
@@ -261,7 +261,7 @@ struct Download {
 
     mutating func began(id: Int) {
         tries += 1
-        state = .underWay(id: id)
+        state = .active(id: id)
     }
 
     mutating func ended(_ result: Result<FetchedBody, FetchError>, at now: BootTime) {
@@ -290,7 +290,7 @@ struct Download {
     }
 
     var isUnderWay: Bool {
-        if case .underWay = state { true } else { false }
+        if case .active = state { true } else { false }
     }
 
     var hasFailed: Bool {
@@ -302,14 +302,14 @@ struct Download {
         switch state {
         case .due(let time): time
         case .postponed: reservation.mayExceedLimit ? BootTime(nanoseconds: 0) : nil
-        case .underWay, .arrived, .failed: nil
+        case .active, .arrived, .failed: nil
         }
     }
 
     /// What has arrived; `nil` while it is on its way.
     func bytes() throws(FetchError) -> [UInt8]? {
         switch state {
-        case .due, .underWay, .postponed: nil
+        case .due, .active, .postponed: nil
         case .arrived(let bytes): bytes
         case .failed(let error): throw error
         }

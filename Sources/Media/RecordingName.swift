@@ -1,12 +1,12 @@
 import Glibc
 package import Posix
 
-/// The name of a file without its directory, which may be mounted elsewhere than before.
+/// The name of a file without its directory, which may have another path than before.
 package func lastPathComponent(_ path: String) -> String {
     path.split(separator: "/").last.map(String.init) ?? ""
 }
 
-/// Where a recording's file stands, while it is written and once it is whole.
+/// The names of a recording's file: while it is written, and once it is finalized.
 package struct RecordingName: Equatable, Sendable {
     package let directory: String
     /// The name without its extension: `cam-20261123T104500Z`.
@@ -20,7 +20,7 @@ package struct RecordingName: Equatable, Sendable {
 
     /// The name of a part of a recording: `cam-20261123T104500Z` for the first, `cam-20261123T104500Z_part002` for the next.
     ///
-    /// By name, the parts come in their order, behind the first and before the next recording of the stream.
+    /// Sorted by name, the parts are in order, and come before the next recording of the stream.
     package init(
         directory: String,
         stream: String,
@@ -62,18 +62,18 @@ package struct RecordingName: Equatable, Sendable {
         guard parts != nil else { return nil }
     }
 
-    /// What the name says: the stream, the start of its recording, and the number of the part.
+    /// The stream, the start of the recording, and the number of the part, as the name gives them.
     ///
     /// `nil` unless the name is exactly the one that a recorder gives for these three. Parsed by hand, from the end: a regular
     /// expression takes a second and more for 10,000 names, while the start waits.
     package var parts: (stream: String, startedAt: UTCTime, part: Int)? {
         var rest = Substring(stem)
-        let number = rest.takeDigits(1...4, behind: "-").flatMap { Int($0) } ?? 1
-        let part = rest.takeDigits(3...6, behind: "_part").flatMap { Int($0) } ?? 1
+        let number = rest.removeDigits(1...4, behind: "-").flatMap { Int($0) } ?? 1
+        let part = rest.removeDigits(3...6, behind: "_part").flatMap { Int($0) } ?? 1
         let start = rest.suffix("20261123T104500Z".count)
         let stream = rest.dropLast(start.count)
         guard stream.utf8.last == UInt8(ascii: "-"), Self.isStream(stream.utf8.dropLast()),
-            number <= Self.mostAlternatives, let startedAt = UTCTime(compact: start)
+            number <= Self.maxAlternatives, let startedAt = UTCTime(compact: start)
         else { return nil }
         let name = RecordingName(
             directory: directory,
@@ -108,13 +108,13 @@ package struct RecordingName: Equatable, Sendable {
         )
     }
 
-    /// Names that are tried before giving up.
-    static let mostAlternatives = 1000
+    /// How many names are tried.
+    static let maxAlternatives = 1000
 }
 
 extension Substring {
-    /// Takes digits, and `prefix` before them, off the end; takes nothing where these do not stand there.
-    fileprivate mutating func takeDigits(
+    /// Removes digits, and `prefix` before them, from the end; removes nothing if they are not there.
+    fileprivate mutating func removeDigits(
         _ counts: ClosedRange<Int>,
         behind prefix: String
     ) -> Substring? {
@@ -123,5 +123,38 @@ extension Substring {
         guard counts.contains(count), rest.hasSuffix(prefix) else { return nil }
         defer { self = rest.dropLast(prefix.count) }
         return Substring(utf8.suffix(count))
+    }
+}
+
+/// The container of media in a file; the raw value is the file's extension.
+package enum MediaContainer: String, CaseIterable, Sendable {
+    /// Packets of 188 bytes.
+    case mpegTS = "ts"
+    /// Boxes: `ftyp` and `moov` once, then pairs of `moof` and `mdat`.
+    case fragmentedMP4 = "mp4"
+
+    /// The end of a recording's name while it is written: `.ts.part`.
+    var partSuffix: String { ".\(rawValue).part" }
+
+    /// Bytes from the start of `file` that are complete packets or boxes, and so play.
+    ///
+    /// 0 when the file does not begin as this container does, or has no complete unit of media.
+    package func completeLength(of file: borrowing FileDescriptor) throws(SystemError) -> Int {
+        let length = Int(try file.status().st_size)
+        return switch self {
+        case .mpegTS: try TransportStream.completeLength(of: file, length: length)
+        case .fragmentedMP4: try FragmentedMP4.completeLength(of: file, length: length)
+        }
+    }
+
+    /// Whether a file of this kind can begin with `media`; too few bytes may be anything.
+    package func isPlausibleStart(_ media: Span<UInt8>) -> Bool {
+        switch self {
+        case .mpegTS: return media.isEmpty || media[0] == TransportStream.syncByte
+        case .fragmentedMP4:
+            guard media.count >= 8 else { return true }
+            let type = (4..<8).map { media[$0] }
+            return ["ftyp", "styp", "moof"].contains { Array($0.utf8) == type }
+        }
     }
 }

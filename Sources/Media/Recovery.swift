@@ -3,7 +3,7 @@ package import Posix
 
 /// Finalizes the part files that a crash, a kill or a power cut left, at the start.
 ///
-/// Each step leaves the file as usable as it was, so a kill in the middle costs nothing: the next start does the rest.
+/// Each step leaves the file as usable as it was, so a kill in between loses nothing: the next start does the rest.
 package struct Recovery {
     package let directory: String
     /// The part files that were there before anything was recorded.
@@ -38,10 +38,9 @@ package struct Recovery {
         try? FileSystem.unlink(path)
     }
 
-    /// Works through the files that no living recorder holds; one that fails does not stop the others.
+    /// Recovers the files that no running recorder has locked; one that fails does not stop the others.
     ///
-    /// `isWanted` is asked before each file: what is left then is left to the next start. `onOutcome` is called after each:
-    /// many or large ones take their time.
+    /// `isWanted` is called before each file; when it returns `false`, the rest is left to the next start. `onOutcome` is called after each.
     package func run(
         while isWanted: () -> Bool = { true },
         onOutcome: (RecoveredFile) -> Void = { _ in }
@@ -62,7 +61,7 @@ package struct Recovery {
         try? FileSystem.linkStatus(of: name.partPath).modifiedAt
     }
 
-    /// What became of one file; `nil` when it was gone by the time of the lock.
+    /// The result for one file; `nil` if it was gone by the time of the lock.
     private func recover(_ name: RecordingName) -> RecoveredFile.Outcome? {
         do throws(SystemError) {
             let named = try FileSystem.linkStatus(of: name.partPath)
@@ -91,20 +90,20 @@ package struct Recovery {
         _ status: stat
     ) throws(SystemError) -> RecoveredFile.Outcome {
         let length = Int(status.st_size)
-        let whole = try name.container.wholeLength(of: file)
-        guard whole > 0 else { return try discard(name, length: length) }
-        if whole < length {
+        let complete = try name.container.completeLength(of: file)
+        guard complete > 0 else { return try discard(name, length: length) }
+        if complete < length {
             guard status.st_nlink == 1 else {
                 let detail = "\(name.partPath) has \(status.st_nlink) hard links"
                 let remedy = ": truncating it would change the others, copy it or remove them"
                 return .failed(FinalizeError(.other, detail: detail + remedy))
             }
-            try file.truncate(to: whole)
+            try file.truncate(to: complete)
         }
         try file.synchronize()
         let path = try name.publish()
-        guard whole < length else { return .published(path: path, bytes: length) }
-        return .truncated(path: path, bytes: whole, cutBytes: length - whole)
+        guard complete < length else { return .published(path: path, bytes: length) }
+        return .truncated(path: path, bytes: complete, truncatedBytes: length - complete)
     }
 
     /// Keeps a file in which no media was found: another container's, or not this recorder's at all.
@@ -119,5 +118,53 @@ package struct Recovery {
             return .discarded(bytes: 0, keptAt: nil)
         }
         return .discarded(bytes: length, keptAt: try name.publish { $0.invalidPath })
+    }
+}
+
+/// A part file of an earlier run, and what the recovery did with it.
+package struct RecoveredFile: Equatable, Sendable {
+    package let name: RecordingName
+    /// When media was last written to it, by the file's time; `nil` when that could not be read.
+    package var lastWrittenAt: WallTime?
+    package let outcome: Outcome
+
+    package enum Outcome: Equatable, Sendable, CustomStringConvertible {
+        /// It was complete, and has its final name.
+        case published(path: String, bytes: Int)
+        /// It has its final name; `truncatedBytes` at its end were no complete packet.
+        case truncated(path: String, bytes: Int, truncatedBytes: Int)
+        /// No media was found in it: it is kept at `keptAt`, or was empty and is removed.
+        case discarded(bytes: Int, keptAt: String?)
+        /// A running recorder has locked it.
+        case inUse
+        /// It is left unchanged, for the next start.
+        case failed(FinalizeError)
+
+        /// In words, for the log.
+        package var description: String {
+            switch self {
+            case .published(let path, let bytes): "recovered as \(path), \(bytes) bytes"
+            case .truncated(let path, let bytes, let cut):
+                "recovered as \(path), \(bytes) bytes, after \(cut) incomplete bytes at the end were removed"
+            case .discarded(_, nil): "removed, it was empty"
+            case .discarded(let bytes, let path?): "no media in \(bytes) bytes, kept as \(path)"
+            case .inUse: "locked by another program"
+            case .failed(let error): "left unchanged: \(error.detail)"
+            }
+        }
+    }
+
+    /// The label of the metric; `nil` for a file that was not recovered.
+    package enum Label: String, CaseIterable, Sendable {
+        case published, truncated, discarded
+    }
+
+    package var label: Label? {
+        switch outcome {
+        case .published: .published
+        case .truncated: .truncated
+        case .discarded: .discarded
+        case .inUse, .failed: nil
+        }
     }
 }

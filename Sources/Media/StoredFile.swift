@@ -1,22 +1,22 @@
 import Glibc
 package import Posix
 
-/// A finished file as the catalogue knows it.
+/// A finalized file, as the catalogue lists it.
 package struct StoredFile: Equatable, Sendable {
     package let path: String
-    /// As many as were on the disk when it was finished.
+    /// Its size when it was finalized.
     package let bytes: Int
 
     package init(path: String, bytes: Int) {
         (self.path, self.bytes) = (path, bytes)
     }
 
-    /// Why it is not removed.
-    package enum Objection: Error, Equatable, CustomStringConvertible {
-        /// Its name is not one that a recorder gives.
+    /// Why the file must not be removed or converted.
+    package enum RemovalError: Error, Equatable, CustomStringConvertible {
+        /// A recorder does not give such names.
         case foreign
         case locked
-        /// Its size is another than when it was finished: somebody works on it.
+        /// Its size has changed since it was finalized: another program works on it.
         case changed(bytes: Int)
         case system(SystemError)
 
@@ -30,19 +30,17 @@ package struct StoredFile: Equatable, Sendable {
         }
     }
 
-    /// Opens the file, and locks it against whoever else would remove or convert it; `nil` when it is gone.
-    ///
-    /// - Throws: why it must not be touched.
-    package func lock() throws(Objection) -> FileDescriptor? {
+    /// Opens and locks the file, so that nothing else removes or converts it; `nil` if it is gone.
+    package func lock() throws(RemovalError) -> FileDescriptor? {
         guard RecordingName(finalName: lastPathComponent(path), in: "") != nil else {
             throw .foreign
         }
         guard let file = try open() else { return nil }
-        if let objection = try objection(to: file) { throw objection }
+        if let reason = try reasonToKeep(file) { throw reason }
         return file
     }
 
-    private func open() throws(Objection) -> FileDescriptor? {
+    private func open() throws(RemovalError) -> FileDescriptor? {
         do throws(SystemError) {
             return try FileDescriptor(opening: path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
         } catch {
@@ -51,7 +49,9 @@ package struct StoredFile: Equatable, Sendable {
         }
     }
 
-    private func objection(to file: borrowing FileDescriptor) throws(Objection) -> Objection? {
+    private func reasonToKeep(_ file: borrowing FileDescriptor) throws(RemovalError)
+        -> RemovalError?
+    {
         do throws(SystemError) {
             let status = try file.status()
             guard status.st_mode & S_IFMT == S_IFREG, Int(status.st_size) == bytes else {
@@ -66,11 +66,9 @@ package struct StoredFile: Equatable, Sendable {
         }
     }
 
-    /// Removes the file, once it was found as it was finished.
-    ///
-    /// - Returns: whether it was there.
+    /// Removes the file if it is as it was finalized; whether it was there.
     @discardableResult
-    package func remove() throws(Objection) -> Bool {
+    package func remove() throws(RemovalError) -> Bool {
         guard let lock = try lock() else { return false }
         do throws(SystemError) {
             try FileSystem.unlink(path)

@@ -122,7 +122,7 @@ struct AddressTests {
             ],
             "\(log)"
         )
-        #expect(log.contains("127.0.0.1 is private, and not for a public origin to name"))
+        #expect(log.contains("127.0.0.1 is private, and a public origin may not name it"))
     }
 
     @Test("what the configuration allows is asked")

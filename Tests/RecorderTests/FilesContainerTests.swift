@@ -10,9 +10,9 @@ import Testing
 struct FilesContainerTests {
     private let directory = FilesDirectory()
 
-    private func wholeLength(_ bytes: [UInt8], _ container: MediaContainer) throws -> Int {
+    private func completeLength(_ bytes: [UInt8], _ container: MediaContainer) throws -> Int {
         let path = try directory.write(bytes, to: "media")
-        return try container.wholeLength(of: try FileDescriptor(opening: path, O_RDONLY))
+        return try container.completeLength(of: try FileDescriptor(opening: path, O_RDONLY))
     }
 
     private static let noise = [UInt8](repeating: 0, count: 100_000)
@@ -34,7 +34,7 @@ struct FilesContainerTests {
         ] as [([UInt8], Int)]
     )
     func transportStream(_ bytes: [UInt8], isWholeUpTo expected: Int) throws {
-        #expect(try wholeLength(bytes, .mpegTS) == expected)
+        #expect(try completeLength(bytes, .mpegTS) == expected)
     }
 
     private static let head = filesBox("ftyp", [1, 2, 3, 4]) + filesBox("moov", [5])
@@ -60,7 +60,7 @@ struct FilesContainerTests {
         ] as [([UInt8], Int)]
     )
     func fragmentedMP4(_ bytes: [UInt8], isWholeUpTo expected: Int) throws {
-        #expect(try wholeLength(bytes, .fragmentedMP4) == expected)
+        #expect(try completeLength(bytes, .fragmentedMP4) == expected)
     }
 
     @Test("what ffmpeg writes is whole to the last byte, and is not the other container's")
@@ -74,8 +74,8 @@ struct FilesContainerTests {
             #expect(try filesRun(source + options + [file]) == 0)
             let bytes = try directory.bytes(of: "real.\(container.rawValue)")
             let other = try #require(MediaContainer.allCases.first { $0 != container })
-            #expect(try wholeLength(Array(bytes), other) == 0)
-            let whole = try wholeLength(bytes, container)
+            #expect(try completeLength(Array(bytes), other) == 0)
+            let whole = try completeLength(bytes, container)
             // ffmpeg ends an MP4 with an index, `mfra`, that is no media.
             #expect(container == .mpegTS ? whole == bytes.count : bytes.count - whole < 200)
         }

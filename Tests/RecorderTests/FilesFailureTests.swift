@@ -34,7 +34,7 @@ struct FilesFailureTests {
         #expect(part.bytesWritten == packets * 188)
         let path = part.name.finalPath
         #expect(
-            try part.finish() == .published(path: path, bytes: packets * 188, cutBytes: 0)
+            try part.finish() == .published(path: path, bytes: packets * 188, truncatedBytes: 0)
         )
         #expect(try directory.bytes(of: "\(filesStem).ts") == filesPackets(0..<packets))
     }

@@ -22,7 +22,7 @@ struct FilesPartFileTests {
         try append(filesPackets(3..<5) + [0x47, 1], to: &part)
         #expect(part.bytesWritten == 5 * 188 + 2)
         let path = "\(directory.path)/\(filesStem).ts"
-        #expect(try part.finish() == .published(path: path, bytes: 940, cutBytes: 2))
+        #expect(try part.finish() == .published(path: path, bytes: 940, truncatedBytes: 2))
         #expect(try directory.entries == ["\(filesStem).ts"])
         #expect(try directory.bytes(of: "\(filesStem).ts") == filesPackets(0..<5))
     }
@@ -76,7 +76,7 @@ struct FilesPartFileTests {
         try append(filesPackets(0..<1), to: &part)
         try directory.write("precious", to: "\(filesStem).ts")
         let path = "\(directory.path)/\(filesStem)-2.ts"
-        #expect(try part.finish() == .published(path: path, bytes: 188, cutBytes: 0))
+        #expect(try part.finish() == .published(path: path, bytes: 188, truncatedBytes: 0))
         #expect(try directory.bytes(of: "\(filesStem).ts") == Array("precious".utf8))
         #expect(try directory.entries == ["\(filesStem)-2.ts", "\(filesStem).ts"])
     }
@@ -96,7 +96,7 @@ struct FilesPartFileTests {
         let whole = filesBox("ftyp") + filesBox("moov") + filesBox("moof") + filesBox("mdat", [1])
         try append(whole + filesBox("moof").dropLast(), to: &part)
         let path = "\(directory.path)/\(filesStem).mp4"
-        #expect(try part.finish() == .published(path: path, bytes: whole.count, cutBytes: 7))
+        #expect(try part.finish() == .published(path: path, bytes: whole.count, truncatedBytes: 7))
     }
 
     @Test(

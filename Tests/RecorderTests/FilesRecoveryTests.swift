@@ -30,11 +30,15 @@ struct FilesRecoveryTests {
         #expect(
             files.map(\.outcome) == [
                 .published(path: path("a-\(filesTime).ts"), bytes: 564),
-                .truncated(path: path("b-\(filesTime).ts"), bytes: 564, cutBytes: 2),
+                .truncated(path: path("b-\(filesTime).ts"), bytes: 564, truncatedBytes: 2),
                 .discarded(bytes: 0, keptAt: nil),
                 .discarded(bytes: 2, keptAt: path("d-\(filesTime).ts.invalid")),
                 .discarded(bytes: 500, keptAt: path("e-\(filesTime).ts.invalid")),
-                .truncated(path: path("f-\(filesTime).mp4"), bytes: movie.count, cutBytes: 16),
+                .truncated(
+                    path: path("f-\(filesTime).mp4"),
+                    bytes: movie.count,
+                    truncatedBytes: 16
+                ),
             ]
         )
         #expect(files.allSatisfy { $0.lastWrittenAt != nil })
@@ -95,7 +99,7 @@ struct FilesRecoveryTests {
         let final = path("\(filesStem).ts")
         #expect(
             Recovery.outcomes(in: directory.path)
-                == [.truncated(path: final, bytes: 940, cutBytes: 2)]
+                == [.truncated(path: final, bytes: 940, truncatedBytes: 2)]
         )
         try FileSystem.link(final, to: path("b-\(filesTime).ts.part"))
         let second = path("b-\(filesTime).ts")
@@ -157,7 +161,8 @@ struct FilesRecoveryTests {
         #expect(Recovery.outcomes(in: directory.path) == [.inUse])
         #expect(part.bytesWritten == 189)
         #expect(
-            try part.finish() == .published(path: path("\(filesStem).ts"), bytes: 188, cutBytes: 1)
+            try part.finish()
+                == .published(path: path("\(filesStem).ts"), bytes: 188, truncatedBytes: 1)
         )
     }
 

@@ -175,7 +175,7 @@ struct PartLossTests {
         let name = part.name
         #expect(
             try part.finish()
-                == .published(path: name.alternative(2).finalPath, bytes: 752, cutBytes: 0)
+                == .published(path: name.alternative(2).finalPath, bytes: 752, truncatedBytes: 0)
         )
         #expect(try directory.bytes(of: "\(filesStem)-2.ts") == filesPackets(0..<4))
     }

@@ -122,15 +122,15 @@ struct RetentionTests {
     func storedFile() throws {
         let path = try directory.write(filesPackets(0..<2), to: "a-\(filesTime).ts")
         let file = StoredFile(path: path, bytes: 376)
-        #expect(throws: StoredFile.Objection.changed(bytes: 376)) {
+        #expect(throws: StoredFile.RemovalError.changed(bytes: 376)) {
             try StoredFile(path: path, bytes: 188).remove()
         }
         let holder = try FilesHolder(["flock", path, "sh", "-c", "echo ready; cat"])
-        #expect(throws: StoredFile.Objection.locked) { try file.remove() }
+        #expect(throws: StoredFile.RemovalError.locked) { try file.remove() }
         try holder.release()
         #expect(try directory.entries == ["a-\(filesTime).ts"])
         symlink(path, "\(directory.path)/b-\(filesTime).ts")
-        #expect(throws: StoredFile.Objection.self) {
+        #expect(throws: StoredFile.RemovalError.self) {
             try StoredFile(path: "\(directory.path)/b-\(filesTime).ts", bytes: 376).remove()
         }
         try file.remove()
@@ -144,7 +144,7 @@ struct RetentionTests {
     )
     func foreignFile(_ name: String) throws {
         let path = try directory.write(filesPackets(0..<2), to: name)
-        #expect(throws: StoredFile.Objection.foreign) {
+        #expect(throws: StoredFile.RemovalError.foreign) {
             try StoredFile(path: path, bytes: 376).remove()
         }
         #expect(try directory.entries == [name])

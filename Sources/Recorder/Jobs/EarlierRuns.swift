@@ -97,7 +97,7 @@ extension UnlistedRecording {
             let file = try FileDescriptor(opening: name.finalPath, flags)
             let status = try file.status()
             guard status.st_mode & S_IFMT == S_IFREG, try file.tryExclusiveLock(),
-                try name.container.wholeLength(of: file) == Int(status.st_size)
+                try name.container.completeLength(of: file) == Int(status.st_size)
             else { return nil }
             self.init(
                 name: name,

@@ -68,7 +68,7 @@ struct Remuxer: Sendable {
     }
 
     private func delete(_ source: StoredFile) throws(BackgroundProgram.Failure) {
-        do throws(StoredFile.Objection) {
+        do throws(StoredFile.RemovalError) {
             try source.remove()
         } catch {
             throw .failed("\(source.path): \(error)")
@@ -129,7 +129,7 @@ struct Remuxer: Sendable {
     }
 
     private func lock(_ source: StoredFile) throws(BackgroundProgram.Failure) -> FileDescriptor? {
-        do throws(StoredFile.Objection) {
+        do throws(StoredFile.RemovalError) {
             return try source.lock()
         } catch {
             throw .failed("\(source.path): \(error)")

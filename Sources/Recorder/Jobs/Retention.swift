@@ -235,7 +235,7 @@ struct RetentionSweep: Sendable {
     private struct Memory {
         var clock: SteadyClock?
         /// Why files could not be deleted, by their paths.
-        var objections: [String: StoredFile.Objection] = [:]
+        var objections: [String: StoredFile.RemovalError] = [:]
         /// Parts whose deletion is in the journal, and perhaps not in the catalogue yet: its disk may be full.
         var removed: Set<PartKey> = []
     }
@@ -255,7 +255,7 @@ struct RetentionSweep: Sendable {
             aged: RecordingAges(of: recordings, at: now, .now()),
             resumeWindow: context.resumableRecordings.window
         )
-        var objections: [String: StoredFile.Objection] = [:]
+        var objections: [String: StoredFile.RemovalError] = [:]
         var removed: Set<PartKey> = []
         for (recording, reason) in expired {
             for part in recording.parts where part.status == .finished {
@@ -298,11 +298,11 @@ struct RetentionSweep: Sendable {
         _ part: CataloguePart,
         of recording: CatalogueRecording,
         because reason: RetentionReason,
-        _ known: [String: StoredFile.Objection],
-        _ objections: inout [String: StoredFile.Objection]
+        _ known: [String: StoredFile.RemovalError],
+        _ objections: inout [String: StoredFile.RemovalError]
     ) -> Bool {
         for file in part.files(in: context.directory) {
-            do throws(StoredFile.Objection) {
+            do throws(StoredFile.RemovalError) {
                 guard try file.remove() else { continue }  // It did not exist any more.
             } catch {
                 objections[file.path] = error

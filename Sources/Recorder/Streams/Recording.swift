@@ -332,17 +332,17 @@ final class Recording {
     ) throws(FinalizeError) {
         let start = BootTime.now()
         switch try file.finish() {
-        case .published(let path, let bytes, let cutBytes):
+        case .published(let path, let bytes, let truncatedBytes):
             context.metrics.finalizeDuration.observe(BootTime.now().since(start))
             (end.status, end.path, end.bytes) = (.finished, path, bytes)
             status.filePath = path
-            status.bytes -= cutBytes
+            status.bytes -= truncatedBytes
             context.log(
                 .info,
                 "Recording finalized",
                 [
                     "stream": status.stream, "path": path, "bytes": "\(bytes)",
-                    "cut_bytes": "\(cutBytes)",
+                    "cut_bytes": "\(truncatedBytes)",
                 ]
             )
         case .empty:

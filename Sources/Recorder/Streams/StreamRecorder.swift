@@ -346,7 +346,7 @@ final class StreamWorker: Sendable {
         _ container: MediaContainer,
         to recording: inout Recording?
     ) throws(StreamError) {
-        if recording == nil, !container.mayBegin(with: media), limiter.shouldLog("foreign") {
+        if recording == nil, !container.isPlausibleStart(media), limiter.shouldLog("foreign") {
             // The end of the recording would report it too, but late: the file will not be finalized.
             let fields: KeyValuePairs = [
                 "stream": stream.name, "container": container.rawValue,

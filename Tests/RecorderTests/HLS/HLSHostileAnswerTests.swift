@@ -19,14 +19,14 @@ struct HLSHostileAnswerTests {
         let range =
             Bool.random(using: &random) ? ByteRange(offset: number(), count: max(1, number())) : nil
         let limit = number()
-        var exchange = Exchange(
+        var exchange = ResponseCollector(
             limit: limit,
             range: range,
-            takesAnyStatus: Bool.random(using: &random)
+            acceptsAnyStatus: Bool.random(using: &random)
         )
         for _ in 0..<60 {
             switch Int.random(in: 0..<4, using: &random) {
-            case 0: _ = exchange.takeHeadLine(byteCount: number())
+            case 0: _ = exchange.addHeadLine(byteCount: number())
             case 1:
                 exchange.endHead(
                     status: [0, 100, 200, 206, 404, .max, -1].randomElement(using: &random) ?? 0
@@ -34,10 +34,10 @@ struct HLSHostileAnswerTests {
             default:
                 let piece = [UInt8](repeating: 1, count: min(number(), 3000))
                 let announced = [nil, number(), -1].randomElement(using: &random) ?? nil
-                _ = exchange.takeBody(piece.span, announced: announced)
+                _ = exchange.addBody(piece.span, announced: announced)
             }
             #expect(exchange.body.count <= limit)
-            #expect(exchange.body.capacity <= 2 * Exchange.reserveLimit)
+            #expect(exchange.body.capacity <= 2 * ResponseCollector.maxReservedBytes)
             if let range, exchange.status == 200 {
                 #expect(exchange.body.count <= max(range.count, 3000 * 60))
             }

@@ -20,7 +20,7 @@ struct HLSMarkerTests {
             markers == [0x47, 0x01, 0x00, expected, 183, 0x80] + stuffing
                 + [0x47, 0x01, 0x01, 0x24, 183, 0x80] + stuffing
         )
-        let isWhole = TransportStream.isWhole(markers.span)
+        let isWhole = TransportStream.isAligned(markers.span)
         #expect(isWhole)
     }
 

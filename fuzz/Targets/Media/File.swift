@@ -17,9 +17,9 @@ private let file: FileDescriptor = {
 }()
 
 /// What a recovery keeps of a file with these bytes.
-func wholeLength(of bytes: [UInt8], _ container: MediaContainer) throws(SystemError) -> Int {
+func completeLength(of bytes: [UInt8], _ container: MediaContainer) throws(SystemError) -> Int {
     try file.truncate(to: 0)
     lseek(file.rawValue, 0, SEEK_SET)
     try file.writeAll(bytes.span)
-    return try container.wholeLength(of: file)
+    return try container.completeLength(of: file)
 }

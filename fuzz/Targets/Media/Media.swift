@@ -27,12 +27,12 @@ public func fuzzMedia(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
 
 /// What is kept of a file is whole: nothing more is lost of it, nor of a file that grew behind it.
 private func recover(_ bytes: [UInt8], of container: MediaContainer) throws(SystemError) {
-    let whole = try wholeLength(of: bytes, container)
+    let whole = try completeLength(of: bytes, container)
     require((0...bytes.count).contains(whole), "within the file")
     let kept = Array(bytes.prefix(whole))
-    require(try wholeLength(of: kept, container) == whole, "what was kept is kept: \(whole)")
+    require(try completeLength(of: kept, container) == whole, "what was kept is kept: \(whole)")
     let zeros = [UInt8](repeating: 0, count: 100)
-    require(try wholeLength(of: kept + zeros, container) >= whole, "zeros cost nothing")
+    require(try completeLength(of: kept + zeros, container) >= whole, "zeros cost nothing")
     guard container == .mpegTS else { return }
     require(whole == plainWholeLength(of: bytes), "the last run of packets: \(whole)")
 }
@@ -53,13 +53,13 @@ private func join(_ bytes: [UInt8]) {
     if let unit = try? MediaUnit(header: nil, media: bytes) {
         let markers = TransportStream.discontinuityMarkers(before: unit.media)
         let streams = Set(stride(from: 0, to: bytes.count, by: 188).map { bytes[$0 + 2] })
-        require(TransportStream.isWhole((markers + bytes).span), "markers are packets")
+        require(TransportStream.isAligned((markers + bytes).span), "markers are packets")
         require(markers.count / 188 <= streams.count * 32, "one for each stream")
     }
     guard let moof = firstIndex(of: "moof", in: bytes), moof >= 4 else { return }
     let (header, media) = (Array(bytes[..<(moof - 4)]), Array(bytes[(moof - 4)...]))
     guard let unit = try? MediaUnit(header: header, media: media) else { return }
-    let whole = try? wholeLength(of: header + unit.media, .fragmentedMP4)
+    let whole = try? completeLength(of: header + unit.media, .fragmentedMP4)
     require((whole ?? 0) > header.count, "what is taken is recovered: \(whole ?? 0)")
 }
 

@@ -26,7 +26,7 @@ private func requests(
     pieces: [Int],
     remembering: Bool = true
 ) -> [Event] {
-    let newParser = RequestParser(headLimit: 512, contentLimit: 16)
+    let newParser = RequestParser(maxHeadBytes: 512, contentLimit: 16)
     var parser = newParser
     var events: [Event] = []
     var (start, end, turn) = (0, pieces.isEmpty ? bytes.count : 0, 0)
