@@ -175,6 +175,16 @@ let package = Package(
             swiftSettings: testing
         ),
         .testTarget(
+            name: "FetchTests",
+            dependencies: ["Fetch", "Posix", "TestSupport"],
+            swiftSettings: testing
+        ),
+        .testTarget(
+            name: "HLSTests",
+            dependencies: ["HLS", "Fetch", "Media", "Posix", "TestSupport"],
+            swiftSettings: testing
+        ),
+        .testTarget(
             name: "RecorderTests",
             dependencies: [
                 "Recorder", "TestSupport", "StreamVaultTelemetry", "HTTP", "CommandLine", "JSON",

@@ -5,7 +5,7 @@ import Testing
 @testable import Media
 @testable import Recorder
 
-/// Numbers that repeat: SplitMix64.
+/// Numbers that repeat: SeededGenerator64.
 private struct SeededNumbers: RandomNumberGenerator {
     var state: UInt64
 

@@ -1,4 +1,5 @@
 import Posix
+import TestSupport
 import Testing
 
 @testable import HLS
@@ -87,7 +88,7 @@ struct StreamLogTests {
         .timeLimit(.minutes(5))
     )
     func sameReason() throws {
-        let server = try HLSScriptedServer { _, _ in .text("#EXTM3U\n#EXT-X-I-FRAMES-ONLY\n") }
+        let server = try ScriptedServer { _, _ in .text("#EXTM3U\n#EXT-X-I-FRAMES-ONLY\n") }
         let source = StreamConfiguration.Source.hls(
             url: server.url("/live.m3u8"),
             quality: .best,

@@ -1,6 +1,7 @@
 import Foundation
 import Posix
 import Synchronization
+import TestSupport
 
 @testable import Media
 @testable import Recorder
@@ -19,17 +20,6 @@ struct RunOutcome: Sendable {
     let took: Duration
 
     var text: String { String(decoding: bytes, as: UTF8.self) }
-}
-
-/// Lines that were logged; filled from another thread.
-final class CollectedLines: Sendable {
-    private let lines = Mutex<[String]>([])
-
-    var all: [String] { lines.withLock { $0 } }
-
-    func append(_ line: String) {
-        lines.withLock { $0.append(line) }
-    }
 }
 
 /// Reads a program's output to its end on a thread of its own, as a stream does.
@@ -71,12 +61,5 @@ func run(
             case .failure(let error): .failed(error.description)
             }
         return RunOutcome(ending: outcome, bytes: bytes, took: BootTime.now().since(start))
-    }
-}
-
-/// Runs blocking work outside the cooperative pool.
-func onThread<Value: Sendable>(_ work: @escaping @Sendable () -> Value) async -> Value {
-    await withCheckedContinuation { continuation in
-        Thread.detachNewThread { continuation.resume(returning: work()) }
     }
 }

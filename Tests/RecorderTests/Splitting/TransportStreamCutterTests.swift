@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Media
@@ -39,7 +40,7 @@ struct TransportStreamCutterTests {
         let behind = Made.keyframe + Made.picture + Made.tables + Made.keyframe
         let expected = Parts(first: before, second: behind, tables: Made.tables)
         for seed in 0..<200 as Range<UInt64> {
-            var random = SplitMix(state: seed)
+            var random = SeededGenerator(state: seed)
             let longest = [1, 10, 187, 188, 189, 1000, 9000][Int(seed % 7)]
             #expect(cut(before + behind) { .random(in: 1...longest, using: &random) } == expected)
         }
@@ -160,7 +161,7 @@ struct TransportStreamCutterTests {
     @Test("packets of any content lose no byte")
     func anything() {
         for seed in 0..<300 as Range<UInt64> {
-            var random = SplitMix(state: seed)
+            var random = SeededGenerator(state: seed)
             let noise = (0..<40).flatMap { _ in
                 let pid = [0, 0x100, Made.video, Made.audio, 0x1fff].randomElement(using: &random)
                 let bytes = (0..<184).map { _ in UInt8.random(in: 0...3, using: &random) }

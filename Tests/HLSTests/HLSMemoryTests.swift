@@ -1,11 +1,11 @@
 import Foundation
 import Posix
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Fetch
 @testable import HLS
-@testable import Recorder
 
 @Suite("memory of HLS streams", .timeLimit(.minutes(5)))
 struct HLSMemoryTests {
@@ -17,7 +17,7 @@ struct HLSMemoryTests {
     )
     func shared(announces: Bool) async throws {
         let segment = packets("a").count * 2000
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             guard !path.hasPrefix("/live") else { return playlist(0, "abcdefgh", ended: true) }
             let name = String(path.dropLast(3).suffix(1))
             let bytes = (0..<2000).flatMap { _ in packets(name) }
@@ -59,7 +59,7 @@ struct HLSMemoryTests {
     @Test("a stop does not wait for a playlist of many segments at a long address")
     func longPlaylist() async throws {
         let folder = String(repeating: "d", count: 7000)
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             if path == "/live.m3u8" {
                 return .text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n/\(folder)/x.m3u8\n")
             }
@@ -82,7 +82,7 @@ struct HLSMemoryTests {
     @Test("an address of more than 8 KiB is not followed")
     func longAddress() async throws {
         let folder = String(repeating: "d", count: 60_000)
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             before == 0
                 ? .text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n/\(folder)/x.m3u8\n")
                 : .redirect("/\(folder)")

@@ -1,11 +1,11 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Fetch
 @testable import HLS
 @testable import Media
 @testable import Posix
-@testable import Recorder
 
 @Suite("media playlists", .timeLimit(.minutes(5)))
 struct HLSPlaylistTests {
@@ -311,7 +311,7 @@ struct HLSPlaylistTests {
 
     @Test("random mutations give a playlist or an error, and never trap")
     func mutations() {
-        var random = SplitMix(state: 20_260_219)
+        var random = SeededGenerator(state: 20_260_219)
         let seed = Array((header + tags).utf8)
         var accepted = 0
         for _ in 0..<3000 {
@@ -392,7 +392,7 @@ struct HLSPlaylistTests {
 
     private struct NotOfSegments: Error {}
 
-    private func mutate(_ bytes: inout [UInt8], _ random: inout SplitMix) {
+    private func mutate(_ bytes: inout [UInt8], _ random: inout SeededGenerator) {
         let place = Int.random(in: 8..<bytes.count, using: &random)
         switch Int.random(in: 0..<4, using: &random) {
         case 0: bytes[place] = UInt8.random(in: 0...255, using: &random)
@@ -402,18 +402,5 @@ struct HLSPlaylistTests {
             let other = Int.random(in: 8..<bytes.count, using: &random)
             bytes.swapAt(place, other)
         }
-    }
-}
-
-/// SplitMix64: the same numbers in every run.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -4,7 +4,6 @@ import Testing
 
 @testable import Fetch
 @testable import HLS
-@testable import Recorder
 
 @Suite("following a live playlist")
 struct HLSTrackerTests {

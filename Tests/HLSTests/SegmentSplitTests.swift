@@ -3,12 +3,11 @@ import Posix
 import Testing
 
 @testable import HLS
-@testable import Recorder
 
 @Suite("An HLS stream in two recordings")
 struct SegmentSplitTests {
-    private let header = filesBox("ftyp") + filesBox("moov")
-    private let fragment = filesBox("moof") + filesBox("mdat", [1, 2, 3])
+    private let header = mp4Box("ftyp") + mp4Box("moov")
+    private let fragment = mp4Box("moof") + mp4Box("mdat", [1, 2, 3])
 
     /// Appends `units`; the last begins the next recording.
     private func append(

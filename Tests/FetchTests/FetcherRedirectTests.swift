@@ -1,12 +1,12 @@
 import Foundation
 import Posix
+import TestSupport
 import Testing
 
 @testable import Fetch
-@testable import Recorder
 
 @Suite("redirects to odd places", .timeLimit(.minutes(5)))
-struct HLSFetcherRedirectTests {
+struct FetcherRedirectTests {
     private let stop: StopSignal
 
     init() throws {
@@ -23,7 +23,7 @@ struct HLSFetcherRedirectTests {
         ] as [(String, RedirectError)]
     )
     func odd(location: String, is expected: RedirectError) async throws {
-        let server = try HLSScriptedServer { _, _ in .redirect(location) }
+        let server = try ScriptedServer { _, _ in .redirect(location) }
         let limits = FetchLimits(bytes: 1000, timeout: .seconds(20), redirects: 0)
         let result = await get(server.url("/a"), limits, until: stop)
         #expect(result == .failure(.refusedRedirect(expected)))
@@ -31,7 +31,7 @@ struct HLSFetcherRedirectTests {
 
     @Test("a host with a slash in it is not asked")
     func slashedHost() async throws {
-        let server = try HLSScriptedServer { _, _ in .redirect("//a%2Fb/x") }
+        let server = try ScriptedServer { _, _ in .redirect("//a%2Fb/x") }
         guard case .failure(.network) = await get(server.url("/a"), until: stop) else {
             Issue.record("the fetch has not failed")
             return
@@ -40,7 +40,7 @@ struct HLSFetcherRedirectTests {
 
     @Test("the loopback of IPv6 is asked where a redirect names it, and answers or not")
     func loopback() async throws {
-        let server = try HLSScriptedServer { _, _ in .redirect("//[::1]/") }
+        let server = try ScriptedServer { _, _ in .redirect("//[::1]/") }
         let result = await get(server.url("/a"), until: stop)
         #expect(result != .failure(.cancelled) && result != .failure(.refusedRedirect(.tooMany)))
         #expect(server.requests == ["/a"])
@@ -48,7 +48,7 @@ struct HLSFetcherRedirectTests {
 
     @Test("whatever a Location holds, the fetch ends in a result")
     func anything() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             Int(path.dropFirst()).map { .raw(redirectingTo: oddLocation($0)) } ?? .text("end")
         }
         let stop = stop
@@ -66,7 +66,7 @@ struct HLSFetcherRedirectTests {
 
     @Test("a redirect counts whatever becomes of its body, and an error page as well")
     func bodies() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             switch path {
             case "/held":
                 .init(status: 302, headers: ["Location": "/long"], announced: 9, holds: true)
@@ -96,7 +96,7 @@ struct HLSFetcherRedirectTests {
         arguments: ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 200 OK\r\nX: y\r\n"]
     )
     func endlessHead(_ start: String) async throws {
-        let server = try HLSScriptedServer { _, _ in
+        let server = try ScriptedServer { _, _ in
             let rest = start.hasSuffix("\r\n\r\n") ? start : "X: y\r\n"
             return .init(raw: Array((start + String(repeating: rest, count: 100_000)).utf8))
         }
@@ -134,7 +134,7 @@ private func oddLocation(_ seed: Int) -> [UInt8] {
         "http:", "https:", "file:", " ", "\t", "\u{1}", "\u{7f}", "é", "\u{202e}", "x", "0",
         "65536", "::", ";", "&",
     ]
-    var random = SplitMix(state: UInt64(seed))
+    var random = SeededGenerator(state: UInt64(seed))
     return (0...Int.random(in: 0..<9, using: &random)).flatMap { _ in
         Int.random(in: 0..<12, using: &random) == 0
             ? [UInt8.random(in: 0x80...0xff, using: &random)]
@@ -142,7 +142,7 @@ private func oddLocation(_ seed: Int) -> [UInt8] {
     }
 }
 
-extension HLSScriptedServer.Reply {
+extension ScriptedServer.Reply {
     fileprivate static func raw(redirectingTo location: [UInt8]) -> Self {
         let end = "\r\nContent-Length: 0\r\n\r\n"
         return .init(

@@ -1,10 +1,10 @@
 import Foundation
 import Posix
 import Synchronization
+import TestSupport
 
 @testable import HLS
 @testable import Media
-@testable import Recorder
 
 /// A stream that is read in attempts, each of which continues the one before it.
 final class HLSStream: Sendable {
@@ -174,7 +174,7 @@ func playlist(
     _ names: String,
     target: Int = 0,
     ended: Bool = false
-) -> HLSScriptedServer.Reply {
+) -> ScriptedServer.Reply {
     let segments = names.map { "#EXTINF:\(target),\n\($0).ts\n" }.joined()
     let head = "#EXTM3U\n#EXT-X-TARGETDURATION:\(target)\n#EXT-X-MEDIA-SEQUENCE:\(first)\n"
     return .text(head + segments + (ended ? "#EXT-X-ENDLIST\n" : ""))
@@ -189,7 +189,7 @@ func packets(_ names: String) -> [UInt8] {
 }
 
 /// The packets of the letter before `.ts` in the path.
-func media(_ path: String) -> HLSScriptedServer.Reply {
+func media(_ path: String) -> ScriptedServer.Reply {
     .init(body: packets(String(path.dropLast(3).suffix(1))))
 }
 
@@ -236,4 +236,9 @@ extension HLSCollected {
 /// Whether a packet only says that something is missing before it.
 func isMarker(_ packet: [UInt8]) -> Bool {
     packet[3] & 0x30 == 0x20 && packet[5] & 0x80 != 0
+}
+
+func mp4Box(_ type: String, _ payload: [UInt8] = []) -> [UInt8] {
+    let size = UInt32(payload.count + 8).bigEndian
+    return withUnsafeBytes(of: size) { Array($0) } + Array(type.utf8) + payload
 }

@@ -1,10 +1,10 @@
 import Foundation
 import Posix
+import TestSupport
 import Testing
 
 @testable import Fetch
 @testable import HLS
-@testable import Recorder
 
 @Suite("loads of a playlist with hostile numbers, one after the other", .timeLimit(.minutes(5)))
 struct HLSSequenceTests {
@@ -13,7 +13,7 @@ struct HLSSequenceTests {
         arguments: [1, 2, 3, 4]
     )
     func sequences(seed: UInt64) throws {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(state: seed)
         var (loads, written) = (0, 0)
         for _ in 0..<500 {
             var sequence = HostileSequence()
@@ -40,7 +40,7 @@ private struct HostileSequence {
     private var id = 0
 
     /// Takes a playlist; whether it was one.
-    mutating func load(_ random: inout SplitMix) throws -> Bool {
+    mutating func load(_ random: inout SeededGenerator) throws -> Bool {
         let pause = Duration.seconds([0, 1, 7, 60].randomElement(using: &random) ?? 0)
         now = now.advanced(by: pause)
         guard let base = URL(string: "http://h.test/live/x.m3u8"),
@@ -63,7 +63,7 @@ private struct HostileSequence {
     }
 
     /// Answers all requests, and writes what comes of it.
-    mutating func fetchAndWrite(_ random: inout SplitMix) throws {
+    mutating func fetchAndWrite(_ random: inout SeededGenerator) throws {
         var budget = 200
         while queue.first != nil, budget > 0 {
             budget -= 1
@@ -94,7 +94,7 @@ private struct HostileSequence {
 
     private func answer(
         _ request: FetchRequest,
-        _ random: inout SplitMix
+        _ random: inout SeededGenerator
     ) -> Result<FetchedBody, FetchError> {
         switch Int.random(in: 0..<8, using: &random) {
         case 0: .failure(.http(status: 404))
@@ -103,7 +103,7 @@ private struct HostileSequence {
         }
     }
 
-    private func body(_ random: inout SplitMix) -> FetchedBody {
+    private func body(_ random: inout SeededGenerator) -> FetchedBody {
         let box: (String, [UInt8]) -> [UInt8] = { type, content in
             [0, 0, 0, UInt8(8 + content.count)] + Array(type.utf8) + content
         }
@@ -119,7 +119,7 @@ private struct HostileSequence {
         return FetchedBody(bytes: bytes, url: URL(filePath: "/"))
     }
 
-    private func text(_ random: inout SplitMix) -> [UInt8] {
+    private func text(_ random: inout SeededGenerator) -> [UInt8] {
         func one(of texts: [String]) -> String { texts.randomElement(using: &random) ?? "" }
         let numbers = [
             "0", "1", "5", "100", "4294967296", "4611686018427387904", "9223372036854775807",

@@ -1,11 +1,11 @@
 import Foundation
 import Posix
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import HLS
 @testable import Media
-@testable import Recorder
 
 @Suite("recording from a real encoder", .timeLimit(.minutes(5)))
 struct HLSLiveTests {
@@ -104,9 +104,9 @@ struct HLSLiveTests {
         )
     }
 
-    private func fileServer() throws -> HLSScriptedServer {
+    private func fileServer() throws -> ScriptedServer {
         let directory = directory
-        return try HLSScriptedServer { path, _ in
+        return try ScriptedServer { path, _ in
             let file = directory.appending(path: path)
             guard let body = try? Data(contentsOf: file) else { return .status(404) }
             return .init(body: Array(body))

@@ -1,9 +1,9 @@
 import Foundation
 import Posix
+import TestSupport
 import Testing
 
 @testable import Fetch
-@testable import Recorder
 
 @Suite("which addresses a stream may use")
 struct AddressPolicyTests {
@@ -197,7 +197,7 @@ struct AddressFetchingTests {
 
     @Test("nothing connects to loopback when a public playlist names it", arguments: forms)
     func refused(host: String) async throws {
-        let server = try HLSScriptedServer { _, _ in .text("x") }
+        let server = try ScriptedServer { _, _ in .text("x") }
         let port = try #require(server.url("/").port)
         guard let url = URL(string: "http://\(host):\(port)/-/terminating") else { return }
         let stop = stop
@@ -217,7 +217,7 @@ struct AddressFetchingTests {
 
     @Test("a refusal names the address and the setting")
     func text() async throws {
-        let server = try HLSScriptedServer { _, _ in .text("x") }
+        let server = try ScriptedServer { _, _ in .text("x") }
         let stop = stop
         let result = await onThread { fetch(server.url("/"), as: .media, policy(.global), stop) }
         let refusal = AddressRefusal(address: "127.0.0.1", scope: .local)
@@ -228,7 +228,7 @@ struct AddressFetchingTests {
 
     @Test("a private origin, an allowed network and an allowed name are asked")
     func allowed() async throws {
-        let server = try HLSScriptedServer { _, _ in .text("x") }
+        let server = try ScriptedServer { _, _ in .text("x") }
         let port = try #require(server.url("/").port)
         var network = AddressExceptions()
         var name = AddressExceptions()
@@ -246,9 +246,9 @@ struct AddressFetchingTests {
 
     @Test("what a proxy is asked for is the proxy's to judge; an old connection is judged again")
     func proxied() async throws {
-        let proxy = try HLSScriptedServer { path, _ in .text(path) }
-        let server = try HLSScriptedServer { _, _ in
-            var reply = HLSScriptedServer.Reply.text("x")
+        let proxy = try ScriptedServer { path, _ in .text(path) }
+        let server = try ScriptedServer { _, _ in
+            var reply = ScriptedServer.Reply.text("x")
             reply.keepsOpen = true
             return reply
         }

@@ -2,7 +2,6 @@ import Testing
 
 @testable import HLS
 @testable import Media
-@testable import Recorder
 
 @Suite("marks of missing packets")
 struct HLSMarkerTests {

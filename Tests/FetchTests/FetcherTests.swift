@@ -1,13 +1,13 @@
 import Foundation
 import Posix
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Fetch
-@testable import Recorder
 
 @Suite("fetching over HTTP", .timeLimit(.minutes(5)))
-struct HLSFetcherTests {
+struct FetcherTests {
     private let stop: StopSignal
 
     init() throws {
@@ -17,14 +17,14 @@ struct HLSFetcherTests {
     @Test("a body arrives whole, with its address")
     func whole() async throws {
         let body = (0..<500_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-        let server = try HLSScriptedServer { _, _ in .init(body: body) }
+        let server = try ScriptedServer { _, _ in .init(body: body) }
         let result = await get(server.url("/a?token=x"))
         #expect(result == .success(FetchedBody(bytes: body, url: server.url("/a?token=x"))))
     }
 
     @Test("redirects are followed, and the last address is told")
     func redirected() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             switch path {
             case "/a": .redirect("/b/c?x=1")
             case "/b/c?x=1": .redirect("d")
@@ -50,10 +50,10 @@ struct HLSFetcherTests {
             ),
             (.redirect("ftp://127.0.0.1/a"), .refusedRedirect(.address(.scheme("ftp")))),
             (.init(body: [1], announced: 10, holds: true), .timedOut),
-        ] as [(HLSScriptedServer.Reply, FetchError)]
+        ] as [(ScriptedServer.Reply, FetchError)]
     )
-    func failures(of reply: HLSScriptedServer.Reply, are expected: FetchError) async throws {
-        let server = try HLSScriptedServer { _, _ in reply }
+    func failures(of reply: ScriptedServer.Reply, are expected: FetchError) async throws {
+        let server = try ScriptedServer { _, _ in reply }
         let timeout = expected == .timedOut ? Duration.milliseconds(400) : .seconds(60)
         let limits = FetchLimits(bytes: 1000, timeout: timeout, redirects: 3)
         #expect(await get(server.url("/a"), limits) == .failure(expected))
@@ -61,7 +61,7 @@ struct HLSFetcherTests {
 
     @Test("a server that stalls is given up long before the time for a slow one is over")
     func stalled() async throws {
-        let server = try HLSScriptedServer { _, _ in
+        let server = try ScriptedServer { _, _ in
             .init(body: [1], announced: 10, holds: true)
         }
         let limits = FetchLimits(bytes: 1000, timeout: .seconds(600), stall: .seconds(1))
@@ -71,7 +71,7 @@ struct HLSFetcherTests {
     @Test("a body without Content-Length is cut off while it is received")
     func endless() async throws {
         let chunk = "8000\r\n" + String(repeating: "x", count: 0x8000) + "\r\n"
-        let server = try HLSScriptedServer { _, _ in
+        let server = try ScriptedServer { _, _ in
             .init(
                 headers: ["Transfer-Encoding": "chunked"],
                 body: Array((chunk + chunk).utf8),
@@ -103,7 +103,7 @@ struct HLSFetcherTests {
     @Test("a stop breaks off a body that is on its way, and the fetcher goes on working")
     func cancelled() async throws {
         let stop = stop
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             if path == "/good" { return .text("ok") }
             stop.request()
             return .init(body: [1], announced: 10, holds: true)
@@ -123,7 +123,7 @@ struct HLSFetcherTests {
 
     @Test("a stop at any moment of a chain of redirects is survived")
     func cancelledAtAnyMoment() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             path.count < 12 ? .redirect(path + "x") : .text("end")
         }
         let ends = try await withThrowingTaskGroup(of: Int.self) { group in
@@ -152,7 +152,7 @@ struct HLSFetcherTests {
         // In a process of its own: other tests would be measured with it.
         await #expect(processExitsWith: .success) { [keeps = keeps as Bool] in
             let body = [UInt8](repeating: 0x47, count: 188 * 1000)
-            let server = try HLSScriptedServer { _, _ in .init(body: body, keepsOpen: keeps) }
+            let server = try ScriptedServer { _, _ in .init(body: body, keepsOpen: keeps) }
             let grown = try await growth(after: 500, from: server)
             #expect(grown.bytes == 600 * body.count)
             #expect(server.connections == (keeps ? 1 : 600))
@@ -175,7 +175,7 @@ struct HLSFetcherTests {
 /// What this process has more of after so many fetches, following a hundred others, and the bytes of all.
 private func growth(
     after count: Int,
-    from server: HLSScriptedServer
+    from server: ScriptedServer
 ) async throws -> (kilobytes: Int, descriptors: Int, bytes: Int) {
     let stop = try StopSignal()
     return await onThread {

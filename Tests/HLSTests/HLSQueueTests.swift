@@ -5,7 +5,6 @@ import Testing
 @testable import Fetch
 @testable import HLS
 @testable import Media
-@testable import Recorder
 
 @Suite("the queue of segments")
 struct HLSQueueTests {

@@ -1,15 +1,15 @@
 import Foundation
 import Posix
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Fetch
 @testable import HLS
-@testable import Recorder
 
 @Suite("recording an HLS stream", .timeLimit(.minutes(5)))
 struct HLSSourceTests {
-    private typealias Reply = HLSScriptedServer.Reply
+    private typealias Reply = ScriptedServer.Reply
 
     private let stop: StopSignal
     private let lines = CollectedLines()
@@ -20,7 +20,7 @@ struct HLSSourceTests {
 
     @Test("a finished stream is taken whole and in order")
     func finished() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             path.hasPrefix("/live") ? playlist(0, "abc", ended: true) : media(path)
         }
         let outcome = await source(server).read(until: stop)
@@ -32,7 +32,7 @@ struct HLSSourceTests {
 
     @Test("segments are resolved against the address after redirects")
     func redirected() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             switch path {
             case "/live.m3u8?token=x": .redirect("/edge/7/live.m3u8")
             case "/edge/7/live.m3u8": playlist(0, "a", ended: true)
@@ -46,7 +46,7 @@ struct HLSSourceTests {
 
     @Test("a live window slides, and what slid by unseen is counted")
     func live() async throws {
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             guard path.hasPrefix("/live") else { return media(path) }
             return switch before {
             case 0: playlist(0, "abc")
@@ -63,7 +63,7 @@ struct HLSSourceTests {
 
     @Test("a restarted encoder is noticed and its window taken")
     func reset() async throws {
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             guard path.hasPrefix("/live") else { return media(path) }
             return switch before {
             case 0: playlist(100, "abc")
@@ -86,11 +86,10 @@ struct HLSSourceTests {
             ([.status(500), .init(body: [0x47], announced: 188)], 3, "abc"),
             ([.text("<html>not found</html>")], 2, "abc"), ([.init(body: [0x47, 1, 2])], 2, "abc"),
             ([.text("")], 2, "abc"), ([.status(500), .status(503), .status(500)], 3, "ac"),
-        ] as [([HLSScriptedServer.Reply], Int, String)]
+        ] as [([ScriptedServer.Reply], Int, String)]
     )
-    func segment(answers: [HLSScriptedServer.Reply], asked: Int, leaves names: String) async throws
-    {
-        let server = try HLSScriptedServer { path, before in
+    func segment(answers: [ScriptedServer.Reply], asked: Int, leaves names: String) async throws {
+        let server = try ScriptedServer { path, before in
             if path.hasPrefix("/live") { return playlist(0, "abc", ended: true) }
             return path == "/b.ts" && before < answers.count ? answers[before] : media(path)
         }
@@ -104,7 +103,7 @@ struct HLSSourceTests {
 
     @Test("a playlist that fails for a while is noted by kind and tried again")
     func playlistFails() async throws {
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             guard path.hasPrefix("/live") else { return media(path) }
             return switch before {
             case 0: playlist(0, "a")
@@ -124,7 +123,7 @@ struct HLSSourceTests {
 
     @Test("a playlist that is gone for good ends a stream that was there")
     func gone() async throws {
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             guard path.hasPrefix("/live") else { return media(path) }
             return before == 0 ? playlist(0, "a") : .status(404)
         }
@@ -136,7 +135,7 @@ struct HLSSourceTests {
 
     @Test("a stream that never was there fails with a reason, and without a token")
     func neverThere() async throws {
-        let server = try HLSScriptedServer { _, _ in .status(404) }
+        let server = try ScriptedServer { _, _ in .status(404) }
         guard case .failed(let text) = await source(server).read(until: stop).ending
         else {
             Issue.record("the source has not failed")
@@ -155,7 +154,7 @@ struct HLSSourceTests {
         ]
     )
     func unsupported(lines: String) async throws {
-        let server = try HLSScriptedServer { _, _ in .text("#EXTM3U\n\(lines)\n") }
+        let server = try ScriptedServer { _, _ in .text("#EXTM3U\n\(lines)\n") }
         let outcome = await source(server).read(until: stop)
         guard case .failed(let text) = outcome.ending else {
             Issue.record("the source has not failed")
@@ -174,7 +173,7 @@ struct HLSSourceTests {
 
     @Test("a stop drops the segment that is on its way and keeps those before it")
     func stopWhileFetching() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             if path.hasPrefix("/live") { return playlist(0, "abc") }
             return path == "/b.ts"
                 ? Reply(body: [0x47], announced: 188, holds: true) : media(path)
@@ -189,7 +188,7 @@ struct HLSSourceTests {
 
     @Test("a stop does not wait for the next load, or for a pause between tries")
     func stopWhileWaiting() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             path.hasPrefix("/live") ? playlist(0, "a", target: 600) : media(path)
         }
         let stop = stop
@@ -200,7 +199,7 @@ struct HLSSourceTests {
 
     @Test("media that cannot be stored ends the source with the error")
     func sinkFails() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             path.hasPrefix("/live") ? playlist(0, "ab") : media(path)
         }
         let full = SystemError(call: "write", code: 28)
@@ -210,7 +209,7 @@ struct HLSSourceTests {
 
     @Test("a run after one that failed begins with the segment that was not stored")
     func resumed() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             path.hasPrefix("/live") ? playlist(0, "abcd", ended: true) : media(path)
         }
         let source = source(server)
@@ -225,7 +224,7 @@ struct HLSSourceTests {
         #expect(again.collected.bytes == [])
     }
 
-    private func source(_ server: HLSScriptedServer) -> HLSStream {
+    private func source(_ server: ScriptedServer) -> HLSStream {
         hlsStream(server.url("/live.m3u8?token=x"), log: lines.append)
     }
 }

@@ -1,8 +1,8 @@
 import Foundation
 import Posix
+import TestSupport
 
 @testable import Fetch
-@testable import Recorder
 
 let standard = FetchLimits(bytes: 1 << 20, timeout: .seconds(60))
 

@@ -1,38 +1,52 @@
-import Foundation
+package import Foundation
 import Glibc
-import Posix
+package import Posix
 import Synchronization
 
-@testable import Fetch
-
 /// An HTTP server on loopback that answers as a test tells it.
-final class HLSScriptedServer: Sendable {
-    struct Reply: Sendable {
-        var status = 200
-        var headers: [String: String] = [:]
-        var body: [UInt8] = []
+package final class ScriptedServer: Sendable {
+    package struct Reply: Sendable {
+        package var status = 200
+        package var headers: [String: String] = [:]
+        package var body: [UInt8] = []
         /// `Content-Length`, where it is not the truth.
-        var announced: Int?
+        package var announced: Int?
         /// Whether the connection stays open, silent, until the client closes it.
-        var holds = false
+        package var holds = false
         /// Whether the connection takes another request afterwards.
-        var keepsOpen = false
+        package var keepsOpen = false
         /// Whether a request for a range gets a 206 with that part of the body; else it is not understood.
-        var knowsRanges = false
+        package var knowsRanges = false
         /// All that is sent, instead of the above.
-        var raw: [UInt8]?
+        package var raw: [UInt8]?
         /// Called when all is sent, before the connection is held open or closed.
-        var whenSent: (@Sendable () -> Void)?
+        package var whenSent: (@Sendable () -> Void)?
 
-        static func text(_ text: String) -> Reply { Reply(body: Array(text.utf8)) }
-        static func status(_ status: Int) -> Reply { Reply(status: status) }
-        static func redirect(_ location: String) -> Reply {
+        package init(
+            status: Int = 200,
+            headers: [String: String] = [:],
+            body: [UInt8] = [],
+            announced: Int? = nil,
+            holds: Bool = false,
+            keepsOpen: Bool = false,
+            knowsRanges: Bool = false,
+            raw: [UInt8]? = nil,
+            whenSent: (@Sendable () -> Void)? = nil
+        ) {
+            (self.status, self.headers, self.body) = (status, headers, body)
+            (self.announced, self.holds, self.keepsOpen) = (announced, holds, keepsOpen)
+            (self.knowsRanges, self.raw, self.whenSent) = (knowsRanges, raw, whenSent)
+        }
+
+        package static func text(_ text: String) -> Reply { Reply(body: Array(text.utf8)) }
+        package static func status(_ status: Int) -> Reply { Reply(status: status) }
+        package static func redirect(_ location: String) -> Reply {
             Reply(status: 302, headers: ["Location": location])
         }
     }
 
     /// The path and query asked for, and how often it was asked before.
-    typealias Script = @Sendable (_ path: String, _ before: Int) -> Reply
+    package typealias Script = @Sendable (_ path: String, _ before: Int) -> Reply
 
     private let listener: FileDescriptor
     private let port: UInt16
@@ -40,7 +54,7 @@ final class HLSScriptedServer: Sendable {
     private let heads = Mutex<[String]>([])
     private let accepted = Atomic(0)
 
-    init(_ script: @escaping Script) throws {
+    package init(_ script: @escaping Script) throws {
         listener = FileDescriptor(adopting: socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0))
         port = try listen(on: listener, backlog: 64)
         let descriptor = listener.rawValue
@@ -58,15 +72,15 @@ final class HLSScriptedServer: Sendable {
     deinit { shutdown(listener.rawValue, CInt(SHUT_RDWR)) }
 
     /// The paths asked for, in order.
-    var requests: [String] { seen.withLock { $0 } }
+    package var requests: [String] { seen.withLock { $0 } }
 
     /// The heads of the requests, in order.
-    var requestHeads: [String] { heads.withLock { $0 } }
+    package var requestHeads: [String] { heads.withLock { $0 } }
 
     /// The connections taken so far.
-    var connections: Int { accepted.load(ordering: .acquiring) }
+    package var connections: Int { accepted.load(ordering: .acquiring) }
 
-    func url(_ path: String) -> URL {
+    package func url(_ path: String) -> URL {
         URL(string: "http://127.0.0.1:\(port)\(path)") ?? URL(filePath: "/")
     }
 
@@ -93,7 +107,7 @@ final class HLSScriptedServer: Sendable {
     }
 }
 
-extension HLSScriptedServer.Reply {
+extension ScriptedServer.Reply {
     /// What a request with this head gets of the body.
     fileprivate func part(for head: String) -> Self {
         guard knowsRanges, let match = head.firstMatch(of: /Range: bytes=(\d+)-(\d+)/),
@@ -109,7 +123,7 @@ extension HLSScriptedServer.Reply {
 }
 
 /// Binds to a free port of loopback and listens; the port.
-func listen(
+package func listen(
     on listener: borrowing FileDescriptor,
     backlog: CInt
 ) throws(SystemError) -> UInt16 {
@@ -124,7 +138,7 @@ func listen(
 
 /// Hands `body` an address of loopback; the port that stands in it afterwards.
 @discardableResult
-func onLoopback(
+package func onLoopback(
     _ port: UInt16,
     _ body: (UnsafeMutablePointer<sockaddr>, socklen_t) throws(SystemError) -> Void
 ) throws(SystemError) -> UInt16 {
@@ -154,7 +168,7 @@ private func readHead(_ connection: borrowing FileDescriptor) -> String? {
     return String(decoding: head, as: UTF8.self)
 }
 
-private func send(_ reply: HLSScriptedServer.Reply, to connection: borrowing FileDescriptor) {
+private func send(_ reply: ScriptedServer.Reply, to connection: borrowing FileDescriptor) {
     let bytes = reply.raw ?? head(of: reply) + reply.body
     var sent = 0
     while sent < bytes.count {
@@ -174,7 +188,7 @@ private func send(_ reply: HLSScriptedServer.Reply, to connection: borrowing Fil
     while reply.holds, recv(connection.rawValue, &byte, 1, 0) > 0 {}
 }
 
-private func head(of reply: HLSScriptedServer.Reply) -> [UInt8] {
+private func head(of reply: ScriptedServer.Reply) -> [UInt8] {
     var headers = reply.headers
     headers["Content-Length"] = "\(reply.announced ?? reply.body.count)"
     headers["Connection"] = reply.keepsOpen ? "keep-alive" : "close"

@@ -1,13 +1,13 @@
 import Foundation
 import Posix
+import TestSupport
 import Testing
 
 @testable import HLS
-@testable import Recorder
 
 @Suite("encrypted HLS", .timeLimit(.minutes(5)))
 struct HLSEncryptionTests {
-    private typealias Reply = HLSScriptedServer.Reply
+    private typealias Reply = ScriptedServer.Reply
 
     private let stop: StopSignal
     private let lines = CollectedLines()
@@ -53,7 +53,7 @@ struct HLSEncryptionTests {
         let b = try encrypt(packets("b"), key: first, vector: number + [8])
         let c = try encrypt(packets("c"), key: second, vector: first)
         let (first, second) = (first, second)
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             switch path {
             case "/live.m3u8":
                 .text(
@@ -92,8 +92,8 @@ struct HLSEncryptionTests {
 
     @Test("a part of a resource and a header are encrypted each by itself")
     func rangesAndHeaders() async throws {
-        let header = filesBox("ftyp") + filesBox("moov")
-        let fragment = filesBox("moof") + filesBox("mdat", [1, 2, 3])
+        let header = mp4Box("ftyp") + mp4Box("moov")
+        let fragment = mp4Box("moof") + mp4Box("mdat", [1, 2, 3])
         let secretHeader = try encrypt(header, key: first, vector: second)
         let secret = try encrypt(fragment, key: first, vector: second)
         let all = secretHeader + secret
@@ -108,7 +108,7 @@ struct HLSEncryptionTests {
             all.mp4
             #EXT-X-ENDLIST
             """
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             switch path {
             case "/live.m3u8": .text(list)
             case "/k": Reply(body: key)
@@ -124,7 +124,7 @@ struct HLSEncryptionTests {
     func replacedKey() async throws {
         let secret = try encrypt(packets("a"), key: second, vector: first)
         let (first, second) = (first, second)
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             switch path {
             case "/live.m3u8": .text(oneSegment)
             case "/k": Reply(body: before == 0 ? first : second)
@@ -143,11 +143,11 @@ struct HLSEncryptionTests {
             (.init(body: .init(repeating: 1, count: 300)), "key: larger than 256 bytes"),
             (.redirect("file:///etc/passwd"), "key: redirect: address of scheme file refused"),
             (.init(body: .init(repeating: 1, count: 16)), "does not decrypt"),
-        ] as [(HLSScriptedServer.Reply, String)]
+        ] as [(ScriptedServer.Reply, String)]
     )
-    func badKey(_ answer: HLSScriptedServer.Reply, reason: String) async throws {
+    func badKey(_ answer: ScriptedServer.Reply, reason: String) async throws {
         let secret = try encrypt(packets("a"), key: first, vector: first)
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             switch path {
             case "/live.m3u8": .text(oneSegment)
             case "/k": answer
@@ -160,7 +160,7 @@ struct HLSEncryptionTests {
         #expect(lines.all.count == 1 && lines.all[0].hasPrefix("\(reason) ("))
     }
 
-    private func run(_ server: HLSScriptedServer) async -> HLSOutcome {
+    private func run(_ server: ScriptedServer) async -> HLSOutcome {
         let source = hlsStream(server.url("/live.m3u8"), log: lines.append)
         return await source.read(until: stop)
     }

@@ -4,7 +4,6 @@ import Testing
 @testable import Fetch
 @testable import HLS
 @testable import Media
-@testable import Recorder
 
 @Suite("master playlists")
 struct HLSMasterTests {

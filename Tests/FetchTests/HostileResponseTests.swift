@@ -1,20 +1,20 @@
 import Foundation
 import Posix
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Fetch
-@testable import Recorder
 
 @Suite("answers that nobody would send by accident", .timeLimit(.minutes(5)))
-struct HLSHostileAnswerTests {
+struct HostileResponseTests {
     private static let numbers = [
         0, 1, 2, 187, 188, 999, 1000, 1001, 1 << 31, 1 << 32, 1 << 62, .max - 1, .max,
     ]
 
     @Test("whatever comes in which order, no more is kept than was wanted", arguments: 0..<200)
     func exchange(seed: UInt64) {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(state: seed)
         func number() -> Int { Self.numbers.randomElement(using: &random) ?? 0 }
         let range =
             Bool.random(using: &random) ? ByteRange(offset: number(), count: max(1, number())) : nil
@@ -70,7 +70,7 @@ struct HLSHostileAnswerTests {
 
     /// An answer put together of those; the same one for the same seed.
     private static func answer(_ seed: UInt64) -> [UInt8] {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(state: seed)
         var text = (starts.randomElement(using: &random) ?? "") + "\r\n"
         for _ in 0..<Int.random(in: 0..<5, using: &random) {
             let value = values.randomElement(using: &random) ?? ""
@@ -88,7 +88,7 @@ struct HLSHostileAnswerTests {
     @Test("an answer of odd numbers ends in a result within its bounds, with and without a range")
     func answers() async throws {
         let stop = try StopSignal()
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             .init(raw: Self.answer(UInt64(path.dropFirst()) ?? 0))
         }
         let range = try #require(ByteRange(offset: 2, count: 5))
@@ -116,7 +116,7 @@ struct HLSHostileAnswerTests {
 
     @Test("libcurl that fails is replaced, and not tried without a pause")
     func failingLibrary() async throws {
-        let server = try HLSScriptedServer { _, _ in .text("x") }
+        let server = try ScriptedServer { _, _ in .text("x") }
         let stop = try StopSignal()
         let made = await onThread {
             () -> (results: [Result<FetchedBody, FetchError>], tries: Int) in

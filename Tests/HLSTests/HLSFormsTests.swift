@@ -1,16 +1,16 @@
 import Foundation
 import Posix
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Fetch
 @testable import HLS
 @testable import Media
-@testable import Recorder
 
 @Suite("forms of HLS: ranges, headers, keys, variants, parts", .timeLimit(.minutes(5)))
 struct HLSFormsTests {
-    private typealias Reply = HLSScriptedServer.Reply
+    private typealias Reply = ScriptedServer.Reply
 
     private let stop: StopSignal
     private let lines = CollectedLines()
@@ -25,7 +25,7 @@ struct HLSFormsTests {
     )
     func ranges(_ areKnown: Bool) async throws {
         let all = packets("abcd")
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             if path == "/all.ts" { return Reply(body: all, knowsRanges: areKnown) }
             return .text(
                 list(
@@ -59,8 +59,8 @@ struct HLSFormsTests {
             Reply(body: packets("a")),
         ]
     )
-    func badRange(_ answer: HLSScriptedServer.Reply) async throws {
-        let server = try HLSScriptedServer { path, _ in
+    func badRange(_ answer: ScriptedServer.Reply) async throws {
+        let server = try ScriptedServer { path, _ in
             if path == "/all.ts" { return answer }
             return .text(list("#EXTINF:1,\n#EXT-X-BYTERANGE:376@376\nall.ts\n#EXT-X-ENDLIST\n"))
         }
@@ -73,7 +73,7 @@ struct HLSFormsTests {
 
     @Test("a header begins a part, once, and again when it changes or the stream breaks")
     func headers() async throws {
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             switch path {
             case "/i1", "/i1?again": Reply(body: fragmentedHeader(1))
             case "/i2": Reply(body: fragmentedHeader(2))
@@ -120,15 +120,15 @@ struct HLSFormsTests {
         "fragmented MP4 that is not whole is not written",
         arguments: [
             (fragmentedHeader(1), [UInt8](fragment("/a").dropLast())),
-            (fragmentedHeader(1), filesBox("moof")),
+            (fragmentedHeader(1), mp4Box("moof")),
             (fragmentedHeader(1), packets("a")),
             (fragmentedHeader(1), fragmentedHeader(1) + fragment("/a")),
-            (filesBox("moov"), fragment("/a")), (filesBox("ftyp"), fragment("/a")),
+            (mp4Box("moov"), fragment("/a")), (mp4Box("ftyp"), fragment("/a")),
             (Array("<html>".utf8), fragment("/a")),
         ]
     )
     func brokenFragments(header: [UInt8], media: [UInt8]) async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             switch path {
             case "/i": Reply(body: header)
             case "/a": Reply(body: media)
@@ -143,7 +143,7 @@ struct HLSFormsTests {
 
     @Test("a break begins a part, also when the segment it came with is missing or a gap")
     func breaks() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             switch path {
             case "/live.m3u8":
                 .text(
@@ -188,7 +188,7 @@ struct HLSFormsTests {
         let names = "abcdefghijkl"
         let busy = Atomic(0)
         let most = Atomic(0)
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             if path == "/live.m3u8" { return playlist(0, names, ended: true) }
             let now = busy.add(1, ordering: .relaxed).newValue
             most.max(now, ordering: .relaxed)
@@ -207,7 +207,7 @@ struct HLSFormsTests {
 
     @Test("no more is fetched while much waits for a segment that is late")
     func heldBytes() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             if path == "/live.m3u8" { return playlist(0, "abcdefgh", ended: true) }
             return path == "/a.ts" ? Reply(body: [0x47], announced: 188, holds: true) : media(path)
         }
@@ -225,7 +225,7 @@ struct HLSFormsTests {
 
     @Test("the variant that was asked for is recorded, resolved against the master playlist")
     func variant() async throws {
-        let server = try HLSScriptedServer { path, _ in
+        let server = try ScriptedServer { path, _ in
             switch path {
             case "/live.m3u8": .redirect("/edge/master.m3u8")
             case "/edge/master.m3u8": .text(master)
@@ -244,7 +244,7 @@ struct HLSFormsTests {
         arguments: [[403], [404, 410]]
     )
     func tokenExpires(_ answers: [Int]) async throws {
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             switch path {
             case "/live.m3u8": .text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n/t\(before)/l.m3u8\n")
             case "/t0/l.m3u8": before == 0 ? playlist(0, "abc") : .status(answers[before - 1])
@@ -263,7 +263,7 @@ struct HLSFormsTests {
 
     @Test("another encoding behind the master playlist begins a part")
     func otherVariant() async throws {
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             switch path {
             case "/live.m3u8":
                 .text(
@@ -283,7 +283,7 @@ struct HLSFormsTests {
 
     @Test("a master playlist that leads to another is refused, in bounded time")
     func masterInMaster() async throws {
-        let server = try HLSScriptedServer { _, _ in .text(master) }
+        let server = try ScriptedServer { _, _ in .text(master) }
         guard case .failed(let text) = await run(server).ending else {
             Issue.record("the source has not failed")
             return
@@ -302,7 +302,7 @@ struct HLSFormsTests {
     )
     func fromLive(_ tag: String, _ expected: String) async throws {
         let segments = "abcdefgh".map { "#EXTINF:1,\n\($0).ts\n" }.joined()
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             guard path == "/live.m3u8" else { return media(path) }
             return .text(list(tag + segments) + (before == 0 ? "" : "#EXT-X-ENDLIST\n"))
         }
@@ -313,7 +313,7 @@ struct HLSFormsTests {
     }
 
     private func run(
-        _ server: HLSScriptedServer,
+        _ server: ScriptedServer,
         _ change: (inout HLSReader.Settings) -> Void = { _ in }
     ) async -> HLSOutcome {
         let source = hlsStream(server.url("/live.m3u8"), log: lines.append, change)
@@ -335,9 +335,9 @@ private func list(_ rest: String) -> String {
 }
 
 private func fragmentedHeader(_ number: UInt8) -> [UInt8] {
-    filesBox("ftyp", [number]) + filesBox("moov", [number])
+    mp4Box("ftyp", [number]) + mp4Box("moov", [number])
 }
 
 private func fragment(_ name: String) -> [UInt8] {
-    filesBox("styp") + filesBox("moof") + filesBox("mdat", Array(name.utf8))
+    mp4Box("styp") + mp4Box("moof") + mp4Box("mdat", Array(name.utf8))
 }

@@ -3,7 +3,6 @@ import Posix
 import Testing
 
 @testable import HLS
-@testable import Recorder
 
 @Suite("parts that come too fast")
 struct PartAllowanceTests {

@@ -4,13 +4,12 @@ import Testing
 
 @testable import Fetch
 @testable import HLS
-@testable import Recorder
 
 @Suite("playlists, read by what others wrote", .timeLimit(.minutes(5)))
 struct HLSOracleTests {
     // `standardizedFileURL` would follow the link out of the environment, whose packages are then not found.
     private static let python = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .appendingPathComponent("../../../.venv/bin/python").standardized.path
+        .appendingPathComponent("../../.venv/bin/python").standardized.path
 
     /// Prints what the Python package `m3u8` makes of each playlist, one line for each segment or variant.
     private static let script = """
@@ -38,9 +37,13 @@ struct HLSOracleTests {
 
     @Test("the Python package m3u8 reads the same in the RFC's examples and in their like")
     func same() throws {
-        let directory = FilesDirectory()
-        let files = try HLSExamples.all.indices.map {
-            try directory.write(HLSExamples.all[$0], to: "\($0).m3u8")
+        let directory = FileManager.default.temporaryDirectory.appending(path: "hls-\(UUID())")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let files = try HLSExamples.all.indices.map { index in
+            let file = directory.appending(path: "\(index).m3u8")
+            try Data(HLSExamples.all[index].utf8).write(to: file)
+            return file.path
         }
         var program = try ChildProcess.spawn([Self.python, "-c", Self.script] + files)
         let output = try program.output.readAll(atMost: 1 << 20)

@@ -1,13 +1,13 @@
 import Foundation
 import Glibc
 import Posix
+import TestSupport
 import Testing
 
 @testable import Fetch
-@testable import Recorder
 
 @Suite("connections of the fetcher", .timeLimit(.minutes(5)))
-struct HLSFetcherConnectionTests {
+struct FetcherConnectionTests {
     private let stop: StopSignal
     private let patient = FetchLimits(bytes: 1000, timeout: .seconds(600))
 
@@ -34,7 +34,7 @@ struct HLSFetcherConnectionTests {
     )
     func stoppedReceiving(_ part: String) async throws {
         let stop = stop
-        let server = try HLSScriptedServer { _, _ in
+        let server = try ScriptedServer { _, _ in
             .init(holds: true, raw: Array(part.utf8), whenSent: { stop.request() })
         }
         #expect(await get(server.url("/a"), patient, until: stop) == .failure(.cancelled))
@@ -43,14 +43,14 @@ struct HLSFetcherConnectionTests {
     @Test("a request that was to be stopped before it began is not waited for")
     func stoppedBefore() async throws {
         stop.request()
-        let server = try HLSScriptedServer { _, _ in .init(holds: true, raw: []) }
+        let server = try ScriptedServer { _, _ in .init(holds: true, raw: []) }
         #expect(await get(server.url("/a"), patient, until: stop) == .failure(.cancelled))
     }
 
     @Test("one connection serves many requests, and a lost one is replaced")
     func kept() async throws {
-        let server = try HLSScriptedServer { path, _ in
-            var reply = path == "/missing" ? HLSScriptedServer.Reply.status(404) : .text(path)
+        let server = try ScriptedServer { path, _ in
+            var reply = path == "/missing" ? ScriptedServer.Reply.status(404) : .text(path)
             reply.keepsOpen = path != "/last"
             return reply
         }
@@ -67,7 +67,7 @@ struct HLSFetcherConnectionTests {
 
     @Test("requests say who asks, and carry the headers that were given, a redirected one as well")
     func headers() async throws {
-        let server = try HLSScriptedServer { path, _ in path == "/a" ? .redirect("/b") : .text("") }
+        let server = try ScriptedServer { path, _ in path == "/a" ? .redirect("/b") : .text("") }
         let stop = stop
         let given = ["Authorization": "Bearer t\r\n", "X-Empty": ""]
         _ = await onThread {
@@ -88,7 +88,7 @@ struct HLSFetcherConnectionTests {
 
     @Test("given headers go instead of the fetcher's own")
     func ownHeaders() async throws {
-        let server = try HLSScriptedServer { _, _ in .text("") }
+        let server = try ScriptedServer { _, _ in .text("") }
         let stop = stop
         let given = ["user-agent": "camera", "accept-encoding": "br"]
         _ = await onThread {
@@ -101,7 +101,7 @@ struct HLSFetcherConnectionTests {
 
     @Test("a compressed body is left as it was sent")
     func compressed() async throws {
-        let server = try HLSScriptedServer { _, _ in
+        let server = try ScriptedServer { _, _ in
             .init(headers: ["Content-Encoding": "gzip"], body: [1, 2, 3])
         }
         let result = await get(server.url("/a"), until: stop)
@@ -110,7 +110,7 @@ struct HLSFetcherConnectionTests {
 
     @Test("cookies are sent back, until there are too many")
     func cookies() async throws {
-        let server = try HLSScriptedServer { path, before in
+        let server = try ScriptedServer { path, before in
             let lines = (0..<40).map { "Set-Cookie: c\(before)n\($0)=v\r\n" }.joined()
             return .init(raw: Array("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\(lines)\r\n".utf8))
         }
