@@ -240,7 +240,7 @@ package struct HLSReader {
 
     private mutating func choose(from master: MasterPlaylist) throws(LoadError) {
         do throws(PlaylistError) {
-            events.append(.variantChosen(try address.take(master).description))
+            events.append(.variantChosen(try address.choose(from: master).description))
         } catch {
             throw .playlist(error)
         }
@@ -250,7 +250,7 @@ package struct HLSReader {
 
     private mutating func take(_ playlist: MediaPlaylist, loadedAt start: BootTime) {
         reloads.succeeded()
-        address.arrived()
+        address.succeeded()
         var update = tracker.take(playlist, loadedAt: start)
         if update.isRestarted { events.append(.restarted) }
         if update.missed > 0 { events.append(.missed(update.missed)) }

@@ -2,20 +2,20 @@ import Fetch
 import FoundationEssentials
 import Posix
 
-/// What stands at the address of a stream: its segments, or a list of the forms in which it is to be had.
+/// The playlist of a stream: its segments, or its variants.
 enum Playlist: Equatable, Sendable {
     case media(MediaPlaylist)
     case master(MasterPlaylist)
 
-    /// What a playlist may hold.
+    /// The maximum size of a playlist.
     struct Limits: Equatable, Sendable {
         var bytes = 4 << 20
         var segments = 100_000
-        /// Of a master playlist: variants, and renditions.
+        /// Variants of a master playlist, and its renditions.
         var variants = 1000
     }
 
-    /// Parses a playlist that was loaded from `base`, after all redirects; any bytes give one or a `PlaylistError`.
+    /// Parses a playlist that was loaded from `base`, after all redirects; any bytes result in a playlist or a `PlaylistError`.
     ///
     /// - Throws: `.stopped` soon after `stop` is requested.
     static func parse(
@@ -31,7 +31,7 @@ enum Playlist: Equatable, Sendable {
         return .media(try MediaPlaylistParser.parse(lines, from: base, limits: limits))
     }
 
-    /// Whether the first tag that only one kind has is a master playlist's (RFC 8216, section 4.3).
+    /// Whether the first tag that only one kind of playlist has is of a master playlist (RFC 8216, section 4.3).
     private static func isMaster(_ lines: PlaylistLines) throws(PlaylistError) -> Bool {
         var lines = lines
         while let line = try lines.next() {
@@ -42,13 +42,13 @@ enum Playlist: Equatable, Sendable {
         return false
     }
 
-    /// A playlist with one of these is none of segments.
+    /// Tags that only master playlists have.
     static let masterTags: Set = [
         "EXT-X-STREAM-INF", "EXT-X-MEDIA", "EXT-X-I-FRAME-STREAM-INF", "EXT-X-SESSION-DATA",
         "EXT-X-SESSION-KEY", "EXT-X-CONTENT-STEERING",
     ]
 
-    /// A playlist with one of these is none of variants.
+    /// Tags that only media playlists have.
     static let mediaTags: Set = [
         "EXTINF", "EXT-X-TARGETDURATION", "EXT-X-MEDIA-SEQUENCE", "EXT-X-DISCONTINUITY-SEQUENCE",
         "EXT-X-BYTERANGE", "EXT-X-KEY", "EXT-X-MAP", "EXT-X-DISCONTINUITY", "EXT-X-ENDLIST",
@@ -56,34 +56,34 @@ enum Playlist: Equatable, Sendable {
     ]
 }
 
-/// A master playlist (RFC 8216, section 4.3.4), as far as a choice needs it.
+/// A master playlist (RFC 8216, section 4.3.4), as far as the choice of a variant needs it.
 struct MasterPlaylist: Equatable, Sendable {
-    /// As listed; of two that are alike the first is the author's choice.
+    /// As listed; of two equal ones the author prefers the first.
     var variants: [Variant] = []
-    /// Groups of sound that a variant's own segments hold, at least in one rendition.
+    /// Audio groups with a rendition that the variant's own segments contain.
     var includedAudioGroups: Set<String> = []
-    /// All groups of sound.
+    /// All audio groups.
     var audioGroups: Set<String> = []
 
-    /// Whether the variant's sound is in another playlist than its picture.
+    /// Whether the variant's audio is in another playlist than its video.
     func hasSeparateAudio(_ variant: Variant) -> Bool {
         guard let group = variant.audioGroup else { return false }
         return audioGroups.contains(group) && !includedAudioGroups.contains(group)
     }
 }
 
-/// One form in which a stream is to be had.
+/// A variant of a stream.
 struct Variant: Equatable, Sendable, CustomStringConvertible {
     var url: URL
-    /// Bits per second, at the most.
+    /// The maximum of bits per second.
     var bandwidth: Int
-    /// Of the picture, in pixels.
+    /// Of the video, in pixels.
     var height: Int?
     var frameRate: Double?
     var codecs: [String] = []
     var audioGroup: String?
 
-    /// Whether its codecs are known, and none is one of pictures.
+    /// Whether its codecs are known, and none is a video codec.
     var isAudioOnly: Bool {
         !codecs.isEmpty && height == nil
             && codecs.allSatisfy { codec in
@@ -95,7 +95,7 @@ struct Variant: Equatable, Sendable, CustomStringConvertible {
         "mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "fLaC", "alac",
     ]
 
-    /// Whether the same encoding is meant, though perhaps by another address.
+    /// Whether it is the same encoding, perhaps at another address.
     func isAlike(_ other: Variant) -> Bool {
         bandwidth == other.bandwidth && height == other.height && frameRate == other.frameRate
             && codecs == other.codecs
@@ -107,13 +107,13 @@ struct Variant: Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Reads a master playlist, line by line.
+/// Parses a master playlist, line by line.
 struct MasterPlaylistParser {
     private let base: URL
     private let limits: Playlist.Limits
     private var lines: PlaylistLines
     private var playlist = MasterPlaylist()
-    /// Of the variant whose address follows.
+    /// The attributes of the variant whose address follows.
     private var attributes: AttributeList?
     private var renditions = 0
 
@@ -149,7 +149,7 @@ struct MasterPlaylistParser {
         }
     }
 
-    /// A rendition of sound without an address is in the segments of its variants (section 4.3.4.2.1).
+    /// An audio rendition without an address is in the segments of its variants (section 4.3.4.2.1).
     private mutating func takeRendition(_ attributes: AttributeList) throws(PlaylistError) {
         renditions += 1
         guard renditions <= limits.variants else {
@@ -190,7 +190,7 @@ struct MasterPlaylistParser {
 }
 
 extension Variant {
-    /// `nil` when an attribute that is there is not what its definition demands, or `BANDWIDTH` is missing.
+    /// `nil` if an attribute has an invalid value, or `BANDWIDTH` is missing.
     fileprivate init?(at url: URL, _ attributes: AttributeList) {
         guard let bandwidth = attributes["BANDWIDTH"].flatMap({ decimal($0) }) else { return nil }
         self.init(url: url, bandwidth: bandwidth)
@@ -215,12 +215,12 @@ extension Variant {
 package enum Quality: Equatable, Sendable {
     case best
     case worst
-    /// The tallest that is not taller; where all are, the least tall.
+    /// The tallest variant up to this height; else the smallest.
     case height(Int)
-    /// The best of at most so many bits per second; where all have more, the one that has the least.
+    /// The best variant up to so many bits per second; else the lowest.
     case bandwidth(Int)
 
-    /// Reads `best`, `worst`, `720p`, or a bandwidth such as `2500k` or `6M`.
+    /// Parses `best`, `worst`, `720p`, or a bandwidth such as `2500k` or `6M`.
     package init?(text: String) {
         switch text {
         case "best": self = .best
@@ -240,13 +240,13 @@ package enum Quality: Equatable, Sendable {
 }
 
 extension MasterPlaylist {
-    /// The variant to record: with picture before sound alone, and only with its sound in its own segments.
+    /// The variant to record: preferably with video, and only with its audio in its own segments.
     ///
-    /// - Throws: when there is none; a recording without its sound would be found out too late.
+    /// - Throws: an error if there is none, because a recording without audio would be noticed too late.
     func variant(for quality: Quality) throws(PlaylistError) -> Variant {
-        let whole = variants.filter { !hasSeparateAudio($0) }
-        let pictures = whole.filter { !$0.isAudioOnly }
-        let candidates = pictures.isEmpty && !hasPictures ? whole : pictures
+        let complete = variants.filter { !hasSeparateAudio($0) }
+        let pictures = complete.filter { !$0.isAudioOnly }
+        let candidates = pictures.isEmpty && !hasPictures ? complete : pictures
         guard let chosen = candidates.chosen(for: quality) else {
             let reason: PlaylistError.Reason =
                 variants.isEmpty ? .noVariants : .unsupported(.separateAudio)
@@ -270,7 +270,7 @@ extension [Variant] {
         }
     }
 
-    // Both take the first of those that are alike: the others are there for when it fails.
+    // Of equal variants both choose the first: the others are alternatives for when it fails.
     private var best: Variant? { self.max { $0.rank < $1.rank } }
     private var worst: Variant? { self.min { $0.rank < $1.rank } }
     private var leastTall: Variant? { filter { $0.height == compactMap(\.height).min() }.best }
@@ -278,6 +278,6 @@ extension [Variant] {
 }
 
 extension Variant {
-    /// Height, frame rate and bandwidth, in this order; what a variant does not tell counts as nothing.
+    /// Height, frame rate and bandwidth, in this order; a missing value counts as 0.
     fileprivate var rank: (Int, Double, Int) { (height ?? 0, frameRate ?? 0, bandwidth) }
 }

@@ -3,7 +3,7 @@ import FoundationEssentials
 
 /// A media playlist (RFC 8216, section 4.3.3), as far as a recorder needs it.
 struct MediaPlaylist: Equatable, Sendable {
-    /// The most that a segment lasts, and the measure of how often to reload.
+    /// The maximum duration of a segment, and the interval of reloads.
     var targetDuration = Duration.zero
     /// Number of the first segment.
     var mediaSequence: UInt64 = 0
@@ -20,11 +20,11 @@ struct MediaSegment: Equatable, Sendable {
     /// `EXT-X-MEDIA-SEQUENCE` plus the place in the playlist.
     var sequence: UInt64 = 0
     var address: MediaReference
-    /// `nil` for the whole resource.
+    /// `nil` for the complete resource.
     var range: ByteRange?
     var duration: Duration
     var title: String = ""
-    /// Whether `EXT-X-DISCONTINUITY` comes before it: other encoding, or other time stamps.
+    /// Whether `EXT-X-DISCONTINUITY` precedes it: another encoding, or other time stamps.
     var isDiscontinuous = false
     /// Whether `EXT-X-GAP` says that its media does not exist.
     var isGap = false
@@ -36,14 +36,14 @@ struct MediaSegment: Equatable, Sendable {
     var map: InitializationSection?
 }
 
-/// An address as a playlist writes it, together with where the playlist is.
+/// An address as a playlist writes it, with the address of the playlist.
 ///
-/// It is resolved when it is used: of a hundred thousand segments, none keeps the playlist's own address.
+/// It is resolved when it is used, so that a hundred thousand segments do not each contain the playlist's address.
 struct MediaReference: Hashable, Sendable {
     let text: String
     private let document: PlaylistDocument
 
-    /// Checks that the reference means an address which may be followed from the playlist.
+    /// Checks that the reference may be followed from the playlist.
     init(_ text: String, in document: PlaylistDocument) throws(URLPolicyError) {
         _ = try URLPolicy.resolve(text, at: document.root)
         (self.text, self.document) = (text, document)
@@ -54,18 +54,18 @@ struct MediaReference: Hashable, Sendable {
         (text, document) = (url.absoluteString, PlaylistDocument(at: url))
     }
 
-    /// - Throws: `.tooLong`, where only both together are.
+    /// - Throws: `.tooLong`, if only both together are.
     func resolved() throws(URLPolicyError) -> URL {
         try URLPolicy.resolve(text, at: document.url)
     }
 
-    /// For the log, without what may be secret.
+    /// For the log, without secrets.
     var redacted: String { (try? resolved().redacted) ?? document.root.redacted }
 
-    /// Adds the path that the reference means; neither host nor query.
+    /// Adds the path of the address; neither host nor query.
     func addPath(to hash: inout PathHash) {
         let path = text.utf8.prefix { $0 != UInt8(ascii: "?") && $0 != UInt8(ascii: "#") }
-        // What only a resolution tells: another scheme or host, or steps upwards.
+        // Needs to be resolved: another scheme or host, or steps upwards.
         let isPlain = !path.starts(with: "//".utf8) && !path.contains(UInt8(ascii: ":"))
         if !isPlain || path.starts(with: ".".utf8) || Substring(path).contains("/.") {
             hash.add(((try? resolved().path(percentEncoded: true)) ?? text).utf8)
@@ -88,7 +88,7 @@ struct MediaReference: Hashable, Sendable {
 /// Where a playlist is, after all redirects.
 final class PlaylistDocument: Sendable {
     let url: URL
-    /// The same server's root: enough to check a reference.
+    /// The root of the same server: enough to check a reference.
     let root: URL
     fileprivate let pathHash: PathHash
     fileprivate let folderHash: PathHash
@@ -103,7 +103,7 @@ final class PlaylistDocument: Sendable {
     }
 }
 
-/// FNV-1a of 64 bits: a path that a playlist gives away costs eight bytes, however long it is.
+/// FNV-1a of 64 bits: any path takes eight bytes.
 struct PathHash: Hashable, Sendable {
     fileprivate(set) var state: UInt64 = 0xcbf2_9ce4_8422_2325
 
@@ -123,13 +123,13 @@ struct InitializationSection: Hashable, Sendable {
     let key: SegmentKey?
 }
 
-/// `EXT-X-KEY` of `METHOD=AES-128`, its key as it is (`KEYFORMAT="identity"`).
+/// `EXT-X-KEY` of `METHOD=AES-128`, with a plain key (`KEYFORMAT="identity"`).
 struct SegmentKey: Hashable, Sendable {
     static let byteCount = 16
 
     /// Where the key's 16 bytes are.
     let address: MediaReference
-    /// 16 bytes; `nil` when each segment's number is meant.
+    /// 16 bytes; `nil` if the number of each segment is the vector.
     let initializationVector: [UInt8]?
 
     /// The vector for the segment of this number (RFC 8216, section 5.2).
@@ -139,7 +139,7 @@ struct SegmentKey: Hashable, Sendable {
             + stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: sequence >> $0) }
     }
 
-    /// Reads `0x` and up to 32 hexadecimal digits, as 16 bytes.
+    /// Parses `0x` and up to 32 hexadecimal digits, as 16 bytes.
     static func initializationVector(_ text: String) -> [UInt8]? {
         guard text.hasPrefix("0x") || text.hasPrefix("0X") else { return nil }
         let digits = text.dropFirst(2).map(\.hexDigitValue)
@@ -149,7 +149,7 @@ struct SegmentKey: Hashable, Sendable {
     }
 }
 
-/// Reads a media playlist, line by line.
+/// Parses a media playlist, line by line.
 struct MediaPlaylistParser {
     private let document: PlaylistDocument
     private let limits: Playlist.Limits
@@ -199,13 +199,13 @@ struct MediaPlaylistParser {
         case "EXT-X-DEFINE": throw lines.error(.unsupported(.variables))
         case "EXT-X-SKIP": throw lines.error(.unrequestedDelta)
         case _ where Playlist.masterTags.contains(tag): throw lines.error(.mixedKinds(tag: tag))
-        // RFC 8216, section 6.3.1: unknown tags are ignored; so are those of low latency, whose parts come again as
-        // whole segments.
+        // RFC 8216, section 6.3.1: unknown tags are ignored; so are those of low latency, whose parts are repeated as
+        // complete segments.
         default: break
         }
     }
 
-    /// `EXTINF:duration,title`; the comma is left out by some.
+    /// `EXTINF:duration,title`; some servers omit the comma.
     private mutating func takeDuration(_ value: Substring) throws(PlaylistError) {
         let comma = value.utf8.firstIndex(of: UInt8(ascii: ",")) ?? value.endIndex
         next.duration = try parsed(value[..<comma], of: "EXTINF", as: seconds)
@@ -227,7 +227,7 @@ struct MediaPlaylistParser {
         next = NextSegment()
     }
 
-    /// Numbers the segments; only now is it known where to begin.
+    /// Numbers the segments, once the first number is known.
     private consuming func finish() throws(PlaylistError) -> MediaPlaylist {
         guard let targetDuration else {
             throw PlaylistError(line: 0, reason: .targetDurationMissing)
@@ -255,7 +255,7 @@ extension MediaPlaylistParser {
         case (nil, _): throw lines.error(.badValue(tag: tag))
         case ("NONE", _): encryption = EncryptionState()
         case ("AES-128", "identity"): encryption.key = try aesKey(attributes)
-        // Another key format may stand beside a plain key, and be the same key in another wrapping.
+        // The same key may be offered in another format beside the plain one.
         case ("AES-128", _): encryption.isUnsupported = true
         case (_, "identity"): (encryption.key, encryption.isUnsupported) = (nil, true)
         default: encryption.isUnsupported = true
@@ -266,7 +266,7 @@ extension MediaPlaylistParser {
         let tag = "EXT-X-KEY"
         guard let reference = attributes["URI"] else { throw lines.error(.badValue(tag: tag)) }
         let vector = attributes["IV"].map(SegmentKey.initializationVector)
-        // Present and unreadable is not the same as absent.
+        // Present and invalid is not the same as absent.
         if case .some(nil) = vector { throw lines.error(.badValue(tag: tag)) }
         return SegmentKey(
             address: try self.reference(reference),
@@ -274,7 +274,7 @@ extension MediaPlaylistParser {
         )
     }
 
-    /// The key of the segment that is being read.
+    /// The key of the current segment.
     private func key() throws(PlaylistError) -> SegmentKey? {
         guard encryption.key != nil || !encryption.isUnsupported else {
             throw lines.error(.unsupported(.encryption))
@@ -290,7 +290,7 @@ extension MediaPlaylistParser {
             if let text = attributes["BYTERANGE"] {
                 try parsed(text[...], of: tag) { ByteRange($0, from: nil) }
             } else { nil }
-        // A section has no number to take the vector from: RFC 8216, section 4.3.2.5, demands one.
+        // A section has no number that could be the vector: RFC 8216, section 4.3.2.5, requires an explicit one.
         if let key = encryption.key, key.initializationVector == nil {
             throw lines.error(.badValue(tag: tag))
         }
@@ -301,7 +301,7 @@ extension MediaPlaylistParser {
         )
     }
 
-    /// A range without an offset begins where that of the segment before ends, in the same resource.
+    /// A range without an offset begins at the end of the range of the segment before, in the same resource.
     private func range(of address: MediaReference) throws(PlaylistError) -> ByteRange? {
         guard let text = next.range else { return nil }
         let previous = playlist.segments.last.flatMap { $0.address == address ? $0.range : nil }
@@ -326,7 +326,7 @@ extension MediaPlaylistParser {
     }
 }
 
-/// What the tags have said so far of the segment whose address follows.
+/// The tags of the segment whose address follows.
 private struct NextSegment {
     var duration: Duration?
     var title = ""
@@ -336,7 +336,7 @@ private struct NextSegment {
     var programDateTime: String?
 }
 
-/// How segments are encrypted from here on: a segment can be had by any of the keys that stand for it.
+/// The encryption of the following segments: any of their keys can decrypt them.
 private struct EncryptionState {
     var key: SegmentKey?
     /// Whether there is a key that this recorder cannot use.
@@ -349,7 +349,7 @@ private func startOffset(_ value: Substring) -> Duration? {
     return seconds(text.dropFirst()).map { .zero - $0 }
 }
 
-/// A decimal number of seconds, up to a million; nothing else that `Double` reads, such as `nan` or `1e9`.
+/// A decimal number of seconds, up to a million; nothing else that `Double` accepts, such as `nan` or `1e9`.
 private func seconds(_ text: Substring) -> Duration? {
     let isDecimal = text.utf8.allSatisfy { byte in
         byte == UInt8(ascii: ".") || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)

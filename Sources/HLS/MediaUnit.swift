@@ -2,9 +2,9 @@ import CCrypto
 import Fetch
 package import Media
 
-/// A segment as it is written: decrypted, and whole as far as its packets or boxes tell.
+/// A segment as it is written: decrypted, and complete as far as its packets or boxes show.
 package struct MediaUnit: Equatable, Sendable {
-    /// What must stand at the start of a file of fragmented MP4; `nil` for a transport stream.
+    /// The start of a file of fragmented MP4; `nil` for a transport stream.
     package let header: [UInt8]?
     package let media: [UInt8]
 
@@ -21,35 +21,38 @@ package struct MediaUnit: Equatable, Sendable {
     }
 }
 
-/// Makes of what has been fetched what is written.
-struct SegmentAssembly {
-    let requests: SegmentRequests
-    let downloads: [FetchRequest: Download]
-
-    /// The segment, decrypted and found whole; `nil` while something of it is on its way.
-    func unit(of segment: MediaSegment) throws(SegmentFailure) -> MediaUnit? {
+extension MediaUnit {
+    /// The segment, decrypted and verified; `nil` while a part of it is being fetched.
+    static func assemble(
+        _ segment: MediaSegment,
+        _ requests: SegmentRequests,
+        _ downloads: [FetchRequest: Download]
+    ) throws(SegmentFailure) -> MediaUnit? {
         var header: [UInt8]?
         if let map = requests.map {
             let vector = segment.map?.key?.initializationVector(for: 0)
-            guard let bytes = try bytes(of: map, SegmentFailure.map),
-                let clear = try decrypted(bytes, with: requests.mapKey, vector)
+            guard let bytes = try bytes(of: map, downloads, SegmentFailure.map),
+                let clear = try decrypted(bytes, with: requests.mapKey, vector, downloads)
             else { return nil }
             header = clear
         }
         let vector = segment.key?.initializationVector(for: segment.sequence)
-        guard let bytes = try bytes(of: requests.media, SegmentFailure.fetch),
-            let clear = try decrypted(bytes, with: requests.key, vector)
+        guard let bytes = try bytes(of: requests.media, downloads, SegmentFailure.fetch),
+            let clear = try decrypted(bytes, with: requests.key, vector, downloads)
         else { return nil }
         return try MediaUnit(header: header, media: clear)
     }
 
-    private func decrypted(
+    private static func decrypted(
         _ bytes: [UInt8],
         with key: FetchRequest?,
-        _ vector: [UInt8]?
+        _ vector: [UInt8]?,
+        _ downloads: [FetchRequest: Download]
     ) throws(SegmentFailure) -> [UInt8]? {
         guard let key, let vector else { return bytes }
-        guard let secret = try self.bytes(of: key, SegmentFailure.key) else { return nil }
+        guard let secret = try self.bytes(of: key, downloads, SegmentFailure.key) else {
+            return nil
+        }
         guard secret.count == SegmentKey.byteCount else { throw .keySize(bytes: secret.count) }
         guard let clear = AES128.decrypt(bytes, key: secret, initializationVector: vector) else {
             throw .decryption
@@ -57,8 +60,9 @@ struct SegmentAssembly {
         return clear
     }
 
-    private func bytes(
+    private static func bytes(
         of request: FetchRequest,
+        _ downloads: [FetchRequest: Download],
         _ wrap: (FetchError) -> SegmentFailure
     ) throws(SegmentFailure) -> [UInt8]? {
         do throws(FetchError) {
@@ -69,7 +73,7 @@ struct SegmentAssembly {
     }
 }
 
-/// Why a segment could not be had.
+/// Why a segment is missed.
 enum SegmentFailure: Error, Equatable, CustomStringConvertible {
     case address(URLPolicyError)
     case fetch(FetchError)
@@ -78,7 +82,7 @@ enum SegmentFailure: Error, Equatable, CustomStringConvertible {
     case decryption
     case map(FetchError)
     case notTransportStream(bytes: Int)
-    /// No whole boxes with a `moof` and an `mdat`.
+    /// Not complete boxes with a `moof` and an `mdat`.
     case notFragments(bytes: Int)
     /// An initialization section without `ftyp` and `moov`.
     case notHeader(bytes: Int)
@@ -92,17 +96,17 @@ enum SegmentFailure: Error, Equatable, CustomStringConvertible {
         case .decryption: "does not decrypt"
         case .map(let error): "EXT-X-MAP: \(error)"
         case .notTransportStream(let bytes): "\(bytes) bytes that are not a transport stream"
-        case .notFragments(let bytes): "\(bytes) bytes that are not whole MP4 fragments"
+        case .notFragments(let bytes): "\(bytes) bytes that are not complete MP4 fragments"
         case .notHeader(let bytes): "EXT-X-MAP: \(bytes) bytes that are not an MP4 header"
         }
     }
 }
 
-/// AES-128 as HLS has it (RFC 8216, section 4.3.2.4): CBC with PKCS #7 padding, by the system's libcrypto.
+/// AES-128 of HLS (RFC 8216, section 4.3.2.4): CBC with PKCS #7 padding, by the system's libcrypto.
 enum AES128 {
     static let blockBytes = 16
 
-    /// The plain bytes; `nil` when the length or the padding shows that this was not encrypted so.
+    /// The plain bytes; `nil` if the length or the padding is wrong.
     ///
     /// - Precondition: `key` and `initializationVector` are of 16 bytes.
     static func decrypt(
@@ -118,7 +122,7 @@ enum AES128 {
             unsafe EVP_DecryptInit_ex(context, EVP_aes_128_cbc(), nil, key, initializationVector)
                 == 1
         else { return nil }
-        // libcrypto may write a block more than it was given, before it takes the padding away.
+        // libcrypto may write a block more than it gets, before it removes the padding.
         let plain = unsafe [UInt8](unsafeUninitializedCapacity: bytes.count + blockBytes) {
             plain,
             count in
@@ -127,7 +131,7 @@ enum AES128 {
         return plain.isEmpty ? nil : plain
     }
 
-    /// The number of plain bytes; `nil` when the padding is wrong.
+    /// The number of plain bytes; `nil` if the padding is wrong.
     private static func decrypt(
         _ bytes: [UInt8],
         into plain: UnsafeMutableBufferPointer<UInt8>,

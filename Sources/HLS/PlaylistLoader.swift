@@ -2,7 +2,7 @@ import Fetch
 import FoundationEssentials
 import Posix
 
-/// The way to a stream's media playlist: the address that is given, or the variant that the master playlist there names.
+/// The address of a stream's media playlist: the configured one, or that of a variant of the master playlist there.
 struct PlaylistAddress: Sendable {
     private let start: URL
     private let quality: Quality
@@ -15,16 +15,14 @@ struct PlaylistAddress: Sendable {
         (self.start, self.quality) = (start, quality)
     }
 
-    /// What to load next.
+    /// The address to load next.
     var url: URL { isAtStart ? start : variant?.url ?? start }
 
     /// Whether the address is the configured one.
     var isAtStart: Bool { variant == nil || isLost }
 
-    /// Takes a master playlist, and chooses.
-    ///
-    /// - Returns: the variant.
-    mutating func take(_ master: MasterPlaylist) throws(PlaylistError) -> Variant {
+    /// Chooses a variant of a master playlist, whose address is loaded next.
+    mutating func choose(from master: MasterPlaylist) throws(PlaylistError) -> Variant {
         guard isAtStart else { throw PlaylistError(line: 0, reason: .masterInMaster) }
         let chosen = try master.variant(for: quality)
         isChanged = isChanged || variant.map { !$0.isAlike(chosen) } ?? false
@@ -32,18 +30,18 @@ struct PlaylistAddress: Sendable {
         return chosen
     }
 
-    /// Says that the media playlist was there.
-    mutating func arrived() { goneInARow = 0 }
+    /// The media playlist was loaded.
+    mutating func succeeded() { goneInARow = 0 }
 
-    /// Whether the next segment is encoded otherwise than those before; told once.
+    /// Whether the next segment has another encoding than those before; `true` only once.
     mutating func takeChange() -> Bool {
         defer { isChanged = false }
         return isChanged
     }
 
-    /// Goes back to the master playlist when the media playlist is forbidden, or gone for the second time in a row.
+    /// Returns to the master playlist if the media playlist is forbidden, or gone for the second time in a row.
     ///
-    /// Addresses in a master playlist often carry a token that expires, or name a server that is taken away.
+    /// Addresses in a master playlist often contain a token that expires, or name a server that is shut down.
     mutating func failed(with error: LoadError) {
         guard variant != nil, error.isOfAddress else { return }
         goneInARow = error.isGone ? goneInARow + 1 : 2
@@ -73,7 +71,7 @@ enum LoadError: Error, Equatable, CustomStringConvertible {
         }
     }
 
-    /// Whether another address may lead to the stream: this one is gone, or no longer ours to ask.
+    /// Whether another address may lead to the stream: this one is gone or forbidden.
     var isOfAddress: Bool { isGone || self == .fetch(.http(status: 403)) }
 
     var isGone: Bool {
@@ -83,7 +81,7 @@ enum LoadError: Error, Equatable, CustomStringConvertible {
         }
     }
 
-    /// Whether another load would say the same.
+    /// Whether another load would fail in the same way.
     fileprivate var isFinal: Bool {
         switch self {
         case .playlist(let error):
@@ -96,15 +94,15 @@ enum LoadError: Error, Equatable, CustomStringConvertible {
 /// Decides what follows a failed load of the playlist: another try, or the end.
 struct ReloadPolicy: Sendable {
     struct Settings: Equatable, Sendable {
-        /// Doubles from try to try, up to the longest.
+        /// Doubles with each attempt, up to `maxPause`.
         var firstPause = Duration.milliseconds(500)
         var maxPause = Duration.seconds(8)
-        /// How long the first load may fail; a stream that is announced may not be there yet.
+        /// How long the first load may fail: an announced stream may not have started yet.
         var startTimeout = Duration.seconds(20)
         /// How long loads may fail later, before the recording fails.
         var timeout = Duration.seconds(60)
-        /// So many answers of 404 or 410 in a row end a stream that was there.
-        var goneIsOver = 3
+        /// So many responses of 404 or 410 in a row end a stream that was there.
+        var maxGone = 3
     }
 
     enum Action: Equatable, Sendable {
@@ -137,7 +135,7 @@ struct ReloadPolicy: Sendable {
         let since = failingSince ?? now
         failingSince = since
         if error.isFinal { return .giveUp }
-        if hasLoaded, goneInARow >= settings.goneIsOver { return .over }
+        if hasLoaded, goneInARow >= settings.maxGone { return .over }
         let timeout = hasLoaded ? settings.timeout : settings.startTimeout
         guard now.since(since) < timeout else { return .giveUp }
         defer { pause = min(pause * 2, settings.maxPause) }

@@ -1,12 +1,12 @@
 import Fetch
 import Posix
 
-/// The lines of a playlist that say something (RFC 8216, section 4.1), one after the other.
+/// The tags and addresses of a playlist (RFC 8216, section 4.1), one after the other.
 struct PlaylistLines {
     enum Line: Equatable {
         /// `#EXT…`, its name without the `#`, and what follows its colon.
         case tag(String, value: Substring)
-        /// As written; not yet known to be an address.
+        /// As written, and not checked.
         case address(String)
     }
 
@@ -28,7 +28,7 @@ struct PlaylistLines {
         }
     }
 
-    /// The next tag or address; blank lines and comments are passed over.
+    /// The next tag or address; blank lines and comments are skipped.
     mutating func next() throws(PlaylistError) -> Line? {
         while let line = nextLine() {
             if number % 256 == 0, stop?.isRequested ?? false { throw error(.stopped) }
@@ -117,7 +117,7 @@ struct AttributeList: Equatable, Sendable {
 
 /// Why a text is not a playlist that can be recorded.
 struct PlaylistError: Error, Equatable, CustomStringConvertible {
-    /// Counted from 1; 0 where the whole text is meant.
+    /// Counted from 1; 0 for the complete text.
     let line: Int
     let reason: Reason
 
@@ -127,9 +127,9 @@ struct PlaylistError: Error, Equatable, CustomStringConvertible {
         case tooLarge(limit: Int)
         case tooManySegments(limit: Int)
         case tooManyVariants(limit: Int)
-        /// A tag's value is not what its definition demands.
+        /// A tag has an invalid value.
         case badValue(tag: String)
-        /// A tag of the other kind of playlist: RFC 8216, section 4.1, has clients refuse both in one.
+        /// A tag of the other kind of playlist: RFC 8216, section 4.1, requires that clients reject both in one.
         case mixedKinds(tag: String)
         /// `EXT-X-TARGETDURATION` is required.
         case targetDurationMissing
@@ -137,16 +137,16 @@ struct PlaylistError: Error, Equatable, CustomStringConvertible {
         case durationMissing
         /// `EXT-X-STREAM-INF` without the address that must follow it, or the reverse.
         case variantIncomplete
-        /// Neither the server was asked for part of a playlist, nor could part of one be recorded.
+        /// A part of a playlist, which was not requested and cannot be used.
         case unrequestedDelta
         case addressRefused(URLPolicyError)
-        /// A master playlist that offers nothing to choose from.
+        /// A master playlist without a variant.
         case noVariants
-        /// A master playlist, where another one has said that segments are.
+        /// A master playlist at an address where another one announced a media playlist.
         case masterInMaster
-        /// Something of HLS that is known and cannot be recorded.
+        /// A feature of HLS that cannot be recorded.
         case unsupported(UnsupportedFeature)
-        /// The reading was broken off.
+        /// Parsing was stopped.
         case stopped
     }
 
@@ -159,11 +159,11 @@ struct PlaylistError: Error, Equatable, CustomStringConvertible {
         case .tooManySegments(let limit): "playlist of more than \(limit) segments"
         case .tooManyVariants(let limit): "playlist of more than \(limit) variants"
         case .badValue(let tag): "invalid value of \(tag)"
-        case .mixedKinds(let tag): "\(tag) does not belong into this kind of playlist"
+        case .mixedKinds(let tag): "\(tag) does not belong to this kind of playlist"
         case .targetDurationMissing: "EXT-X-TARGETDURATION is missing"
         case .durationMissing: "segment without EXTINF"
         case .variantIncomplete: "EXT-X-STREAM-INF and an address must follow each other"
-        case .unrequestedDelta: "EXT-X-SKIP, which was not asked for"
+        case .unrequestedDelta: "EXT-X-SKIP, which was not requested"
         case .addressRefused(let error): error.description
         case .noVariants: "master playlist without variants"
         case .masterInMaster: "master playlist in place of a media playlist"
@@ -173,7 +173,7 @@ struct PlaylistError: Error, Equatable, CustomStringConvertible {
     }
 }
 
-/// What a playlist may ask for and this recorder does not do; the raw value is for people.
+/// Features of HLS that the recorder does not support; the raw value is for messages.
 enum UnsupportedFeature: String, CaseIterable, Sendable {
     case encryption = "encryption other than AES-128 with a plain key (EXT-X-KEY) is"
     case separateAudio =

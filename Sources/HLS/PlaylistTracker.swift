@@ -3,17 +3,17 @@ import Posix
 
 /// Follows the playlist of a live stream: which segments are new, when to load it again, and when the stream is over.
 ///
-/// Pure: loads and their times come in, decisions go out.
+/// Pure: gets the loads and their times, and returns decisions.
 struct PlaylistTracker: Sendable {
-    /// What one load of the playlist has brought.
+    /// The result of one load of the playlist.
     struct Update: Equatable, Sendable {
         /// To be fetched, in order; the first after a break of any kind is marked as discontinuous.
         var segments: [MediaSegment] = []
-        /// Segments that have left the playlist unseen, or that it marks as a gap.
+        /// Segments that left the playlist before they were seen, or that it marks as gaps.
         var missed = 0
-        /// Whether the numbers have begun anew, lower or much higher; the segments are then those of the new sequence.
+        /// Whether the numbers began again, lower or much higher; the segments are then those of the new sequence.
         var isRestarted = false
-        /// Whether nothing more is to be expected: `EXT-X-ENDLIST`, or silence for too long.
+        /// Whether no more segments are expected: `EXT-X-ENDLIST`, or none for too long.
         var isLast = false
     }
 
@@ -22,14 +22,14 @@ struct PlaylistTracker: Sendable {
     private let startPoint: StartPoint
     /// The number of the next new segment; `nil` before the first load.
     private var next: UInt64?
-    /// Where the numbers began that are valid now.
+    /// The first number of the current sequence.
     private var sequenceStart: UInt64 = 0
-    /// Whether nobody wanted the stream after `next`.
+    /// Whether recording was interrupted after `next`.
     private var wasInterrupted = false
     /// The `EXT-X-DISCONTINUITY` tags of the whole stream up to `next`.
     private var discontinuities: UInt64 = 0
     private var window = Window()
-    /// The start of the latest load that brought news, and the loads since then that did not.
+    /// The start of the latest load with new segments, and the number of loads without since then.
     private var lastNewSegment: BootTime?
     private var unchangedLoads = 0
 
@@ -37,23 +37,24 @@ struct PlaylistTracker: Sendable {
         (self.minReloadInterval, self.startPoint) = (minReloadInterval, startPoint)
     }
 
-    /// The same place in the stream, for a run that starts after a pause: the silence before it does not count, and
-    /// what comes from `sequence` on is new again.
+    /// The same place in the stream, for a reader that starts after a pause.
+    ///
+    /// The time before does not count as silence, and segments from `sequence` on are new again.
     func resumed(from sequence: UInt64?) -> PlaylistTracker {
         var resumed = self
         (resumed.lastNewSegment, resumed.unchangedLoads) = (nil, 0)
         guard let sequence, next != nil else { return resumed }
-        // A segment of a sequence that is over cannot be had any more, and says nothing about the numbers that are valid now.
+        // A segment of an earlier sequence cannot be fetched any more, and its number has no meaning in the current one.
         resumed.next = (sequenceStart...window.end).contains(sequence) ? sequence : sequenceStart
         return resumed
     }
 
-    /// Says that the stream is not wanted any more: what it plays until it is wanted again is not missed.
+    /// Recording is interrupted: what the stream plays until it continues does not count as missed.
     mutating func interrupted() {
         wasInterrupted = true
     }
 
-    /// Says that the playlist may come from another address from now on, where segments may have other names.
+    /// The playlist may have another address from now on, where segments may have other names.
     mutating func variantChanged() {
         window.variantHasChanged = true
     }
@@ -61,9 +62,9 @@ struct PlaylistTracker: Sendable {
     /// When to load the playlist next, measured from the start of the latest load.
     private(set) var nextLoad = BootTime(nanoseconds: 0)
 
-    /// Takes a playlist whose load began at `start`.
+    /// Follows a playlist whose load began at `start`.
     mutating func take(_ playlist: MediaPlaylist, loadedAt start: BootTime) -> Update {
-        var update = news(in: playlist, loadedAt: start)
+        var update = newSegments(in: playlist, loadedAt: start)
         let target = playlist.reloadTarget
         let changed = !update.segments.isEmpty || update.missed > 0
         unchangedLoads = changed ? 0 : unchangedLoads + 1
@@ -74,13 +75,14 @@ struct PlaylistTracker: Sendable {
         return update
     }
 
-    /// Several loads must agree: time in which none succeeded is not silence of the stream.
+    /// Requires several loads: time in which no load succeeded does not show that the stream is silent.
     private func isSilent(at now: BootTime, target: Duration) -> Bool {
         guard let lastNewSegment, unchangedLoads >= 3 else { return false }
         return now.since(lastNewSegment) >= max(.seconds(5), target * 3)
     }
 
-    private mutating func news(in playlist: MediaPlaylist, loadedAt now: BootTime) -> Update {
+    private mutating func newSegments(in playlist: MediaPlaylist, loadedAt now: BootTime) -> Update
+    {
         let segments = playlist.segments
         guard let first = segments.first, let last = segments.last else { return Update() }
         var update = Update()
@@ -88,14 +90,14 @@ struct PlaylistTracker: Sendable {
             guard window.isReplaced(by: segments) else { return update }
             update.isRestarted = true
             self.next = nil
-        } else if let next, !wasInterrupted, window.isLeft(by: segments, loadedAt: now) {
+        } else if let next, !wasInterrupted, window.isExceeded(by: segments, loadedAt: now) {
             // Only what a playlist has announced is known to be missed.
             update.missed = Int(clamping: window.end.subtractingWithSaturation(next))
             update.isRestarted = true
             self.next = nil
         }
         let start = (update.isRestarted ? first : startPoint.first(of: playlist)).sequence
-        // Where the stream was left, a new beginning, but for what was recorded before.
+        // After an interruption the recording begins as at first, but repeats no segment.
         let expected = wasInterrupted ? max(start, next ?? start) : next ?? start
         wasInterrupted = false
         if next == nil { sequenceStart = expected }
@@ -104,7 +106,7 @@ struct PlaylistTracker: Sendable {
             let missed = Int(clamping: first.sequence - expected)
             update.missed = update.missed.addingWithSaturation(missed)
         }
-        // Of what was missed only the count of breaks is known; a server that does not keep it must not seem to have one.
+        // Of missed segments only the number of discontinuities is known; a server that does not count them reports none.
         let isBroken = update.missed > 0 && playlist.discontinuitySequence > discontinuities
         take(fresh, isBroken: update.isRestarted || isBroken, into: &update)
         discontinuities = playlist.discontinuitySequence.addingWithSaturation(
@@ -115,7 +117,7 @@ struct PlaylistTracker: Sendable {
         return update
     }
 
-    /// Leaves gaps out, and hands the break before one on to the segment after it.
+    /// Omits gaps, and marks the segment after a discontinuous gap as discontinuous.
     private func take(
         _ fresh: ArraySlice<MediaSegment>,
         isBroken: Bool,
@@ -137,12 +139,12 @@ struct PlaylistTracker: Sendable {
 
 /// Where in a live stream a recording begins; a finished one is always recorded from its start.
 package enum StartPoint: String, CaseIterable, Sendable {
-    /// With the oldest segment that the playlist still has.
+    /// From the oldest segment in the playlist.
     case start
-    /// Where the playlist says (`EXT-X-START`), or else three target durations before its end.
+    /// From `EXT-X-START`, or else three target durations before the end.
     case live
 
-    /// The first segment to be recorded of a playlist that has one.
+    /// The first segment to record of a playlist that is not empty.
     fileprivate func first(of playlist: MediaPlaylist) -> MediaSegment {
         guard self == .live, !playlist.hasEnded else { return playlist.segments[0] }
         let total = playlist.segments.duration
@@ -158,8 +160,9 @@ package enum StartPoint: String, CaseIterable, Sendable {
 }
 
 extension MediaPlaylist {
-    /// The target duration, where it is of use: a target beyond a minute is no reason to load a playlist of short segments so
-    /// seldom, or to wait so long for more of them.
+    /// The target duration, or the longest segment (1 s to 1 min) if the target is above a minute.
+    ///
+    /// Otherwise playlists of short segments with a wrong target would be loaded too rarely.
     fileprivate var reloadTarget: Duration {
         let limit = Duration.seconds(60)
         guard targetDuration > limit else { return targetDuration }
@@ -168,7 +171,9 @@ extension MediaPlaylist {
     }
 }
 
-/// The segments of the latest playlist that brought news, as far as needed to tell an old copy from a new sequence.
+/// The segments of the latest playlist with new ones, as far as needed to distinguish an old copy from a new sequence.
+///
+/// At most as many as a playlist may have; 8 bytes and a number for each.
 private struct Window: Sendable {
     private var segments: [UInt64: SegmentFingerprint] = [:]
     private var first: UInt64 = 0
@@ -176,9 +181,9 @@ private struct Window: Sendable {
     private(set) var end: UInt64 = 0
     private var loadedAt = BootTime(nanoseconds: 0)
     private var length = Duration.zero
-    /// The end of a window that lies wholly below this one, and may be an old copy.
+    /// The end of a playlist that lies completely below this window, and may be an old copy.
     private var suspect: UInt64?
-    /// Whether names say nothing: this window and the next playlist may be of different servers.
+    /// Whether names cannot be compared: the next playlist may be of another server.
     var variantHasChanged = false
 
     init() {}
@@ -191,11 +196,11 @@ private struct Window: Sendable {
         for segment in segments { self.segments[segment.sequence] = SegmentFingerprint(segment) }
     }
 
-    /// Whether `other` begins so far behind this window that the time since then does not explain it: another sequence.
+    /// Whether `other` begins so far after this window that the elapsed time does not explain it: it is another sequence.
     ///
-    /// A server may have gone on faster than it says, and a cache may have answered with an old copy: what twice the time,
-    /// two minutes and as many segments as the window has can hold counts as a gap.
-    func isLeft(by other: [MediaSegment], loadedAt now: BootTime) -> Bool {
+    /// A server may be faster than its durations, and a cache may have returned an old copy: what fits into twice the time plus
+    /// two minutes, plus as many segments as the window has, counts as a gap.
+    func isExceeded(by other: [MediaSegment], loadedAt now: BootTime) -> Bool {
         guard let first = other.first?.sequence, first > end else { return false }
         let known = length / max(1, segments.count)
         let average = max(min(known, other.duration / max(1, other.count)), .milliseconds(100))
@@ -206,9 +211,9 @@ private struct Window: Sendable {
 
     /// Whether `other`, all of whose numbers have been seen, belongs to a new sequence.
     ///
-    /// A cache may answer with an old copy. A playlist whose numbers reach into this window is one when it shares a
-    /// segment with it, else a new sequence. One that lies wholly below, where names may be used again, is a new
-    /// sequence as soon as it is seen to grow.
+    /// A cache may return an old copy. A playlist whose numbers overlap this window is an old copy if it shares a segment
+    /// with it, else a new sequence. One that lies completely below, where names may be reused, is a new sequence as soon
+    /// as it grows.
     mutating func isReplaced(by other: [MediaSegment]) -> Bool {
         guard let last = other.last?.sequence else { return false }
         if last >= first {
@@ -224,7 +229,7 @@ extension [MediaSegment] {
     fileprivate var duration: Duration { reduce(.zero) { $0 + $1.duration } }
 }
 
-/// What a segment is recognised by; not by host or query, which may change from load to load.
+/// Identifies a segment without host and query, which may change from load to load.
 private struct SegmentFingerprint: Equatable, Sendable {
     private var hash = PathHash()
 

@@ -1,16 +1,16 @@
 import Fetch
 import Posix
 
-/// The segments between the playlist and the file: fetched several at a time, given out in order, and only whole.
+/// The segments between the playlist and the file: fetched several at a time, returned in order and only complete; pure.
 ///
-/// Requests and times go out, bodies come in. A key or a header that several segments need is fetched once.
+/// Returns requests and times, and gets the bodies. A key or a header that several segments need is fetched once.
 struct SegmentQueue {
     struct Settings: Sendable {
         /// Requests at the same time.
         var width = 3
-        /// Bytes that may wait for a segment before them; more is not begun while there are so many.
+        /// Bytes that may wait for an earlier segment; while there are so many, no other segment is begun.
         var heldBytes = 32 << 20
-        /// Segments that may be on their way or wait.
+        /// Segments that may be fetched or wait.
         var depth = 32
         var segment = FetchLimits(bytes: 64 << 20, timeout: .seconds(30))
         var map = FetchLimits(bytes: 1 << 20, timeout: .seconds(10))
@@ -20,7 +20,7 @@ struct SegmentQueue {
         var memory = SegmentMemory()
     }
 
-    /// What has become of the segment whose turn it is.
+    /// The result for the first segment.
     enum Outcome: Equatable {
         case media(MediaUnit)
         case missed(SegmentFailure)
@@ -28,10 +28,10 @@ struct SegmentQueue {
 
     private let settings: Settings
     private var segments: ArraySlice<MediaSegment> = []
-    /// What the first segments need: those that have been begun.
+    /// The requests of the first segments: those that have been begun.
     private var begun: ArraySlice<Result<SegmentRequests, URLPolicyError>> = []
     private var downloads: [FetchRequest: Download] = [:]
-    /// What a segment is expected to have; known better after the first.
+    /// The expected size of a segment; estimated from those before.
     private var expectedBytes = 1 << 20
     /// How often a segment waited for room in the memory of all streams.
     private(set) var waits = 0
@@ -48,15 +48,15 @@ struct SegmentQueue {
         segments += new
     }
 
-    /// The next request to start at `now`; `nil` when none is due, or as many as may be are under way.
+    /// The next request to start at `now`; `nil` if none is due, or as many as allowed are active.
     mutating func nextRequest(at now: BootTime) -> FetchRequest? {
         for index in 0..<min(segments.count, settings.depth) {
-            // What the next segment in order needs waits neither for a place nor for room.
+            // The next segment in order waits neither for a free request nor for room.
             let isNext = index == 0
             guard isNext || !isFull, index < begun.count || begin() else { return nil }
             guard case .success(let requests) = begun[begun.startIndex + index] else { continue }
             for request in requests.all {
-                // One that failed for a segment before is made anew.
+                // One that failed for an earlier segment is created again.
                 let download = downloads[request] ?? newDownload()
                 downloads[request] = download
                 if isNext { download.reservation.mayExceedLimit = true }
@@ -66,7 +66,7 @@ struct SegmentQueue {
         return nil
     }
 
-    /// Begins another segment; `false` when there is no room for it now.
+    /// Begins another segment; `false` if there is no room for it now.
     private mutating func begin() -> Bool {
         let isNext = begun.isEmpty
         guard isNext || heldBytes < settings.heldBytes else { return false }
@@ -100,10 +100,10 @@ struct SegmentQueue {
         isWaiting = true
     }
 
-    /// Whether the end of a request has to be waited for, before another may start.
+    /// Whether another request must wait until one ends.
     private var isFull: Bool { downloads.values.count(where: \.isUnderWay) >= settings.width }
 
-    /// The memory that the body of a request comes into.
+    /// The memory for the body of a request.
     func reservation(for request: FetchRequest) -> MemoryReservation? {
         downloads[request]?.reservation
     }
@@ -112,7 +112,7 @@ struct SegmentQueue {
         downloads[request]?.began(id: id)
     }
 
-    /// Takes the end of a request, if it is one of these.
+    /// Records the result of a request, if it is one of the queue's.
     mutating func take(_ ended: Transfers.Ended, at now: BootTime) {
         let mine = downloads.first { _, download in
             if case .active(ended.id) = download.state { true } else { false }
@@ -127,14 +127,14 @@ struct SegmentQueue {
         }
     }
 
-    /// When the next pause between two tries is over, and a request may start.
+    /// When the next pause between two attempts ends, and a request may start.
     var nextTime: BootTime? {
         guard isFull else { return downloads.values.compactMap(\.dueTime).min() }
         guard case .success(let requests)? = begun.first else { return nil }
         return requests.all.compactMap { downloads[$0]?.dueTime }.min()
     }
 
-    /// What has become of the first segment; `nil` while that is not known.
+    /// The result for the first segment; `nil` while it is not complete.
     mutating func outcome(at now: BootTime) -> Outcome? {
         guard let segment = segments.first, let requests = begun.first else { return nil }
         do throws(URLPolicyError) {
@@ -150,20 +150,19 @@ struct SegmentQueue {
         at now: BootTime
     ) -> Outcome? {
         do throws(SegmentFailure) {
-            let assembly = SegmentAssembly(requests: requests, downloads: downloads)
-            return try assembly.unit(of: segment).map { .media($0) }
+            return try MediaUnit.assemble(segment, requests, downloads).map { .media($0) }
         } catch {
             return isRetried(requests, after: error, at: now) ? nil : .missed(error)
         }
     }
 
-    /// Lets go of the first segment; a key or header that it needed is kept, for the next may need it too.
+    /// Removes the first segment; keeps its key and header, because the next may need them too.
     mutating func removeFirst() {
         guard segments.popFirst() != nil, let gone = try? begun.popFirst()?.get() else { return }
         let used = Set(gone.all)
         let needed = Set(begun.flatMap { (try? $0.get().all) ?? [] })
         downloads = downloads.filter { request, download in
-            // What has failed for one segment gets new tries for the next.
+            // What has failed for one segment is attempted again for the next.
             if used.contains(request), download.hasFailed { return false }
             return needed.contains(request) || (used.contains(request) && request != gone.media)
         }
@@ -177,7 +176,7 @@ struct SegmentQueue {
 }
 
 extension SegmentQueue {
-    /// Fetches again what arrived and was of no use: an error page with status 200, or a key that was replaced.
+    /// Fetches again what arrived but cannot be used: an error page with status 200, or a key that was replaced.
     private mutating func isRetried(
         _ requests: SegmentRequests,
         after error: SegmentFailure,
@@ -195,7 +194,7 @@ extension SegmentQueue {
     }
 }
 
-/// All that a segment needs from the network.
+/// The requests that a segment needs.
 struct SegmentRequests {
     let media: FetchRequest
     /// The header.
@@ -227,40 +226,40 @@ struct SegmentRequests {
         FetchRequest(url: try key.address.resolved(), range: nil, limits: settings.key)
     }
 
-    /// In the order in which they are made.
+    /// In the order in which they are sent.
     var all: [FetchRequest] { [mapKey, key, map].compactMap(\.self) + [media] }
 }
 
-/// A resource that is being fetched, again where that may help.
+/// The download of a resource, with retries where they may help.
 struct Download {
     struct Settings: Equatable, Sendable {
-        /// How often it is asked for before it is given up.
-        var tries = 3
-        /// Doubles from try to try.
+        /// How often it is requested at most.
+        var maxAttempts = 3
+        /// Doubles with each attempt.
         var firstPause = Duration.milliseconds(500)
     }
 
     enum State {
         case due(at: BootTime)
         case active(id: Int)
-        /// Given up for want of memory, until it is the next in order.
+        /// Interrupted for lack of memory, until it is the next in order.
         case postponed
         case arrived([UInt8])
         case failed(FetchError)
     }
 
     private(set) var state = State.due(at: BootTime(nanoseconds: 0))
-    /// The memory that the body comes into.
+    /// The memory for the body.
     let reservation: MemoryReservation
     private let settings: Settings
-    private var tries = 0
+    private var attempts = 0
 
     init(_ settings: Settings, _ reservation: MemoryReservation) {
         (self.settings, self.reservation) = (settings, reservation)
     }
 
     mutating func began(id: Int) {
-        tries += 1
+        attempts += 1
         state = .active(id: id)
     }
 
@@ -269,24 +268,24 @@ struct Download {
         switch result {
         case .success(let body): state = .arrived(body.bytes)
         case .failure(.noRoom):
-            tries -= 1
+            attempts -= 1
             state = .postponed
-        case .failure(let error) where error.isWorthRetrying && tries < settings.tries:
+        case .failure(let error) where error.isWorthRetrying && attempts < settings.maxAttempts:
             again(at: now)
         case .failure(let error): state = .failed(error)
         }
     }
 
-    /// Says that what arrived was of no use; whether it is fetched once more, or still on its way.
+    /// What arrived cannot be used; whether it is fetched once more, or still being fetched.
     mutating func rejected(at now: BootTime) -> Bool {
         guard case .arrived = state else { return true }
-        guard tries < settings.tries else { return false }
+        guard attempts < settings.maxAttempts else { return false }
         again(at: now)
         return true
     }
 
     private mutating func again(at now: BootTime) {
-        state = .due(at: now.advanced(by: settings.firstPause * (1 << max(0, tries - 1))))
+        state = .due(at: now.advanced(by: settings.firstPause * (1 << max(0, attempts - 1))))
     }
 
     var isUnderWay: Bool {
@@ -297,7 +296,7 @@ struct Download {
         if case .failed = state { true } else { false }
     }
 
-    /// When to begin; `nil` when that is not the next thing to do.
+    /// When to start; `nil` if it need not be started.
     var dueTime: BootTime? {
         switch state {
         case .due(let time): time
@@ -306,7 +305,7 @@ struct Download {
         }
     }
 
-    /// What has arrived; `nil` while it is on its way.
+    /// The body; `nil` while it is being fetched.
     func bytes() throws(FetchError) -> [UInt8]? {
         switch state {
         case .due, .active, .postponed: nil
