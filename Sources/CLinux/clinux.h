@@ -5,10 +5,12 @@
 // Without _GNU_SOURCE, as Swift's module Glibc is compiled: with it, <sys/select.h> would define another fd_set, and which
 // of the two a file of Swift meets first would depend on the order in which files are compiled.
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <malloc.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -56,6 +58,27 @@ static inline int clinux_pidfd_open(pid_t process) {
 
 static inline int clinux_pidfd_send_signal(int process, int signal) {
     return (int)syscall(SYS_pidfd_send_signal, process, signal, 0, 0);
+}
+
+// Sets the lock of an open file over the whole file, without waiting: F_OFD_SETLK, which needs _GNU_SOURCE.
+static inline int clinux_set_file_lock(int file, int type) {
+    struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET};
+    return fcntl(file, 37, &lock);
+}
+
+// The type of the lock that would be in the way of this one, or F_UNLCK: F_OFD_GETLK.
+static inline int clinux_file_lock(int file, int type) {
+    struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET};
+    return fcntl(file, 36, &lock) == -1 ? -1 : lock.l_type;
+}
+
+static inline int clinux_unacknowledged_bytes(int socket, int *count) {
+    return ioctl(socket, SIOCOUTQ, count);
+}
+
+// The name of the calling thread in tools such as `top -H`: at most 15 bytes of it.
+static inline int clinux_name_thread(const char *name) {
+    return prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
 static inline int clinux_accept4(int listener, void *peer, unsigned *length) {

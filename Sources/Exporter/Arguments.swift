@@ -5,7 +5,7 @@ import Posix
 /// The settings of the exporter, from its command line and its environment.
 struct Arguments {
     var telemetryDirectory = "/run/streamvault"
-    var listenAddresses = [ListenAddress.everywhere(port: 9847)]
+    var listenAddresses = [ListenAddress.anyAddress(port: 9847)]
     var metricsPath = MetricsPath.standard
     var bearerTokenFile: String?
     /// Host names by which browsers may address the exporter, besides local ones.

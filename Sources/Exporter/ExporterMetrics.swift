@@ -8,7 +8,7 @@ struct ExporterMetrics {
     private var table: MetricTable
     private var requests: [RequestKey: Int] = [:]
     private var totalRejections: UInt64 = 0
-    private var process = ProcessFacts()
+    private var process = ProcessStatistics()
     private var processReadAt = BootTime.now()
 
     /// Read once: calculated again from ticks and two clocks, the value would jitter.
@@ -153,11 +153,11 @@ struct ExporterMetrics {
     /// The metrics to render; the process is examined once a second at most, because that takes longer than a scrape.
     mutating func source(now: BootTime) -> MetricSource {
         if now.since(processReadAt) >= .seconds(1) {
-            (process, processReadAt) = (ProcessFacts(), now)
+            (process, processReadAt) = (ProcessStatistics(), now)
         }
         let values = [
             process.cpuNanoseconds, process.residentBytes, process.virtualBytes,
-            process.openDescriptors, process.mostDescriptors, startedAt.nanoseconds,
+            process.openDescriptors, process.maxDescriptors, startedAt.nanoseconds,
         ]
         let words = firstProcessWord..<firstProcessWord + values.count
         table.words.replaceSubrange(words, with: values)

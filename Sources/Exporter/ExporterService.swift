@@ -66,21 +66,21 @@ struct ExporterService: ~Copyable {
         _ ingest: inout IngestServer?,
         _ signals: inout Signals
     ) throws(SystemError) {
-        var polled = PollSet()
+        var loop = EventLoop()
         var nextDecision: BootTime?
         while true {
-            polled.removeAll()
-            polled.append(signals.descriptor, for: .reading)
+            loop.begin()
+            loop.watch(signals.descriptor, for: .reading)
             let deadline = [nextDecision, signals.nextCheck].compactMap(\.self).min()
-            try turn(&polled, until: deadline, &server, &ingest)
-            if polled.isReady(0) || signals.nextCheck != nil {
+            try turn(&loop, until: deadline, &server, &ingest)
+            if loop.isReady(0) || signals.nextCheck != nil {
                 while let request = signals.nextRequest() { handle(request) }
             }
             let before = linger.waitingFor
             if linger.hasBegun { _ = readRecorders() }
             switch linger.decide(at: .now()) {
             case .stay(let until): nextDecision = until
-            case .exit(let decision): return try exit(decision, &polled, &server, &ingest)
+            case .exit(let decision): return try exit(decision, &loop, &server, &ingest)
             }
             if linger.waitingFor != before { logWait(&server) }
         }
@@ -88,21 +88,21 @@ struct ExporterService: ~Copyable {
 
     /// Waits for the descriptors in `polled` and those of both servers, and serves those that are ready.
     private mutating func turn(
-        _ polled: inout PollSet,
+        _ loop: inout EventLoop,
         until deadline: BootTime?,
         _ server: inout Server,
         _ ingest: inout IngestServer?
     ) throws(SystemError) {
-        let serverDeadline = server.prepare(&polled)
-        let ingestDeadline = ingest?.prepare(&polled) ?? nil
-        if let blocked = log.blockedDescriptor { polled.append(blocked, for: .writing) }
+        let serverDeadline = server.prepare(&loop)
+        let ingestDeadline = ingest?.prepare(&loop) ?? nil
+        if let blocked = log.blockedDescriptor { loop.watch(blocked, for: .writing) }
         let deadlines = [deadline, serverDeadline, ingestDeadline]
-        _ = try polled.wait(until: deadlines.compactMap(\.self).min())
+        _ = try loop.wait(until: deadlines.compactMap(\.self).min())
 
-        try server.serve(polled) { respond(to: $0) }
+        try server.serve(loop) { respond(to: $0) }
         if log.blockedDescriptor != nil { log.resume() }
         ingest?.reserve(directory.namesInUse(at: .now()))
-        try ingest?.serve(polled)
+        try ingest?.serve(loop)
 
         metrics.update(server.counters)
         if let counters = ingest?.counters { metrics.update(counters) }
@@ -151,15 +151,15 @@ struct ExporterService: ~Copyable {
 
     private mutating func exit(
         _ decision: ExitDecision,
-        _ polled: inout PollSet,
+        _ loop: inout EventLoop,
         _ server: inout Server,
         _ ingest: inout IngestServer?
     ) throws(SystemError) {
         server.closing = true
         let end = BootTime.now().advanced(by: Self.drainTime)
         while decision.waitsForResponses, server.busyConnections > 0, .now() < end {
-            polled.removeAll()
-            try turn(&polled, until: end, &server, &ingest)
+            loop.begin()
+            try turn(&loop, until: end, &server, &ingest)
         }
         for scraper in decision.missed {
             log(.warn, "Final state not collected", ["by": "\(scraper)"])

@@ -127,7 +127,7 @@ final class Connection {
     var descriptor: CInt { socket.rawValue }
 
     /// What to poll the descriptor for.
-    var interest: PollSet.Interest {
+    var interest: EventLoop.Interest {
         switch state {
         case .new, .idle, .receiving: hasBufferedRequests ? .nothing : .reading
         case .sending: .writing

@@ -141,16 +141,16 @@ package struct Healthcheck: Equatable, Sendable {
         from socket: borrowing Socket,
         until deadline: BootTime
     ) throws(Unhealthy) {
-        var set = PollSet()
-        set.append(socket.rawValue, for: .reading)
+        var loop = EventLoop()
+        loop.watch(socket.rawValue, for: .reading)
         repeat {
             guard deadline > .now() else { throw failure("no answer within \(timeout.text)") }
             do throws(SystemError) {
-                _ = try set.wait(until: deadline)
+                _ = try loop.wait(until: deadline)
             } catch {
                 throw failure("\(error)")
             }
-        } while !set.isReady(0)
+        } while !loop.isReady(0)
     }
 
     /// The code of a status line (RFC 9112 §4).

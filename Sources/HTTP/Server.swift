@@ -119,14 +119,14 @@ package struct Server: ~Copyable {
     /// Adds the descriptors to wait for.
     ///
     /// - Returns: when the server needs a turn without an event; `nil` when only an event can need one.
-    package mutating func prepare(_ polled: inout PollSet) -> BootTime? {
-        firstPolled = polled.count
+    package mutating func prepare(_ loop: inout EventLoop) -> BootTime? {
+        firstPolled = loop.count
         var nextDeadline = pausedUntil
         for listener in listeners {
-            polled.append(listener.descriptor, for: pausedUntil == nil ? .reading : .nothing)
+            loop.watch(listener.descriptor, for: pausedUntil == nil ? .reading : .nothing)
         }
         for connection in connections {
-            polled.append(connection.descriptor, for: connection.interest)
+            loop.watch(connection.descriptor, for: connection.interest)
             let deadline = connection.nextDeadline
             nextDeadline = min(nextDeadline ?? deadline, deadline)
         }
@@ -137,14 +137,14 @@ package struct Server: ~Copyable {
     ///
     /// - Throws: when the server cannot continue; never because of a client.
     package mutating func serve(
-        _ polled: PollSet,
+        _ loop: EventLoop,
         handle: (Request) -> Response
     ) throws(SystemError) {
         let now = BootTime.now()
         date.update(to: .now())
-        findReady(in: polled)
+        findReady(in: loop)
         // New clients first: their requests usually arrive with the connection.
-        try acceptConnections(polled, at: now, until: now.advanced(by: limits.turn * 0.5), handle)
+        try acceptConnections(loop, at: now, until: now.advanced(by: limits.turn * 0.5), handle)
         serveReady(until: now.advanced(by: limits.turn), handle)
         finishTurn(at: now)
     }
@@ -177,14 +177,14 @@ package struct Server: ~Copyable {
     // MARK: Accepting
 
     private mutating func acceptConnections(
-        _ polled: PollSet,
+        _ loop: EventLoop,
         at now: BootTime,
         until end: BootTime,
         _ handle: (Request) -> Response
     ) throws(SystemError) {
         if let end = pausedUntil, end <= now { pausedUntil = nil }
         for (index, listener) in listeners.enumerated()
-        where polled.isReady(firstPolled + index) {
+        where loop.isReady(firstPolled + index) {
             let before = counters.accepted
             do throws(SystemError) {
                 repeat {
@@ -192,7 +192,7 @@ package struct Server: ~Copyable {
                     accept(socket, handle)
                 } while BootTime.now() < end
             } catch {
-                guard error.isShortage else { throw error }
+                guard error.isResourceShortage else { throw error }
                 // accept4 allocates a descriptor before it looks for a connection: there may be no further one.
                 guard counters.accepted == before else { continue }
                 // The connection stays in the queue, and poll would report it again at once.
@@ -244,10 +244,10 @@ package struct Server: ~Copyable {
     // MARK: Serving
 
     /// Finds the connections to serve, ordered by how long they have waited.
-    private mutating func findReady(in polled: PollSet) {
+    private mutating func findReady(in loop: EventLoop) {
         let first = firstPolled + listeners.count
         for (index, connection) in connections.enumerated()
-        where polled.isReady(first + index) || connection.hasBufferedRequests {
+        where loop.isReady(first + index) || connection.hasBufferedRequests {
             connection.isWaiting = true
             ready.append(connection)
         }

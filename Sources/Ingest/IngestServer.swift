@@ -66,10 +66,10 @@ package struct IngestServer: ~Copyable {
     /// Adds the descriptors to wait for.
     ///
     /// - Returns: when the server needs a turn without an event.
-    package mutating func prepare(_ polled: inout PollSet) -> BootTime? {
-        firstPolled = polled.count
-        polled.append(listener.rawValue, for: pausedUntil == nil ? .reading : .nothing)
-        for connection in connections { polled.append(connection.descriptor, for: .reading) }
+    package mutating func prepare(_ loop: inout EventLoop) -> BootTime? {
+        firstPolled = loop.count
+        loop.watch(listener.rawValue, for: pausedUntil == nil ? .reading : .nothing)
+        for connection in connections { loop.watch(connection.descriptor, for: .reading) }
         return nextDeadline
     }
 
@@ -85,11 +85,11 @@ package struct IngestServer: ~Copyable {
     /// Serves the descriptors that are ready, without waiting, for a few milliseconds at most.
     ///
     /// - Throws: when the socket cannot be used any more; never because of a client.
-    package mutating func serve(_ polled: PollSet) throws(SystemError) {
+    package mutating func serve(_ loop: EventLoop) throws(SystemError) {
         let now = BootTime.now()
         check(at: now)
-        let hasNewcomers = polled.isReady(firstPolled)
-        serveConnections(polled, until: now.advanced(by: turnTime))
+        let hasNewcomers = loop.isReady(firstPolled)
+        serveConnections(loop, until: now.advanced(by: turnTime))
         for name in directory.abandonOverdue(at: now) {
             log?(.warn, "Process did not resume", ["recorder": name])
         }
@@ -99,15 +99,15 @@ package struct IngestServer: ~Copyable {
     }
 
     /// Serves connections that the other side has closed before new ones: the next run of a name may be among the new ones.
-    private mutating func serveConnections(_ polled: PollSet, until end: BootTime) {
+    private mutating func serveConnections(_ loop: EventLoop, until end: BootTime) {
         let first = firstPolled + 1
-        let someHungUp = connections.indices.contains { polled.hasHungUp(first + $0) }
+        let someHungUp = connections.indices.contains { loop.hasHungUp(first + $0) }
         turns &+= 1
         for offset in connections.indices {
             let index = (turns &+ offset) % connections.count
             let connection = connections[index]
-            let hasHungUp = polled.hasHungUp(first + index)
-            guard polled.isReady(first + index) || connection.hasBufferedInput else { continue }
+            let hasHungUp = loop.hasHungUp(first + index)
+            guard loop.isReady(first + index) || connection.hasBufferedInput else { continue }
             guard !someHungUp || hasHungUp || !connection.isNew else { continue }
             connection.serve(through: &scratch, until: end, &counters)
             if BootTime.now() >= end { break }
@@ -124,7 +124,7 @@ package struct IngestServer: ~Copyable {
                 count += 1
             }
         } catch {
-            guard error.isShortage else { throw error }
+            guard error.isResourceShortage else { throw error }
             // accept4 allocates a descriptor before it looks for a connection: there may be no further one.
             guard count == 0 else { return }
             if !evictOldest() { pausedUntil = now.advanced(by: Self.retryDelay) }

@@ -61,7 +61,7 @@ package enum JSONWriter {
             case "\\": text += "\\\\"
             case " "..."~": text.unicodeScalars.append(scalar)
             case "\n": text += "\\n"
-            case _ where scalar.isInvisibleCommand: text += scalar.hexadecimalEscape
+            case _ where scalar.isControl: text += scalar.hexadecimalEscape
             default: text.unicodeScalars.append(scalar)
             }
         }

@@ -23,7 +23,7 @@ package struct BootTime: Comparable, Hashable, Sendable {
         .nanoseconds(nanoseconds > earlier.nanoseconds ? nanoseconds - earlier.nanoseconds : 0)
     }
 
-    /// The time `duration` later, or the last one that can be said.
+    /// The time `duration` later, or the last representable one.
     package func advanced(by duration: Duration) -> BootTime {
         BootTime(nanoseconds: nanoseconds.addingWithSaturation(duration.wholeNanoseconds))
     }
@@ -63,9 +63,56 @@ extension Duration {
     package var inSeconds: Double { Double(wholeNanoseconds) / 1e9 }
 }
 
+/// The kernel's identifier of this boot, `/proc/sys/kernel/random/boot_id`: stamps of `BootTime` are comparable only within one.
+package struct BootID: Hashable, Sendable {
+    package let bytes: [UInt8]
+
+    /// Sixteen bytes, as found in a file.
+    package init(bytes: [UInt8]) {
+        self.bytes = bytes
+    }
+
+    /// Whether `/proc` is readable.
+    package var isKnown: Bool { bytes.contains { $0 != 0 } }
+
+    /// The running kernel's; all zeros if `/proc` cannot be read, which differs from every real one.
+    package static func current() -> BootID {
+        do throws(SystemError) {
+            let file = try FileDescriptor(opening: "/proc/sys/kernel/random/boot_id", O_RDONLY)
+            return BootID(bytes: hexadecimalBytes(of: try file.bytes(at: 0, count: 64)))
+        } catch {
+            return BootID(bytes: [UInt8](repeating: 0, count: 16))
+        }
+    }
+}
+
+/// Arithmetic on numbers that come from outside: a result beyond the type's range is the nearest value in it.
+extension FixedWidthInteger {
+    package func addingWithSaturation(_ other: Self) -> Self {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? (other < 0 ? .min : .max) : sum
+    }
+
+    package func subtractingWithSaturation(_ other: Self) -> Self {
+        let (difference, overflow) = subtractingReportingOverflow(other)
+        return overflow ? (Self.isSigned && other < 0 ? .max : .min) : difference
+    }
+
+    package func multipliedWithSaturation(by other: Self) -> Self {
+        let (product, overflow) = multipliedReportingOverflow(by: other)
+        return overflow ? ((self < 0) != (other < 0) ? .min : .max) : product
+    }
+}
+
 private func readClock(_ clock: clockid_t) -> UInt64 {
     var time = timespec()
     unsafe clock_gettime(clock, &time)
     let seconds = UInt64(clamping: time.tv_sec).multipliedWithSaturation(by: 1_000_000_000)
     return seconds.addingWithSaturation(UInt64(clamping: time.tv_nsec))
+}
+
+private func hexadecimalBytes(of text: [UInt8]) -> [UInt8] {
+    let digits = text.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
+    guard digits.count == 32 else { return [UInt8](repeating: 0, count: 16) }
+    return (0..<16).map { UInt8(digits[$0 * 2] << 4 | digits[$0 * 2 + 1]) }
 }

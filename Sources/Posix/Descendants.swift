@@ -2,121 +2,7 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// A variable by which a child and what it has started is found, also where it has left the process group (`setsid(2)`).
-///
-/// `STREAMVAULT_CHILD=RUN-NUMBER`, or `STREAMVAULT_CHILD=RUN-NUMBER/OWNER/PID.TICKS` after `Leftovers.markChildren`: the
-/// process that started the child, and what the next start of the same program knows it by.
-struct ProcessMark: Sendable {
-    private static let variable = "STREAMVAULT_CHILD="
-    /// Differs from process to process, and from start to start.
-    static let run = String(UInt64.random(in: .min ... .max), radix: 16)
-    private static let latest = Atomic<UInt64>(0)
-    private static let owner = Mutex("")
-
-    /// `NAME=value`, as it stands in `/proc/PID/environ`.
-    let entry: String
-
-    /// The next mark; none has it yet.
-    init() {
-        let number = Self.latest.add(1, ordering: .relaxed).newValue
-        entry = "\(Self.prefix)\(number)\(Self.owner.withLock(\.self))"
-    }
-
-    /// The beginning of all marks of this process.
-    static var prefix: String { "\(variable)\(run)-" }
-
-    /// Adds to all further marks who this process is.
-    static func setOwner(_ name: String) {
-        guard let own = ProcessEntry(getpid()) else { return }
-        owner.withLock { $0 = "/\(name)/\(own.identifier).\(own.startTicks)" }
-    }
-
-    /// What a mark says of the process that set it.
-    struct Origin: Hashable {
-        let run: String
-        let owner: String
-        let starter: pid_t
-        let startTicks: UInt64
-
-        /// `nil` for another variable, and for a mark without an owner.
-        init?(_ entry: some Collection<UInt8>) {
-            guard entry.starts(with: variable.utf8) else { return nil }
-            let value = String(decoding: entry.dropFirst(variable.utf8.count), as: UTF8.self)
-            let parts = value.split(separator: "/", omittingEmptySubsequences: false)
-            guard parts.count == 3, let dash = parts[0].firstIndex(of: "-") else { return nil }
-            let numbers = parts[2].split(separator: ".")
-            guard numbers.count == 2, let starter = pid_t(numbers[0]),
-                let ticks = UInt64(numbers[1])
-            else { return nil }
-            (run, owner) = (String(parts[0][..<dash]), String(parts[1]))
-            (self.starter, startTicks) = (starter, ticks)
-        }
-    }
-}
-
-/// One process of `/proc`, as it was when it was read.
-package struct ProcessEntry: Sendable {
-    let identifier: pid_t
-    let parent: pid_t
-    /// In clock ticks since the start of the system: tells two processes of one number apart.
-    var startTicks: UInt64
-    /// `Z` or `X`: it only waits to be reaped.
-    let hasEnded: Bool
-
-    /// `nil` when there is no such process any more.
-    init?(_ identifier: pid_t) {
-        guard let file = try? FileDescriptor(opening: "/proc/\(identifier)/stat", O_RDONLY),
-            let bytes = try? file.bytes(at: 0, count: 1024),
-            // The name, in parentheses, may hold anything.
-            let end = bytes.lastIndex(of: UInt8(ascii: ")"))
-        else { return nil }
-        let fields = bytes[(end + 1)...].split(separator: UInt8(ascii: " ")).map {
-            String(decoding: $0, as: UTF8.self)
-        }
-        guard fields.count > 19, let parent = pid_t(fields[1]), let start = UInt64(fields[19])
-        else { return nil }
-        (self.identifier, self.parent, startTicks) = (identifier, parent, start)
-        hasEnded = fields[0] == "Z" || fields[0] == "X"
-    }
-
-    /// All processes, but for those that end meanwhile; none without `/proc`.
-    static func all() -> [ProcessEntry] {
-        let names = (try? FileSystem.entries(of: "/proc")) ?? []
-        return names.compactMap { pid_t($0) }.compactMap { ProcessEntry($0) }
-    }
-
-    /// Whether its environment has an entry that begins so; `false` where it may not be read.
-    func hasVariable(_ entry: String, isPrefix: Bool = false) -> Bool {
-        let wanted = Array(entry.utf8)
-        return environment.split(separator: 0).contains { variable in
-            isPrefix ? variable.starts(with: wanted) : variable.elementsEqual(wanted)
-        }
-    }
-
-    /// Who started it, or the program that started it; `nil` without a mark that says so.
-    fileprivate var origin: ProcessMark.Origin? {
-        environment.split(separator: 0).lazy.compactMap { ProcessMark.Origin($0) }.first
-    }
-
-    /// As the program was started with it; empty where it may not be read, as of another user's process.
-    private var environment: [UInt8] {
-        let file = try? FileDescriptor(opening: "/proc/\(identifier)/environ", O_RDONLY)
-        return (try? file?.readAll(atMost: 4 << 20)) ?? []
-    }
-
-    /// Its number in its own namespace, which is how it knows itself.
-    fileprivate var ownIdentifier: pid_t? {
-        guard let file = try? FileDescriptor(opening: "/proc/\(identifier)/status", O_RDONLY),
-            let bytes = try? file.readAll(atMost: 1 << 16)
-        else { return nil }
-        let lines = bytes.split(separator: UInt8(ascii: "\n"))
-        let line = lines.first { $0.starts(with: "NSpid:".utf8) }
-        let last = line?.split(separator: UInt8(ascii: "\t")).last
-        return last.flatMap { pid_t(String(decoding: $0, as: UTF8.self)) }
-    }
-}
-
-/// Programs that a child has started, wherever they are by now.
+/// The programs that a child has started, whatever group or parent they have by now.
 enum Descendants {
     /// The processes that descend from `root`, and those that carry its mark; not `root` itself, nor what has ended.
     static func find(of root: pid_t, _ mark: ProcessMark) -> [ProcessEntry] {
@@ -129,7 +15,7 @@ enum Descendants {
         }
     }
 
-    /// Those of all children of this process.
+    /// The descendants of all children of this process.
     static func findAll() -> [ProcessEntry] {
         let own = getpid()
         return ProcessEntry.all().filter {
@@ -138,9 +24,9 @@ enum Descendants {
         }
     }
 
-    /// Looks only at what descends from `root` and at the orphans of this process, where all are that have left it.
+    /// Searches only the descendants of `root` and the orphans of this process, which include all that have left `root`.
     ///
-    /// A thousand streams that stop at once do not read all of `/proc` each. `nil` where the kernel does not list children.
+    /// A thousand streams that stop at once need not read all of `/proc` each. `nil` if the kernel does not list children.
     private static func findAmongOwn(_ root: pid_t, _ mark: ProcessMark) -> [ProcessEntry]? {
         let own = getpid()
         // Orphans become children of the main thread, which starts no programs itself.
@@ -170,14 +56,73 @@ enum Descendants {
     }
 }
 
-/// Programs that an earlier run of this program started, and that outlived it, since it was ended by SIGKILL.
+/// Programs whose parents have ended: they become children of process 1 or of a subreaper, which has to reap them.
+package enum Orphans {
+    /// Whether every child that this process has not started descends from one that it has.
+    private static let areOwn = Atomic(false)
+    private static let isReaper = Atomic(false)
+
+    /// Whether the orphans of this process's children become its own.
+    static var comeHere: Bool { isReaper.load(ordering: .relaxed) }
+
+    /// Makes this process the parent of the orphans among its descendants, with `PR_SET_CHILD_SUBREAPER`.
+    ///
+    /// Process 1 is that already, and gets the orphans of `docker exec` as well. A process that has children before it
+    /// starts any, as after a shell's `exec`, gets theirs.
+    package static func adopt() {
+        var information = unsafe siginfo_t()
+        let hasNoChildren =
+            unsafe waitid(P_ALL, 0, &information, WEXITED | WNOHANG | WNOWAIT) == -1
+        let isFirst = getpid() == 1
+        let isSubreaper = !isFirst && clinux_become_subreaper() == 0
+        isReaper.store(isFirst || isSubreaper, ordering: .relaxed)
+        areOwn.store(isSubreaper && hasNoChildren, ordering: .relaxed)
+    }
+
+    /// Reaps those that have ended, with `waitid(2)`, without waiting; their number.
+    ///
+    /// Children that this process started keep their status for their owners. While an ended one has not been waited for,
+    /// orphans behind it are reaped the next time.
+    @discardableResult
+    package static func reap() -> Int {
+        var count = 0
+        while OwnChildren.reapOrphan() { count += 1 }
+        endStrays()
+        return count
+    }
+
+    /// Ends everything that children of this process have started and left: to be called at the end of this process.
+    package static func endAll() {
+        Descendants.findAll().signal(SIGKILL)
+        if areOwn.load(ordering: .relaxed) { strays().signal(SIGKILL) }
+    }
+
+    /// The children of this process that have not ended.
+    private static func strays() -> [ProcessEntry] {
+        let own = getpid()
+        return ProcessEntry.all().filter { $0.parent == own && !$0.hasEnded }
+    }
+
+    /// Ends orphans without a mark, which have cleared their environment, once no child runs that may need them.
+    private static func endStrays() {
+        guard areOwn.load(ordering: .relaxed), OwnChildren.areGone else { return }
+        var information = unsafe siginfo_t()
+        guard unsafe waitid(P_ALL, 0, &information, WEXITED | WNOHANG | WNOWAIT) == 0 else {
+            return
+        }
+        let strays = strays()
+        // One may have been started meanwhile.
+        if OwnChildren.areGone { strays.signal(SIGKILL) }
+    }
+}
+
+/// Programs that an earlier run of this program started, and that outlived it because it was ended by SIGKILL.
 ///
-/// Those of other users are not found, and so are those that have given up their environment: unless they descend from one
-/// that is found.
+/// Not found are those of other users, and those that cleared their environment and descend from none that is found.
 package enum Leftovers {
     /// Marks the programs that this process starts from now on as those of `owner`: `name` and the directory it works in.
     ///
-    /// - Returns: the owner, for `end`; `nil` when there is no such directory.
+    /// - Returns: the owner, for `end`; `nil` if there is no such directory.
     package static func markChildren(of name: String, in directory: String) -> String? {
         guard let status = try? FileSystem.status(of: directory) else { return nil }
         let place = String(status.st_dev, radix: 16) + "." + String(status.st_ino, radix: 16)
@@ -186,21 +131,21 @@ package enum Leftovers {
         return owner
     }
 
-    /// Ends what earlier runs of `owner` have left: with SIGTERM, and after `patience` with SIGKILL.
+    /// Ends the programs that earlier runs of `owner` have left: with SIGTERM, and after `timeout` with SIGKILL.
     ///
-    /// What a process has started that still runs is left alone, though it has the same owner.
-    /// - Returns: how many there were, and how many of them could not be ended.
+    /// Those whose starter still runs are left alone, although they have the same owner.
+    /// - Returns: how many were found, and how many could not be ended.
     package static func end(
         of owner: String,
-        within patience: Duration
+        within timeout: Duration
     ) -> (found: Int, remaining: Int) {
         var found = find(of: owner)
         let count = found.count
         if count == 0 { return (0, 0) }
         found.signal(SIGTERM)
         found.signal(SIGCONT)  // A stopped program would not see it.
-        found.waitForEnds(until: BootTime.now().advanced(by: patience))
-        // Again, for what they have started meanwhile; what then is left cannot be ended.
+        found.waitForEnds(until: BootTime.now().advanced(by: timeout))
+        // Repeated for what they have started meanwhile; what is left then cannot be ended.
         for _ in 0..<3 {
             found = find(of: owner)
             if found.isEmpty { break }
@@ -216,7 +161,7 @@ package enum Leftovers {
         func isLeftover(_ origin: ProcessMark.Origin) -> Bool {
             guard origin.owner == owner, origin.run != ProcessMark.run else { return false }
             if let runs = starterRuns[origin] { return !runs }
-            // The time of its start tells it from another with its number, the number from others of that time.
+            // The start time excludes another process with its number, the number excludes others of that time.
             let runs = all.contains {
                 $0.startTicks == origin.startTicks && $0.ownIdentifier == origin.starter
             }
@@ -238,39 +183,124 @@ package enum Leftovers {
     }
 }
 
-/// The tree of all processes.
-private struct ChildrenByParent {
-    private var children: [pid_t: [pid_t]] = [:]
-    private var parents: [pid_t: pid_t] = [:]
+/// A variable by which a child and its descendants are found, also those that have left the process group (`setsid(2)`).
+///
+/// `STREAMVAULT_CHILD=RUN-NUMBER`, or `STREAMVAULT_CHILD=RUN-NUMBER/OWNER/PID.TICKS` after `Leftovers.markChildren`: with
+/// the process that started the child, and a name by which the next start of the same program recognizes it.
+struct ProcessMark: Sendable {
+    private static let variable = "STREAMVAULT_CHILD="
+    /// Different in each process.
+    static let run = String(UInt64.random(in: .min ... .max), radix: 16)
+    private static let latest = Atomic<UInt64>(0)
+    private static let owner = Mutex("")
 
-    init(_ entries: [ProcessEntry]) {
-        for entry in entries {
-            children[entry.parent, default: []].append(entry.identifier)
-            parents[entry.identifier] = entry.parent
+    /// `NAME=value`, as it stands in `/proc/PID/environ`.
+    let entry: String
+
+    /// A new mark.
+    init() {
+        let number = Self.latest.add(1, ordering: .relaxed).newValue
+        entry = "\(Self.prefix)\(number)\(Self.owner.withLock(\.self))"
+    }
+
+    /// Begins all marks of this process.
+    static var prefix: String { "\(variable)\(run)-" }
+
+    /// Adds this process and its owner name to all further marks.
+    static func setOwner(_ name: String) {
+        guard let own = ProcessEntry(getpid()) else { return }
+        owner.withLock { $0 = "/\(name)/\(own.identifier).\(own.startTicks)" }
+    }
+
+    /// The process that set a mark.
+    struct Origin: Hashable {
+        let run: String
+        let owner: String
+        let starter: pid_t
+        let startTicks: UInt64
+
+        /// `nil` for another variable, and for a mark without an owner.
+        init?(_ entry: some Collection<UInt8>) {
+            guard entry.starts(with: variable.utf8) else { return nil }
+            let value = String(decoding: entry.dropFirst(variable.utf8.count), as: UTF8.self)
+            let parts = value.split(separator: "/", omittingEmptySubsequences: false)
+            guard parts.count == 3, let dash = parts[0].firstIndex(of: "-") else { return nil }
+            let numbers = parts[2].split(separator: ".")
+            guard numbers.count == 2, let starter = pid_t(numbers[0]),
+                let ticks = UInt64(numbers[1])
+            else { return nil }
+            (run, owner) = (String(parts[0][..<dash]), String(parts[1]))
+            (self.starter, startTicks) = (starter, ticks)
+        }
+    }
+}
+
+/// A process as `/proc` showed it.
+package struct ProcessEntry: Sendable {
+    let identifier: pid_t
+    let parent: pid_t
+    /// In clock ticks since the boot: distinguishes two processes with the same number.
+    var startTicks: UInt64
+    /// `Z` or `X`: it has ended, and waits to be reaped.
+    let hasEnded: Bool
+
+    /// `nil` if there is no such process any more.
+    init?(_ identifier: pid_t) {
+        guard let file = try? FileDescriptor(opening: "/proc/\(identifier)/stat", O_RDONLY),
+            let bytes = try? file.bytes(at: 0, count: 1024),
+            // The name, in parentheses, may hold anything.
+            let end = bytes.lastIndex(of: UInt8(ascii: ")"))
+        else { return nil }
+        let fields = bytes[(end + 1)...].split(separator: UInt8(ascii: " ")).map {
+            String(decoding: $0, as: UTF8.self)
+        }
+        guard fields.count > 19, let parent = pid_t(fields[1]), let start = UInt64(fields[19])
+        else { return nil }
+        (self.identifier, self.parent, startTicks) = (identifier, parent, start)
+        hasEnded = fields[0] == "Z" || fields[0] == "X"
+    }
+
+    /// All processes except those that end meanwhile; none without `/proc`.
+    static func all() -> [ProcessEntry] {
+        let names = (try? FileSystem.entries(of: "/proc")) ?? []
+        return names.compactMap { pid_t($0) }.compactMap { ProcessEntry($0) }
+    }
+
+    /// Whether its environment has an entry that begins so; `false` where it may not be read.
+    func hasVariable(_ entry: String, isPrefix: Bool = false) -> Bool {
+        let wanted = Array(entry.utf8)
+        return environment.split(separator: 0).contains { variable in
+            isPrefix ? variable.starts(with: wanted) : variable.elementsEqual(wanted)
         }
     }
 
-    func ancestors(of process: pid_t) -> Set<pid_t> {
-        var found: Set<pid_t> = []
-        var next = parents[process]
-        while let parent = next, found.insert(parent).inserted { next = parents[parent] }
-        return found
+    /// From its mark; `nil` without one that has an owner.
+    fileprivate var origin: ProcessMark.Origin? {
+        environment.split(separator: 0).lazy.compactMap { ProcessMark.Origin($0) }.first
     }
 
-    func descendants(of roots: [pid_t]) -> Set<pid_t> {
-        var found: Set<pid_t> = []
-        var waiting = roots.flatMap { children[$0] ?? [] }
-        while let next = waiting.popLast() {
-            if found.insert(next).inserted { waiting += children[next] ?? [] }
-        }
-        return found
+    /// As it was at the start of the program; empty if it may not be read, as that of another user's process.
+    private var environment: [UInt8] {
+        let file = try? FileDescriptor(opening: "/proc/\(identifier)/environ", O_RDONLY)
+        return (try? file?.readAll(atMost: 4 << 20)) ?? []
+    }
+
+    /// Its number in its own PID namespace, as `getpid(2)` returns it there.
+    fileprivate var ownIdentifier: pid_t? {
+        guard let file = try? FileDescriptor(opening: "/proc/\(identifier)/status", O_RDONLY),
+            let bytes = try? file.readAll(atMost: 1 << 16)
+        else { return nil }
+        let lines = bytes.split(separator: UInt8(ascii: "\n"))
+        let line = lines.first { $0.starts(with: "NSpid:".utf8) }
+        let last = line?.split(separator: UInt8(ascii: "\t")).last
+        return last.flatMap { pid_t(String(decoding: $0, as: UTF8.self)) }
     }
 }
 
 extension ProcessEntry {
-    /// A descriptor of this very process, with `pidfd_open(2)`; `nil` when it has ended.
+    /// A descriptor of this process, with `pidfd_open(2)`; `nil` if it has ended.
     ///
-    /// The number may belong to another process by now, which started later.
+    /// By now the number may belong to another process, which started later.
     func open() -> FileDescriptor? {
         let descriptor = clinux_pidfd_open(identifier)
         guard descriptor >= 0 else { return nil }
@@ -302,11 +332,36 @@ extension [ProcessEntry] {
         for entry in self {
             // Readable once the process has ended.
             guard let process = entry.open() else { continue }
-            var poll = pollfd(fd: process.rawValue, events: Int16(POLLIN), revents: 0)
-            let left = deadline.since(.now())
-            guard left > .zero else { return }
-            let milliseconds = CInt(clamping: left.wholeNanoseconds / 1_000_000 + 1)
-            _ = unsafe Glibc.poll(&poll, 1, milliseconds)
+            guard (try? process.isReady(for: .reading, until: deadline)) == true else { return }
         }
+    }
+}
+
+/// The tree of all processes.
+private struct ChildrenByParent {
+    private var children: [pid_t: [pid_t]] = [:]
+    private var parents: [pid_t: pid_t] = [:]
+
+    init(_ entries: [ProcessEntry]) {
+        for entry in entries {
+            children[entry.parent, default: []].append(entry.identifier)
+            parents[entry.identifier] = entry.parent
+        }
+    }
+
+    func ancestors(of process: pid_t) -> Set<pid_t> {
+        var found: Set<pid_t> = []
+        var next = parents[process]
+        while let parent = next, found.insert(parent).inserted { next = parents[parent] }
+        return found
+    }
+
+    func descendants(of roots: [pid_t]) -> Set<pid_t> {
+        var found: Set<pid_t> = []
+        var waiting = roots.flatMap { children[$0] ?? [] }
+        while let next = waiting.popLast() {
+            if found.insert(next).inserted { waiting += children[next] ?? [] }
+        }
+        return found
     }
 }

@@ -43,7 +43,7 @@ package enum FileSystem {
         try retrying("link \(new)") { unsafe Glibc.link(existing, new) }
     }
 
-    /// Removes a name, with `unlink(2)`; a name that is not there is no error.
+    /// Removes a name, with `unlink(2)`; a missing one is no error.
     package static func unlink(_ path: String) throws(SystemError) {
         do throws(SystemError) {
             try retrying("unlink \(path)") { unsafe Glibc.unlink(path) }
@@ -57,12 +57,12 @@ package enum FileSystem {
         try retrying("chmod \(path)") { unsafe chmod(path, mode) }
     }
 
-    /// Makes sure that this process may make files in `directory`, with `access(2)`.
+    /// Checks that this process may create files in `directory`, with `access(2)`.
     package static func checkWritable(_ directory: String) throws(SystemError) {
         try retrying("access \(directory)") { unsafe access(directory, W_OK | X_OK) }
     }
 
-    /// Makes one directory, with `mkdir(2)`; one that is there is no error.
+    /// Creates one directory, with `mkdir(2)`; an existing one is no error.
     package static func makeDirectory(_ path: String) throws(SystemError) {
         do throws(SystemError) {
             try retrying("mkdir \(path)") { unsafe mkdir(path, 0o755) }
@@ -89,12 +89,12 @@ package enum FileSystem {
         try makeDirectory(path)
     }
 
-    /// Names in `directory` but `.` and `..`, sorted.
+    /// The names in `directory` without `.` and `..`, sorted.
     package static func entries(of directory: String) throws(SystemError) -> [String] {
         try entries(of: directory, atMost: .max).names
     }
 
-    /// Names in `directory` but `.` and `..`, at most `limit` of them, sorted; and whether these are all.
+    /// At most `limit` names in `directory`, without `.` and `..`, sorted; and whether these are all.
     package static func entries(
         of directory: String,
         atMost limit: Int
@@ -139,11 +139,32 @@ extension stat {
     /// Whether the file's mode lets every user read it, beside its owner and its group.
     package var isReadableByOthers: Bool { st_mode & S_IROTH != 0 }
 
-    /// When the content was last changed; as coarse as the file system's clock.
+    /// The time of the last change of the content, as coarse as the file system's clock.
     ///
-    /// Somebody may have set any time: one before 1970 counts as 1970, one after 2554 as that.
+    /// A file can have any time: one before 1970 counts as 1970, one after 2554 as 2554.
     package var modifiedAt: WallTime {
         let sinceEpoch = Duration.seconds(st_mtim.tv_sec) + .nanoseconds(st_mtim.tv_nsec)
         return WallTime(nanoseconds: sinceEpoch.wholeNanoseconds)
+    }
+}
+
+/// Free space and size of the file system that contains a path, in bytes.
+package struct DiskSpace: Equatable, Sendable {
+    /// Space that an ordinary user can still fill: without the blocks reserved for root.
+    package let freeBytes: UInt64
+    package let sizeBytes: UInt64
+
+    package init(freeBytes: UInt64, sizeBytes: UInt64) {
+        (self.freeBytes, self.sizeBytes) = (freeBytes, sizeBytes)
+    }
+
+    /// Asks the file system of `path`, with `statvfs(3)`.
+    package init(at path: String) throws(SystemError) {
+        var facts = statvfs()
+        try retrying("statvfs \(path)") { unsafe statvfs(path, &facts) }
+        // A network or user-space file system may report any numbers.
+        let blockBytes = UInt64(facts.f_frsize)
+        freeBytes = UInt64(facts.f_bavail).multipliedWithSaturation(by: blockBytes)
+        sizeBytes = UInt64(facts.f_blocks).multipliedWithSaturation(by: blockBytes)
     }
 }

@@ -3,8 +3,8 @@ import Synchronization
 
 /// Writes lines to standard output, and to a file if there is one; no caller waits for either.
 ///
-/// A line is `ts=… level=… msg="…" key=value …` (logfmt): a constant message, then fields. It has at most 8 KiB. What an
-/// output cannot take is dropped, counted, and reported in the same output once it takes lines again.
+/// A line is `ts=… level=… msg="…" key=value …` (logfmt): a constant message, then fields, at most 8 KiB. Lines that an
+/// output cannot take are dropped and counted, and their number is written once it takes lines again.
 package final class Log: Sendable {
     package enum Level: String, Sendable {
         case debug, info, warn, error
@@ -26,15 +26,15 @@ package final class Log: Sendable {
         }
     }
 
-    /// Writes to standard output, and appends to the file of that name, which is created anew when it is renamed or removed.
+    /// Writes to standard output, and appends to the file at `path`, which is created again if it is renamed or removed.
     ///
-    /// - Throws: when the file can never be opened, as in a directory that is missing; a disk that is full may have room later.
+    /// - Throws: if the file cannot be opened for a lasting reason, such as a missing directory; a full disk is none.
     package init(path: String) throws(SystemError) {
         standardOutput = LogOutput(.standardOutput())
         file = LogOutput(try LogDestination(path: path), reportingTo: standardOutput)
     }
 
-    /// One event, one line.
+    /// Writes one line for one event.
     package func callAsFunction(
         _ level: Level,
         _ message: String,
@@ -43,7 +43,7 @@ package final class Log: Sendable {
         append(logLine(level, message, fields.map { ($0, $1) }))
     }
 
-    /// One event, one line, but not more often than `limiter` allows for the same message and `condition`.
+    /// Writes one line for one event, unless `limiter` suppresses the same message and `condition`.
     package func callAsFunction(
         _ level: Level,
         _ message: String,
@@ -56,7 +56,7 @@ package final class Log: Sendable {
         append(logLine(level, message, fields.map { ($0, $1) } + count))
     }
 
-    /// A line that is an interface of its own, word for word.
+    /// Writes a line word for word.
     package func plain(_ line: String) {
         append(shortened(visible(line), to: Self.maxLineBytes - 1) + "\n")
     }
@@ -74,89 +74,40 @@ extension Log {
         (standardOutput.takeDroppedLines(), file?.takeDroppedLines() ?? 0)
     }
 
-    /// Writes on threads from now on, one for each output: whatever an output does, no caller waits.
+    /// Writes on threads from now on, one for each output, so that no output delays a caller.
     ///
-    /// Where there can be no thread, the callers go on writing as much as there is room for.
+    /// If no thread can be started, callers continue to write as far as the output takes it without waiting.
     package func startWriting() {
         standardOutput.startThread(named: "log")
         file?.startThread(named: "log-file")
     }
 
-    /// Where lines wait for room, when there is no thread; `nil` when none do.
+    /// The descriptor of an output that has no room for waiting lines, if there is no thread; `nil` if none wait.
     ///
-    /// To be polled for writing; then `resume()`.
+    /// To be watched for writing; then call `resume()`.
     package var blockedDescriptor: CInt? { standardOutput.blockedDescriptor }
 
-    /// Writes what waits, as far as there is room.
+    /// Writes waiting lines as far as there is room.
     package func resume() {
         standardOutput.drain()
     }
 
-    /// Opens the file anew, without waiting for that: it may have been renamed.
+    /// Opens the file again, because it may have been renamed; does not wait for that.
     package func reopen() {
         file?.reopen()
     }
 
-    /// Waits until all lines are written, but for `patience` at most: the last thing that a program does.
-    package func flush(within patience: Duration) {
-        let deadline = BootTime.now().advanced(by: patience)
+    /// Waits until all lines are written, or for `timeout`: the last statement of a program.
+    package func flush(within timeout: Duration) {
+        let deadline = BootTime.now().advanced(by: timeout)
         for output in [standardOutput, file].compactMap(\.self) { output.flush(until: deadline) }
     }
 }
 
-/// A line with its line feed, of at most `Log.maxLineBytes`: long values lose their middle, and the last fields go.
-func logLine(_ level: Log.Level, _ message: String, _ fields: [(String, String)]) -> String {
-    let maxValueBytes = 2048
-    let end = " cut=true\n"
-    var line = "ts=\(WallTime.now().iso8601) level=\(level.rawValue)"
-    for (key, value) in [("msg", message)] + fields {
-        let field = " \(key)=\(logfmtValue(value, maxValueBytes))"
-        guard line.utf8.count + field.utf8.count + end.utf8.count <= Log.maxLineBytes else {
-            return line + end
-        }
-        line += field
-    }
-    return line + "\n"
-}
-
-/// A value of at most so many bytes as logfmt writes it: without its middle where it is longer.
-private func logfmtValue(_ value: String, _ maxBytes: Int) -> String {
-    var limit = maxBytes
-    while true {
-        let written = logfmtValue(shortened(value, to: limit))
-        if written.utf8.count <= maxBytes { return written }
-        // Quotes take two bytes; escapes make it up to six times as long.
-        limit = limit == maxBytes ? limit - 2 : limit / 2
-    }
-}
-
-/// A value in quotes where logfmt wants them, with the escapes of JSON strings, as parsers expect.
-private func logfmtValue(_ value: String) -> String {
-    let needsQuotes =
-        value.isEmpty
-        || value.unicodeScalars.contains {
-            $0 == " " || $0 == "\"" || $0 == "=" || $0 == "\\" || $0.isInvisibleCommand
-        }
-    guard needsQuotes else { return value }
-    var quoted = "\""
-    for scalar in value.unicodeScalars {
-        switch scalar {
-        case "\"": quoted += "\\\""
-        case "\\": quoted += "\\\\"
-        case "\n": quoted += "\\n"
-        case "\r": quoted += "\\r"
-        case "\t": quoted += "\\t"
-        case _ where scalar.isInvisibleCommand: quoted += scalar.hexadecimalEscape
-        default: quoted.unicodeScalars.append(scalar)
-        }
-    }
-    return quoted + "\""
-}
-
-/// Limits messages that repeat: each is logged at its first time, and then every ten minutes.
+/// Limits repeated messages: each is logged the first time, and then every ten minutes.
 package final class LogLimiter: Sendable {
     package static let interval = Duration.seconds(600)
-    /// Conditions that are remembered; beyond, the one that was logged first is forgotten.
+    /// The number of conditions that are remembered; beyond it the one logged first is forgotten.
     private static let maxConditions = 64
 
     private struct Condition {
@@ -164,12 +115,12 @@ package final class LogLimiter: Sendable {
         var suppressed = 0
     }
 
-    /// By a hash of the text, so that strangers' texts take no memory.
+    /// By a hash of the text, so that texts from outside take no memory.
     private let conditions = Mutex<[Int: Condition]>([:])
 
     package init() {}
 
-    /// How many repetitions were left out since the condition was last logged; `nil` when this one is left out, too.
+    /// The number of repetitions suppressed since the condition was last logged; `nil` if this one is suppressed, too.
     package func check(_ condition: String, at now: BootTime = .now()) -> Int? {
         let key = condition.hashValue
         return conditions.withLock { conditions in
@@ -188,24 +139,24 @@ package final class LogLimiter: Sendable {
         }
     }
 
-    /// Whether the condition was logged in the last ten minutes, and would be left out now.
+    /// Whether the condition was logged in the last ten minutes, and would be suppressed now.
     package func isSuppressed(_ condition: String, at now: BootTime = .now()) -> Bool {
         conditions.withLock { conditions in
             conditions[condition.hashValue].map { now.since($0.loggedAt) < Self.interval } ?? false
         }
     }
 
-    /// Whether the condition has not been logged in the last ten minutes, and is logged now.
+    /// Whether the condition was not logged in the last ten minutes; if so, it counts as logged now.
     package func shouldLog(_ condition: String, at now: BootTime = .now()) -> Bool {
         check(condition, at: now) != nil
     }
 
-    /// Forgets all conditions: what goes wrong next is logged at once.
+    /// Forgets all conditions, so that the next failure is logged at once.
     package func reset() {
         conditions.withLock { $0 = [:] }
     }
 
-    /// A message as a condition: without its numbers, such as times, addresses and counts, but for status and exit codes.
+    /// A message as a condition: without numbers such as times, addresses and counts, but with status and exit codes.
     package static func withoutNumbers(_ message: String) -> String {
         var previous: Substring = ""
         return message.split(separator: " ", omittingEmptySubsequences: false).map { word in
@@ -235,4 +186,94 @@ package final class LogLimiter: Sendable {
     private static func isDigit(_ byte: UInt8) -> Bool {
         (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
     }
+}
+
+/// A line with its line feed, of at most `Log.maxLineBytes`: long values lose their middle, and the last fields go.
+func logLine(_ level: Log.Level, _ message: String, _ fields: [(String, String)]) -> String {
+    let maxValueBytes = 2048
+    let end = " cut=true\n"
+    var line = "ts=\(WallTime.now().iso8601) level=\(level.rawValue)"
+    for (key, value) in [("msg", message)] + fields {
+        let field = " \(key)=\(logfmtValue(value, maxValueBytes))"
+        guard line.utf8.count + field.utf8.count + end.utf8.count <= Log.maxLineBytes else {
+            return line + end
+        }
+        line += field
+    }
+    return line + "\n"
+}
+
+/// A value in logfmt with at most `maxBytes`; a longer one loses its middle.
+private func logfmtValue(_ value: String, _ maxBytes: Int) -> String {
+    var limit = maxBytes
+    while true {
+        let written = logfmtValue(shortened(value, to: limit))
+        if written.utf8.count <= maxBytes { return written }
+        // Quotes take two bytes; escapes make it up to six times as long.
+        limit = limit == maxBytes ? limit - 2 : limit / 2
+    }
+}
+
+/// A value in logfmt: in quotes if it needs them, with the escapes of JSON strings, as parsers expect.
+private func logfmtValue(_ value: String) -> String {
+    let needsQuotes =
+        value.isEmpty
+        || value.unicodeScalars.contains {
+            $0 == " " || $0 == "\"" || $0 == "=" || $0 == "\\" || $0.isControl
+        }
+    guard needsQuotes else { return value }
+    var quoted = "\""
+    for scalar in value.unicodeScalars {
+        switch scalar {
+        case "\"": quoted += "\\\""
+        case "\\": quoted += "\\\\"
+        case "\n": quoted += "\\n"
+        case "\r": quoted += "\\r"
+        case "\t": quoted += "\\t"
+        case _ where scalar.isControl: quoted += scalar.hexadecimalEscape
+        default: quoted.unicodeScalars.append(scalar)
+        }
+    }
+    return quoted + "\""
+}
+
+extension Unicode.Scalar {
+    /// Whether a terminal or a browser interprets the character instead of displaying it.
+    ///
+    /// Control characters (C0 with ESC, DEL and C1), line and paragraph separators, and format characters, among them all
+    /// that change the direction of the text; but not the joiners, which emoji and some scripts need.
+    package var isControl: Bool {
+        if value < 0x20 || value == 0x7F { return true }
+        guard value >= 0x80, value != 0x200C, value != 0x200D else { return false }
+        switch properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: return true
+        default: return false
+        }
+    }
+
+    /// The escape of JSON and logfmt: four hexadecimal digits, or two such escapes.
+    package var hexadecimalEscape: String {
+        String(self).utf16.map { unit in
+            let digits = String(unit, radix: 16)
+            return "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        }.joined()
+    }
+}
+
+/// The text with escapes such as `\u001b` in place of control characters; for output that is neither JSON nor logfmt.
+package func visible(_ text: String) -> String {
+    guard text.unicodeScalars.contains(where: \.isControl) else { return text }
+    return text.unicodeScalars.map { $0.isControl ? $0.hexadecimalEscape : String($0) }
+        .joined()
+}
+
+/// The text in at most `maxBytes`; a longer one loses its middle, because errors give their reason at the end.
+package func shortened(_ text: String, to maxBytes: Int) -> String {
+    guard text.utf8.count > maxBytes, maxBytes > 8 else { return text }
+    let tail = (maxBytes - 3) / 4
+    var start = text.utf8.index(text.startIndex, offsetBy: maxBytes - 3 - tail)
+    var end = text.utf8.index(text.endIndex, offsetBy: -tail)
+    while start.samePosition(in: text.unicodeScalars) == nil { text.utf8.formIndex(before: &start) }
+    while end.samePosition(in: text.unicodeScalars) == nil { text.utf8.formIndex(after: &end) }
+    return text[..<start] + "…" + text[end...]
 }

@@ -71,10 +71,10 @@ final class LogOutput: Sendable {
         if hasThread.load(ordering: .acquiring) {
             waitForThread(until: deadline)
         } else {
-            var room = PollSet()
+            var room = EventLoop()
             while let descriptor = write(), BootTime.now() < deadline {
-                room.removeAll()
-                room.append(descriptor, for: .writing)
+                room.begin()
+                room.watch(descriptor, for: .writing)
                 _ = try? room.wait(until: deadline)
             }
         }
@@ -82,7 +82,7 @@ final class LogOutput: Sendable {
 
     /// Without a descriptor for a pipe it takes all the time that there is.
     private func waitForThread(until deadline: BootTime) {
-        var end = PollSet()
+        var end = EventLoop()
         let reader = flushed.withLock { flushed -> CInt? in
             guard let pipe = try? Pipe(), (try? pipe.reader.makeNonblocking()) != nil else {
                 return nil
@@ -91,7 +91,7 @@ final class LogOutput: Sendable {
             flushed = consume pipe
             return reader
         }
-        if let reader { end.append(reader, for: .reading) }
+        if let reader { end.watch(reader, for: .reading) }
         wake()  // Whatever the thread did before, it comes to its end once more.
         while !queue.withLock({ $0.isIdle }), BootTime.now() < deadline {
             _ = try? end.wait(until: deadline)
@@ -120,8 +120,8 @@ final class LogOutput: Sendable {
     }
 
     private func waitForRoom(in descriptor: CInt) {
-        var room = PollSet()
-        room.append(descriptor, for: .writing)
+        var room = EventLoop()
+        room.watch(descriptor, for: .writing)
         _ = try? room.wait(until: nil)
     }
 
@@ -270,7 +270,8 @@ struct LogDestination: ~Copyable {
         do throws(SystemError) {
             file = try Self.open(path)
         } catch {
-            let passes = error.isShortage || [ENOSPC, EDQUOT, EIO, EROFS].contains(error.code)
+            let passes =
+                error.isResourceShortage || [ENOSPC, EDQUOT, EIO, EROFS].contains(error.code)
             guard passes else { throw error }
         }
     }

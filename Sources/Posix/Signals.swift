@@ -145,7 +145,7 @@ extension Signals {
     /// faults (SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS), after which the process cannot go on. SIGHUP
     /// and SIGUSR1 are blocked until there is a `Signals`, so that one during the start is not lost.
     ///
-    /// Programs that are started later begin with default dispositions and an empty mask, see `ChildProcess.spawn`.
+    /// Programs that are started later begin with default dispositions and an empty mask, see `Subprocess.spawn`.
     package static func prepare() throws(SystemError) {
         var early = sigset_t()
         unsafe sigemptyset(&early)

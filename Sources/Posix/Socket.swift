@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Owns a connected stream socket that never blocks.
@@ -6,14 +7,14 @@ package struct Socket: ~Copyable, Sendable {
     /// The other end's address without its port, `127.0.0.1` or `::1`; `unix` for a local socket.
     package let peer: String
 
-    /// What became of a transfer.
+    /// The result of a transfer.
     package enum Transfer: Equatable, Sendable {
-        /// So many bytes, at least one unless none were asked for.
+        /// The number of bytes: at least one unless none were requested.
         case moved(Int)
         case wouldBlock
-        /// The peer has finished: nothing more will arrive.
+        /// The peer has finished sending.
         case closed
-        /// The connection is gone, in both directions.
+        /// The connection is lost in both directions.
         case lost
     }
 
@@ -24,7 +25,7 @@ package struct Socket: ~Copyable, Sendable {
         self.peer = peer.address?.unmapped.description ?? "unix"
     }
 
-    /// Takes what `accept4(2)` gave: it never blocks, and has the options of its listener.
+    /// Adopts what `accept4(2)` returned: it does not block, and has the options of its listener.
     init(accepted descriptor: consuming FileDescriptor, peer: SocketAddress) {
         self.descriptor = descriptor
         self.peer = peer.address?.unmapped.description ?? "unix"
@@ -44,7 +45,7 @@ package struct Socket: ~Copyable, Sendable {
     /// To be polled.
     package var rawValue: CInt { descriptor.rawValue }
 
-    /// Takes what has arrived, up to `buffer.count` bytes, with `recv(2)`.
+    /// Receives what has arrived, up to `buffer.count` bytes, with `recv(2)`.
     package borrowing func receive(into buffer: inout MutableSpan<UInt8>) -> Transfer {
         let taken = Self.transfer {
             unsafe buffer.withUnsafeMutableBytes {
@@ -54,7 +55,7 @@ package struct Socket: ~Copyable, Sendable {
         return taken == .moved(0) ? .closed : taken
     }
 
-    /// Hands `first` and then `second` to the kernel, as far as it takes them, with one `sendmsg(2)`.
+    /// Sends `first` and then `second`, as far as the kernel takes them, with one `sendmsg(2)`.
     package borrowing func send(
         _ first: Span<UInt8>,
         _ second: Span<UInt8> = Span()
@@ -66,17 +67,17 @@ package struct Socket: ~Copyable, Sendable {
         }
     }
 
-    /// Tells the peer that nothing more follows, with `shutdown(2)`; a connection already lost is no error.
+    /// Ends the connection in this direction, with `shutdown(2)`; a lost connection is no error.
     package borrowing func finishSending() {
         _ = shutdown(rawValue, CInt(SHUT_WR))
     }
 
-    /// Bytes that the peer's kernel has not acknowledged yet, with `ioctl(2)`, `SIOCOUTQ`.
+    /// Bytes that the peer's kernel has not acknowledged yet, by `SIOCOUTQ` of `ioctl(2)`.
     ///
-    /// Counts a `FIN` that is under way as one. On a local socket: bytes that the peer has not read.
+    /// An unacknowledged `FIN` counts as one. On a local socket: bytes that the peer has not read.
     package borrowing func unacknowledgedBytes() throws(SystemError) -> Int {
         var count: CInt = 0
-        try retrying("ioctl SIOCOUTQ") { unsafe ioctl(rawValue, outputQueue, &count) }
+        try retrying("ioctl SIOCOUTQ") { unsafe clinux_unacknowledged_bytes(rawValue, &count) }
         return Int(count)
     }
 
@@ -95,7 +96,7 @@ package struct Socket: ~Copyable, Sendable {
         }
     }
 
-    /// Every error but "later" ends the connection, so a caller has only that to know.
+    /// Every error except `EAGAIN` ends the connection, so a caller need not tell them apart.
     private static func transfer(_ call: () -> Int) -> Transfer {
         do throws(SystemError) {
             return .moved(try retrying("", call))
@@ -105,8 +106,93 @@ package struct Socket: ~Copyable, Sendable {
     }
 }
 
-/// `SIOCOUTQ` of `<linux/sockios.h>`, which the Glibc module leaves out.
-private let outputQueue: UInt = 0x5411
+extension Socket {
+    /// Connects to a server, with `connect(2)`; waits until `deadline` at most.
+    ///
+    /// `.anyAddress` is reached on the IPv4 loopback.
+    package init(
+        connectedTo server: ListenAddress,
+        until deadline: BootTime? = nil
+    ) throws(SystemError) {
+        let address =
+            switch server {
+            case .anyAddress(let port): SocketAddress(.loopback, port: port)
+            case .internet(let ip, let port): SocketAddress(ip, port: port)
+            case .unix(let path): SocketAddress(unixPath: path)
+            }
+        let descriptor = try FileDescriptor.streamSocket(address.family)
+        try descriptor.makeNonblocking()
+        let code = descriptor.connect(to: address, until: deadline)
+        guard code == 0 else { throw SystemError(call: "connect \(server)", code: code) }
+        try self.init(adopting: descriptor, peer: address)
+    }
+}
+
+extension FileDescriptor {
+    /// Connects a socket that does not block; 0, or the `errno` of the failure.
+    borrowing func connect(to address: SocketAddress, until deadline: BootTime? = nil) -> CInt {
+        let result = unsafe address.withPointer { unsafe Glibc.connect(rawValue, $0, $1) }
+        if result == 0 { return 0 }
+        let code = errno
+        // The connection continues to be made after EINTR, too.
+        guard code == EINPROGRESS || code == EINTR else { return code }
+        do throws(SystemError) {
+            return try isReady(for: .writing, until: deadline) ? pendingError() : ETIMEDOUT
+        } catch {
+            return error.code
+        }
+    }
+
+    /// The socket's `SO_ERROR`, with `getsockopt(2)`.
+    private borrowing func pendingError() -> CInt {
+        var code: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        let result = unsafe getsockopt(rawValue, SOL_SOCKET, SO_ERROR, &code, &length)
+        return result == 0 ? code : errno
+    }
+}
+
+extension FileDescriptor {
+    /// A stream socket, with `socket(2)`, close-on-exec.
+    static func streamSocket(_ family: CInt) throws(SystemError) -> FileDescriptor {
+        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+        return FileDescriptor(adopting: try retrying("socket") { socket(family, type, 0) })
+    }
+
+    /// Makes calls return `EAGAIN` where they would wait, and sets close-on-exec, with `fcntl(2)`.
+    package borrowing func makeNonblocking() throws(SystemError) {
+        let flags = try retrying("fcntl F_GETFL") { fcntl(rawValue, F_GETFL) }
+        try retrying("fcntl F_SETFL") { fcntl(rawValue, F_SETFL, flags | O_NONBLOCK) }
+        try retrying("fcntl F_SETFD") { fcntl(rawValue, F_SETFD, FD_CLOEXEC) }
+    }
+
+    /// Sets an option that is one number, with `setsockopt(2)`.
+    package borrowing func setOption(
+        _ level: CInt,
+        _ option: CInt,
+        to value: CInt
+    ) throws(SystemError) {
+        var value = value
+        try retrying("setsockopt") {
+            unsafe setsockopt(
+                rawValue,
+                level,
+                option,
+                &value,
+                socklen_t(MemoryLayout<CInt>.size)
+            )
+        }
+    }
+
+    /// The port that the socket is bound to, with `getsockname(2)`; 0 for a local socket.
+    borrowing func boundPort() throws(SystemError) -> UInt16 {
+        var address = SocketAddress()
+        try retrying("getsockname") {
+            unsafe address.withMutablePointer { unsafe getsockname(rawValue, $0, $1) }
+        }
+        return address.port
+    }
+}
 
 extension iovec {
     fileprivate init(_ bytes: UnsafeRawBufferPointer) {

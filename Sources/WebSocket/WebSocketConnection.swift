@@ -50,7 +50,7 @@ package final class WebSocketConnection {
     package var descriptor: CInt { connection.socket.rawValue }
 
     /// The event to poll for: while bytes wait to be sent, nothing is read.
-    package var interest: PollSet.Interest { queue.isEmpty ? .reading : .writing }
+    package var interest: EventLoop.Interest { queue.isEmpty ? .reading : .writing }
 
     /// When `tick` must be called even if nothing arrives.
     package var nextDeadline: BootTime {

@@ -164,7 +164,7 @@ private final class SilentListener: Sendable {
 
 /// A server of `https` whose certificate it has signed itself.
 private final class SelfSignedServer {
-    private var server: ChildProcess
+    private var server: Subprocess
     private let directory: URL
     let url: URL
 
@@ -190,9 +190,9 @@ private final class SelfSignedServer {
         let names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
         let files = ["-keyout", directory.path + "/key", "-out", directory.path + "/cert"]
         let kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        var maker = try ChildProcess.spawn(["openssl", "req"] + kind + names + files)
+        var maker = try Subprocess.spawn(["openssl", "req"] + kind + names + files)
         #expect(maker.wait() == .code(0))
-        server = try ChildProcess.spawn(["python3", "-c", Self.program, directory.path])
+        server = try Subprocess.spawn(["python3", "-c", Self.program, directory.path])
         url = try #require(
             URL(string: "https://127.0.0.1:\(try Self.firstLine(server.output))/a?token=secret")
         )

@@ -171,7 +171,7 @@ struct HLSEncryptionTests {
         defer { try? FileManager.default.removeItem(at: file) }
         try Data(plain).write(to: file)
         let secrets = ["-K", hex(key), "-iv", hex(vector), "-in", file.path]
-        var program = try ChildProcess.spawn(["openssl", "enc", "-aes-128-cbc"] + secrets)
+        var program = try Subprocess.spawn(["openssl", "enc", "-aes-128-cbc"] + secrets)
         let secret = try program.output.readAll(atMost: 1 << 20)
         #expect(program.wait() == .code(0))
         return try #require(secret)

@@ -88,7 +88,7 @@ struct HLSLiveTests {
     }
 
     /// Encodes a moving picture and a tone in real time, in segments of one second, a window of four.
-    private func encode(seconds: Int, _ form: [String] = []) throws -> ChildProcess {
+    private func encode(seconds: Int, _ form: [String] = []) throws -> Subprocess {
         let input = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25"]
         let tone = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]
         let video = ["-c:v", "libx264", "-preset", "ultrafast", "-threads", "1", "-g", "25"]
@@ -99,7 +99,7 @@ struct HLSLiveTests {
             directory.appending(path: "s%05d.ts").path, directory.appending(path: "live.m3u8").path,
         ]
         let head = ["ffmpeg", "-v", "error", "-nostdin", "-re"]
-        return try ChildProcess.spawn(
+        return try Subprocess.spawn(
             head + input + ["-re"] + tone + video + audio + output + form + names
         )
     }
@@ -123,7 +123,7 @@ struct HLSLiveTests {
         let file = directory.appending(path: "recording")
         try Data(media).write(to: file)
         let options = ["-v", "error", "-xerror", "-nostdin", "-i", file.path, "-f", "null", "-"]
-        var decoder = try ChildProcess.spawn(["ffmpeg"] + options)
+        var decoder = try Subprocess.spawn(["ffmpeg"] + options)
         var text: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {

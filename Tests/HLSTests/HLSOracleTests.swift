@@ -45,7 +45,7 @@ struct HLSOracleTests {
             try Data(HLSExamples.all[index].utf8).write(to: file)
             return file.path
         }
-        var program = try ChildProcess.spawn([Self.python, "-c", Self.script] + files)
+        var program = try Subprocess.spawn([Self.python, "-c", Self.script] + files)
         let output = try program.output.readAll(atMost: 1 << 20)
         let errors = try program.errors.readAll(atMost: 1 << 20)
         #expect(program.wait() == .code(0), "\(String(decoding: errors ?? [], as: UTF8.self))")

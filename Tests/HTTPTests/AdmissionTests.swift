@@ -134,8 +134,8 @@ struct AdmissionTests {
 
     @Test("a peer that has most of the places cannot take those of others")
     func peers() throws {
-        let served = try Self.served(places: 8, on: .everywhere(port: 0))
-        guard case .everywhere(let port) = served.server.addresses[0] else { return }
+        let served = try Self.served(places: 8, on: .anyAddress(port: 0))
+        guard case .anyAddress(let port) = served.server.addresses[0] else { return }
         let other = try ListenAddress("[::1]:\(port)")
         let kept = try served.connect(sending: get("/"), to: other)
         _ = try served.reply(to: kept)
@@ -229,9 +229,9 @@ struct AdmissionTests {
 
     @Test("a peer that takes none of its responses does not cost another its own")
     func heldByOnePeer() throws {
-        let address = ListenAddress.everywhere(port: 0)
+        let address = ListenAddress.anyAddress(port: 0)
         let served = try Self.served(places: 64, responseBytes: 40_000_000, on: address)
-        guard case .everywhere(let port) = served.server.addresses[0] else { return }
+        guard case .anyAddress(let port) = served.server.addresses[0] else { return }
         let slow = try served.connect(sending: get("/large"), to: ListenAddress("[::1]:\(port)"))
         let crowd = try (0..<10).map { _ in try served.connect(sending: get("/large")) }
         try served.serve { $0.counters.responses.total < 11 }

@@ -29,21 +29,21 @@ final class Served {
 
     /// One turn that also ends when `client` can be read, or at `deadline`.
     func turn(for client: Client? = nil, until deadline: BootTime? = nil) throws {
-        var polled = PollSet()
-        if let client, !client.isClosed { polled.append(client.socket.rawValue, for: .reading) }
-        let next = [server.prepare(&polled), deadline].compactMap(\.self).min()
-        _ = try polled.wait(until: next)
-        try server.serve(polled, handle: handle)
+        var loop = EventLoop()
+        if let client, !client.isClosed { loop.watch(client.socket.rawValue, for: .reading) }
+        let next = [server.prepare(&loop), deadline].compactMap(\.self).min()
+        _ = try loop.wait(until: next)
+        try server.serve(loop, handle: handle)
         client?.receive()
     }
 
     /// One turn; whether `descriptor` is readable at its end.
     func watch(_ descriptor: CInt) throws -> Bool {
-        var polled = PollSet()
-        polled.append(descriptor, for: .reading)
-        _ = try polled.wait(until: server.prepare(&polled))
-        try server.serve(polled, handle: handle)
-        return polled.isReady(0)
+        var loop = EventLoop()
+        loop.watch(descriptor, for: .reading)
+        _ = try loop.wait(until: server.prepare(&loop))
+        try server.serve(loop, handle: handle)
+        return loop.isReady(0)
     }
 
     /// The next response to `client`; `nil` when the connection ends without one.
@@ -107,9 +107,9 @@ final class Client {
 
     /// Waits for bytes, and receives them; `false` when none arrive before `deadline`.
     func receives(until deadline: BootTime) throws -> Bool {
-        var set = PollSet()
-        set.append(socket.rawValue, for: .reading)
-        _ = try set.wait(until: deadline)
+        var loop = EventLoop()
+        loop.watch(socket.rawValue, for: .reading)
+        _ = try loop.wait(until: deadline)
         let before = received.count
         receive()
         return received.count > before

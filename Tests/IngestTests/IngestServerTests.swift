@@ -23,10 +23,10 @@ private final class ServedIngest {
 
     /// One turn, which does not wait.
     func turn() throws {
-        var polled = PollSet()
-        _ = server.prepare(&polled)
-        _ = try polled.wait(until: .now())
-        try server.serve(polled)
+        var loop = EventLoop()
+        _ = server.prepare(&loop)
+        _ = try loop.wait(until: .now())
+        try server.serve(loop)
     }
 
     func connect() throws -> Client { Client(try Socket(connectedTo: .unix(path: path))) }
@@ -142,9 +142,9 @@ struct IngestServerTests {
         }
         client.send(#"{"type":"add","name":"t_total","value":4}"# + "\n")
         try ingest.turn()
-        var nothing = PollSet()
+        var pause = EventLoop()
         while ingest.counters.republished[cause] == nil {
-            _ = try nothing.wait(until: ingest.server.nextDeadline)
+            _ = try pause.wait(until: ingest.server.nextDeadline)
             try ingest.turn()
         }
         #expect(try ingest.verdict("a") == .alive)

@@ -35,7 +35,7 @@ struct FileTests {
         try writer.writeAll(Array("{}".utf8).span)
         let unfinished = try #require(throws: SystemError.self) { try content(path) }
         #expect(unfinished.code == ETIMEDOUT)
-        let shell = try ChildProcess.spawn(["sh", "-c", "printf 'of a pipe' > \(path)"])
+        let shell = try Subprocess.spawn(["sh", "-c", "printf 'of a pipe' > \(path)"])
         _ = consume writer
         let text = try String(
             decoding: FileDescriptor.content(

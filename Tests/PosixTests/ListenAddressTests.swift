@@ -46,7 +46,7 @@ struct ListenAddressTests {
 
     @Test("take a path that just fits the kernel's structure")
     func longPath() throws {
-        let longest = "/" + String(repeating: "p", count: ListenAddress.longestPath - 1)
+        let longest = "/" + String(repeating: "p", count: ListenAddress.maxPathBytes - 1)
         #expect(try ListenAddress("unix:\(longest)") == .unix(path: longest))
         #expect(throws: ListenAddressError.self) { try ListenAddress("unix:\(longest)p") }
     }

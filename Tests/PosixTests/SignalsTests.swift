@@ -161,9 +161,9 @@ struct SignalsTests {
     }
 
     private func wait(for signals: borrowing Signals) throws {
-        var set = PollSet()
-        set.append(signals.descriptor, for: .reading)
-        while try set.wait(until: nil) == 0 {}
+        var loop = EventLoop()
+        loop.watch(signals.descriptor, for: .reading)
+        while try loop.wait(until: nil) == 0 {}
     }
 
     private func address(of action: sigaction) -> Int {

@@ -20,7 +20,7 @@ struct SocketTests {
     @Test("listen on IPv6 and IPv4 at once")
     func dualStack() throws {
         let listener = try ListeningSocket(on: ListenAddress(":0"))
-        guard case .everywhere(let port) = listener.address else { return }
+        guard case .anyAddress(let port) = listener.address else { return }
         for text in ["[::1]:\(port)", "127.0.0.1:\(port)"] {
             let client = try Socket(connectedTo: ListenAddress(text))
             let server = try accepted(by: listener)
@@ -232,17 +232,17 @@ extension Socket {
     }
 }
 
-private func wait(for socket: borrowing Socket, _ interest: PollSet.Interest) throws {
-    var set = PollSet()
-    set.append(socket.rawValue, for: interest)
-    while try set.wait(until: nil) == 0 {}
+private func wait(for socket: borrowing Socket, _ interest: EventLoop.Interest) throws {
+    var loop = EventLoop()
+    loop.watch(socket.rawValue, for: interest)
+    while try loop.wait(until: nil) == 0 {}
 }
 
 private func accepted(by listener: borrowing ListeningSocket) throws -> Socket {
-    var set = PollSet()
-    set.append(listener.rawValue, for: .reading)
+    var loop = EventLoop()
+    loop.watch(listener.rawValue, for: .reading)
     while true {
-        _ = try set.wait(until: nil)
+        _ = try loop.wait(until: nil)
         if let socket = try listener.accept() { return socket }
     }
 }

@@ -57,9 +57,9 @@ struct WatchdogTests {
             let watchdog = try Watchdog(timeouts(signal: .milliseconds(1), end: .milliseconds(1)))
             try watchdog.stopInPlace { _, _ in exit(4) }
             kill(getpid(), SIGUSR1)
-            var polled = PollSet()
-            polled.append(watchdog.descriptor, for: .reading)
-            while try polled.wait(until: nil) == 0 {}
+            var loop = EventLoop()
+            loop.watch(watchdog.descriptor, for: .reading)
+            while try loop.wait(until: nil) == 0 {}
             // Time enough for the end that must not come.
             _ = try StopSignal().wait(until: BootTime.now().advanced(by: .milliseconds(100)))
             exit(0)

@@ -38,12 +38,12 @@ package final class FakeHelix: Sendable {
     package func start() {
         Thread.detachNewThread { [self] in
             server.withLock { server in
-                var polled = PollSet()
+                var loop = EventLoop()
                 while !end.isRequested {
-                    polled.removeAll()
-                    polled.append(end.readableDescriptor, for: .reading)
-                    _ = try? polled.wait(until: server.prepare(&polled))
-                    try? server.serve(polled) { answer($0) }
+                    loop.begin()
+                    loop.watch(end.readableDescriptor, for: .reading)
+                    _ = try? loop.wait(until: server.prepare(&loop))
+                    try? server.serve(loop) { answer($0) }
                 }
             }
         }

@@ -17,12 +17,12 @@ struct Fleet {
 
     mutating func run() throws {
         let input = FileDescriptor(adopting: 0)
-        var polled = PollSet()
-        polled.append(input.rawValue, for: .reading)
+        var loop = EventLoop()
+        loop.watch(input.rawValue, for: .reading)
         while true {
             let steps = stopping.compactMap { recorders[$0]?.nextStep }
-            _ = try polled.wait(until: steps.min().map { min($0, nextBeat) } ?? nextBeat)
-            if polled.isReady(0), try !readCommands(from: input) { return }
+            _ = try loop.wait(until: steps.min().map { min($0, nextBeat) } ?? nextBeat)
+            if loop.isReady(0), try !readCommands(from: input) { return }
             if nextBeat <= .now() { beat() }
             goOn()
         }

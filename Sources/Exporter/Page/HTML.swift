@@ -81,7 +81,7 @@ struct HTML: ExpressibleByStringInterpolation, Sendable {
             case "\"": escaped += "&quot;"
             case "'": escaped += "&#39;"
             // Some change the direction of the following text, even outside of the element.
-            case _ where scalar.isInvisibleCommand: escaped += "\u{FFFD}"
+            case _ where scalar.isControl: escaped += "\u{FFFD}"
             default: escaped.unicodeScalars.append(scalar)
             }
         }

@@ -169,7 +169,7 @@ private struct BroadcasterClients {
     private let settings: Broadcaster.Settings
     private let status: RecorderStatus
     private var clients: [WebSocketConnection] = []
-    private var polled = PollSet()
+    private var loop = EventLoop()
     private var scratch = [UInt8](repeating: 0, count: 1 << 14)
     private var updates: UpdateSchedule
     private var deadline: BootTime?
@@ -201,15 +201,15 @@ private struct BroadcasterClients {
         sendUpdateIfDue(at: .now())
         clients.removeAll(where: \.isClosed)
         guard !haveEnded else { return }
-        polled.removeAll()
-        polled.append(wakeup, for: .reading)
-        for client in clients { polled.append(client.descriptor, for: client.interest) }
+        loop.begin()
+        loop.watch(wakeup, for: .reading)
+        for client in clients { loop.watch(client.descriptor, for: client.interest) }
         let updateTime = clients.isEmpty ? nil : updates.due
         let deadlines = clients.map(\.nextDeadline) + [updateTime, deadline].compactMap(\.self)
-        _ = try polled.wait(until: deadlines.min())
+        _ = try loop.wait(until: deadlines.min())
         let now = BootTime.now()
         for (index, client) in clients.enumerated() {
-            if polled.isReady(index + 1) { client.serve(with: &scratch, at: now) }
+            if loop.isReady(index + 1) { client.serve(with: &scratch, at: now) }
             client.tick(at: now)
         }
         clients.removeAll(where: \.isClosed)

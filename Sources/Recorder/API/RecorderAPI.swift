@@ -285,12 +285,12 @@ final class APIServer: Sendable {
 
     private func serve(_ api: RecorderAPI, _ log: Log) throws(SystemError) -> Never {
         try server.withLock { server throws(SystemError) in
-            var polled = PollSet()
+            var loop = EventLoop()
             while true {
-                polled.removeAll()
-                let deadline = server.prepare(&polled)
-                _ = try polled.wait(until: deadline)
-                try server.serve(polled) { api.respond(to: $0) }
+                loop.begin()
+                let deadline = server.prepare(&loop)
+                _ = try loop.wait(until: deadline)
+                try server.serve(loop) { api.respond(to: $0) }
                 handOver(from: &server, to: api.context.broadcaster)
                 if let count = server.evictionsToReport() {
                     log(.warn, "Connections closed to make room for others", ["count": "\(count)"])

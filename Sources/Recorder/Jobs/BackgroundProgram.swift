@@ -49,16 +49,16 @@ struct BackgroundProgram {
 
     private var tooLong: Failure { .failed("\(name) took more than \(patience.text)") }
 
-    private func spawn() throws(Failure) -> ChildProcess {
+    private func spawn() throws(Failure) -> Subprocess {
         do throws(SpawnError) {
-            return try ChildProcess.spawn(arguments, inheriting: files)
+            return try Subprocess.spawn(arguments, inheriting: files)
         } catch {
             throw .failed("\(name) cannot be started: \(error)")
         }
     }
 
     private func wait(
-        for child: borrowing ChildProcess,
+        for child: borrowing Subprocess,
         _ stop: StopSignal,
         _ deadline: BootTime,
         _ output: inout OutputLines,

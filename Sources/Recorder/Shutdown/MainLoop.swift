@@ -5,7 +5,7 @@ import Posix
 struct MainLoop: ~Copyable {
     private let watchdog: Watchdog?
     private let wakeup: Wakeup
-    private var polled = PollSet()
+    private var loop = EventLoop()
     /// Signal received during another wait; returned by the next call.
     private var heldSignal: CInt?
     private var isReloadRequested = false
@@ -21,14 +21,10 @@ struct MainLoop: ~Copyable {
     mutating func wait(until deadline: BootTime) throws(SystemError) -> CInt? {
         watchdog?.loopTurned()
         if let signal = heldSignal.take() ?? nextSignal() { return signal }
-        polled.removeAll()
-        if let watchdog { polled.append(watchdog.descriptor, for: .reading) }
-        polled.append(wakeup.descriptor, for: .reading)
-        do throws(SystemError) {
-            _ = try polled.wait(until: deadline)
-        } catch {
-            usleep(100_000)  // The kernel is out of memory: that ends no recording.
-        }
+        loop.begin()
+        if let watchdog { loop.watch(watchdog.descriptor, for: .reading) }
+        loop.watch(wakeup.descriptor, for: .reading)
+        _ = try loop.wait(until: deadline)
         watchdog?.loopTurned()
         wakeup.clear()
         return nextSignal()
@@ -63,31 +59,5 @@ struct MainLoop: ~Copyable {
             if heldSignal != nil { return false }
         }
         return true
-    }
-}
-
-/// Lets any thread wake one that polls, such as the main thread.
-final class Wakeup: Sendable {
-    private let pipe: Pipe
-
-    init() throws(SystemError) {
-        pipe = try Pipe()
-        try pipe.reader.makeNonblocking()
-        try pipe.writer.makeNonblocking()
-    }
-
-    var descriptor: CInt { pipe.reader.rawValue }
-
-    func wake() {
-        let byte: [UInt8] = [1]
-        try? pipe.writer.writeAll(byte.span)  // A full pipe wakes as well.
-    }
-
-    /// For the thread that is woken.
-    func clear() {
-        var bytes = [UInt8](repeating: 0, count: 64)
-        unsafe bytes.withUnsafeMutableBytes { buffer in
-            while let count = unsafe try? pipe.reader.read(into: buffer), count == 64 {}
-        }
     }
 }

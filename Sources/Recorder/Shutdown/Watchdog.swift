@@ -127,14 +127,14 @@ final class Watchdog: Sendable {
 
 extension Watchdog {
     private func watch(_ signals: inout Signals) -> Never {
-        var polled = PollSet()
+        var loop = EventLoop()
         var seen = Observation(turns: turns.load(ordering: .relaxed))
         while true {
-            polled.removeAll()
-            polled.append(signals.descriptor, for: .reading)
-            polled.append(wakeup.descriptor, for: .reading)
+            loop.begin()
+            loop.watch(signals.descriptor, for: .reading)
+            loop.watch(wakeup.descriptor, for: .reading)
             let next = min(deadline, seen.at.advanced(by: pause))
-            _ = try? polled.wait(until: min(next, signals.nextCheck ?? next))
+            _ = try? loop.wait(until: min(next, signals.nextCheck ?? next))
             wakeup.clear()
             while let request = signals.nextRequest() {
                 pass(request)

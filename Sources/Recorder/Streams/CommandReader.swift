@@ -40,7 +40,7 @@ struct CommandReader: ~Copyable {
     }
 
     private let name: String
-    private var child: ChildProcess
+    private var child: Subprocess
     private let steps: [StopStep]
     private let orphanTimeout: Duration
     private var state = State.running
@@ -78,7 +78,7 @@ struct CommandReader: ~Copyable {
         name = arguments.first ?? ""
         (self.steps, self.orphanTimeout) = (steps, orphanTimeout)
         do throws(SpawnError) {
-            child = try ChildProcess.spawn(arguments)
+            child = try Subprocess.spawn(arguments)
         } catch {
             switch error {
             case .notFound: throw CommandError("\(name) was not found")

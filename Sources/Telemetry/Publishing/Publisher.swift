@@ -105,10 +105,10 @@ public final class Publisher: Sendable {
     private func startChecks() {
         let observer = observer
         try? DetachedThread.start(named: "telemetry") { [weak segment] in
-            var nothing = PollSet()
+            var pause = EventLoop()
             while true {
                 let next = BootTime.now().advanced(by: .seconds(1))
-                while BootTime.now() < next { _ = try? nothing.wait(until: next) }
+                while BootTime.now() < next { _ = try? pause.wait(until: next) }
                 guard let segment else { return }
                 Self.check(segment, observer)
             }

@@ -63,8 +63,8 @@ struct SegmentBirth: ~Copyable {
                 guard BootTime.now() < deadline else {
                     return .blocked("another process holds a lock on \(provisional)")
                 }
-                var nothing = PollSet()
-                _ = try nothing.wait(until: BootTime.now().advanced(by: .milliseconds(5)))
+                var pause = EventLoop()
+                _ = try pause.wait(until: BootTime.now().advanced(by: .milliseconds(5)))
                 continue
             }
             // Its owner may have given it the final name, and ended, between these two steps.

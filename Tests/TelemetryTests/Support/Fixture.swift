@@ -4,13 +4,13 @@ import Posix
 
 /// The program `TelemetryFixture`, running.
 final class Fixture {
-    private var process: ChildProcess
+    private var process: Subprocess
     private var pending: [UInt8] = []
 
     init(_ command: String, _ directory: String, _ argument: String = "", name: String = "test")
         throws
     {
-        process = try ChildProcess.spawn(
+        process = try Subprocess.spawn(
             [Self.program, command, directory, name, argument]
         )
     }
@@ -27,17 +27,17 @@ final class Fixture {
 
     /// Another program, by its arguments.
     init(running arguments: [String]) throws {
-        process = try ChildProcess.spawn(arguments)
+        process = try Subprocess.spawn(arguments)
     }
 
     /// Kills it alone, not its children, and waits for its end.
     @discardableResult
-    func killAlone() -> ChildStatus {
+    func killAlone() -> TerminationStatus {
         _ = kill(process.identifier, SIGKILL)
         return process.wait()
     }
 
-    func wait() -> ChildStatus { process.wait() }
+    func wait() -> TerminationStatus { process.wait() }
 
     /// The next line of its output; `nil` at the end.
     func line() throws -> String? {

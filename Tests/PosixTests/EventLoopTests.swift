@@ -2,8 +2,8 @@ import Testing
 
 @testable import Posix
 
-@Suite("Poll set")
-struct PollSetTests {
+@Suite("Event loop")
+struct EventLoopTests {
     @Test(
         "rounds a timeout up, so that it never ends before its deadline",
         arguments: [
@@ -21,21 +21,21 @@ struct PollSetTests {
         let first = try Pipe()
         let second = try Pipe()
         try second.writer.writeAll([1].span)
-        var set = PollSet()
-        set.append(first.reader.rawValue, for: .reading)
-        set.append(second.reader.rawValue, for: .reading)
-        set.append(second.reader.rawValue, for: .nothing)
-        #expect(try set.wait(until: nil) == 1)
-        #expect((0..<set.count).map(set.isReady) == [false, true, false])
+        var loop = EventLoop()
+        loop.watch(first.reader.rawValue, for: .reading)
+        loop.watch(second.reader.rawValue, for: .reading)
+        loop.watch(second.reader.rawValue, for: .nothing)
+        #expect(try loop.wait(until: nil) == 1)
+        #expect((0..<loop.count).map(loop.isReady) == [false, true, false])
     }
 
     @Test("returns at its deadline when nothing is ready")
     func deadline() throws {
         let pipe = try Pipe()
-        var set = PollSet()
-        set.append(pipe.reader.rawValue, for: .reading)
+        var loop = EventLoop()
+        loop.watch(pipe.reader.rawValue, for: .reading)
         let deadline = BootTime.now().advanced(by: .milliseconds(5))
-        #expect(try set.wait(until: deadline) == 0)
+        #expect(try loop.wait(until: deadline) == 0)
         #expect(BootTime.now() >= deadline)
     }
 }

@@ -4,16 +4,16 @@ import Testing
 @testable import Posix
 
 @Suite("child processes", .timeLimit(.minutes(5)))
-struct ChildProcessTests {
+struct SubprocessTests {
     @Test(
         "how the program ended is decoded",
         arguments: [
             ("exit 0", .code(0)), ("exit 3", .code(3)), ("kill -9 $$", .signal(SIGKILL)),
             ("kill -2 $$", .signal(SIGINT)),
-        ] as [(String, ChildStatus)]
+        ] as [(String, TerminationStatus)]
     )
-    func status(of script: String, is expected: ChildStatus) throws {
-        var child = try ChildProcess.spawn(["sh", "-c", script])
+    func status(of script: String, is expected: TerminationStatus) throws {
+        var child = try Subprocess.spawn(["sh", "-c", script])
         let first = child.wait()
         #expect(first == expected)
         let second = child.wait()
@@ -22,7 +22,7 @@ struct ChildProcessTests {
 
     @Test("output and errors arrive on their own pipes")
     func pipes() throws {
-        let child = try ChildProcess.spawn(["sh", "-c", "echo out; echo err >&2; cat"])
+        let child = try Subprocess.spawn(["sh", "-c", "echo out; echo err >&2; cat"])
         #expect(try readAll(child.output) == "out\n")
         #expect(try readAll(child.errors) == "err\n")
     }
@@ -30,19 +30,19 @@ struct ChildProcessTests {
     @Test("a program that is not there, and one that may not run, are told apart")
     func unspawnable() {
         #expect(throws: SpawnError.notFound(program: "no-such-program")) {
-            _ = try ChildProcess.spawn(["no-such-program"])
+            _ = try Subprocess.spawn(["no-such-program"])
         }
         #expect(throws: SpawnError.notExecutable(program: "/etc/passwd")) {
-            _ = try ChildProcess.spawn(["/etc/passwd"])
+            _ = try Subprocess.spawn(["/etc/passwd"])
         }
-        #expect(throws: SpawnError.notFound(program: "")) { _ = try ChildProcess.spawn([]) }
+        #expect(throws: SpawnError.notFound(program: "")) { _ = try Subprocess.spawn([]) }
     }
 
     @Test("the program leads a group of its own and ignores or blocks no signal")
     func group() throws {
         _ = signal(SIGPIPE, SIG_IGN)
         let script = "cut -d' ' -f5 /proc/$$/stat; sed -n 's/^Sig[BI].*\\t//p' /proc/self/status"
-        let child = try ChildProcess.spawn(["sh", "-c", script])
+        let child = try Subprocess.spawn(["sh", "-c", script])
         let lines = try readAll(child.output).split(separator: "\n").map(String.init)
         #expect(lines.first == "\(child.identifier)")
         // Above the 31 standard signals are those that the C library keeps to itself.
@@ -55,7 +55,7 @@ struct ChildProcessTests {
         let leaking = FileDescriptor(adopting: open("/dev/zero", O_RDONLY))
         let flags = fcntl(leaking.rawValue, F_GETFD)
         #expect(flags & FD_CLOEXEC == 0)
-        let child = try ChildProcess.spawn(["ls", "/proc/self/fd"])
+        let child = try Subprocess.spawn(["ls", "/proc/self/fd"])
         let numbers = try readAll(child.output).split(separator: "\n")
         #expect(numbers == ["0", "1", "2", "3"], "3 is the directory that ls itself reads")
     }
@@ -66,8 +66,8 @@ struct ChildProcessTests {
             for _ in 0..<4 {
                 group.addTask {
                     for _ in 0..<10 {
-                        let long = try ChildProcess.spawn(["sleep", "100"])
-                        let short = try ChildProcess.spawn(["echo", "done"])
+                        let long = try Subprocess.spawn(["sleep", "100"])
+                        let short = try Subprocess.spawn(["echo", "done"])
                         let text = try readAll(short.output)
                         #expect(text == "done\n")
                         let ended = long.hasExited()
@@ -83,7 +83,7 @@ struct ChildProcessTests {
     func dropped() throws {
         let identifier: pid_t
         do {
-            let child = try ChildProcess.spawn(["sh", "-c", "sleep 100 & echo up; wait"])
+            let child = try Subprocess.spawn(["sh", "-c", "sleep 100 & echo up; wait"])
             identifier = child.identifier
             var first: [UInt8] = [0]
             _ = try first.withUnsafeMutableBytes { try child.output.read(into: $0) }
@@ -93,7 +93,7 @@ struct ChildProcessTests {
 
     @Test("an ended program is seen to have ended before it is reaped")
     func exited() throws {
-        var child = try ChildProcess.spawn(["true"])
+        var child = try Subprocess.spawn(["true"])
         _ = try readAll(child.output)
         while !child.hasExited() { sched_yield() }
         #expect(kill(child.identifier, 0) == 0, "its number is still its own")
@@ -131,7 +131,7 @@ struct DescendantTests {
             "%",
             with: "echo $$ > \(file); exec sleep 1000"
         )
-        var child = try ChildProcess.spawn(["sh", "-c", "\(script)\necho up; exec sleep 1000"])
+        var child = try Subprocess.spawn(["sh", "-c", "\(script)\necho up; exec sleep 1000"])
         let departed = try number(in: file)
         #expect(getpgid(departed) != child.identifier, "it has left")
         child.signalAll(SIGTERM)
@@ -146,7 +146,7 @@ struct DescendantTests {
         defer { unlink(file) }
         let stubborn =
             "trap \"\" TERM; echo $$ > \(file); while :; do sleep 1; done"
-        var child = try ChildProcess.spawn([
+        var child = try Subprocess.spawn([
             "sh", "-c", "setsid sh -c '\(stubborn)' > /dev/null 2>&1 &",
         ])
         let left = try number(in: file)
@@ -173,7 +173,7 @@ struct DescendantTests {
     func environment() throws {
         setenv("STREAMVAULT_TEST_TOKEN", "hidden", 1)
         setenv("STREAMVAULTX", "shown", 1)
-        let child = try ChildProcess.spawn(["env"])
+        let child = try Subprocess.spawn(["env"])
         let text = try readAll(child.output)
         let names = text.split(separator: "\n").compactMap { $0.split(separator: "=").first }
         #expect(names.filter { $0.hasPrefix("STREAMVAULT_") } == ["STREAMVAULT_CHILD"])
@@ -198,8 +198,8 @@ struct DescendantTests {
         let own = try #require(ProcessEntry(getpid()))
         let owner = "cam-\(UInt64.random(in: .min ... .max)):1.2"
         /// Waits for ever, with a mark as another process would have set it.
-        func start(_ mark: String) throws -> ChildProcess {
-            let child = try ChildProcess.spawn([
+        func start(_ mark: String) throws -> Subprocess {
+            let child = try Subprocess.spawn([
                 "env", "STREAMVAULT_CHILD=\(mark)", "sh", "-c", "echo up; exec sleep 1000",
             ])
             _ = try child.output.bytes(upTo: 3)
@@ -220,7 +220,7 @@ struct DescendantTests {
     func hangingStart() async {
         await #expect(processExitsWith: .success) {
             OwnChildren.beginStart()
-            var child = try ChildProcess.spawn(["true"])
+            var child = try Subprocess.spawn(["true"])
             let ended = child.wait()
             try #require(ended == .code(0))
             let orphan = try startUnnoticed("exit 0")
@@ -232,7 +232,7 @@ struct DescendantTests {
     func takenForOrphan() async {
         await #expect(processExitsWith: .success) {
             for (script, expected) in [("exit 7", .code(7)), ("kill -9 $$", .signal(SIGKILL))]
-                as [(String, ChildStatus)]
+                as [(String, TerminationStatus)]
             {
                 OwnChildren.beginStart()
                 let child = try startUnnoticed(script)
@@ -255,7 +255,7 @@ struct DescendantTests {
             Orphans.adopt()
             let file = try makePipe("stray")
             let stray = "echo $$ > \(file); exec sleep 1000"
-            var child = try ChildProcess.spawn([
+            var child = try Subprocess.spawn([
                 "sh", "-c", "env -i PATH=$PATH setsid sh -c '\(stray)' > /dev/null 2>&1 &",
             ])
             let left = try number(in: file)

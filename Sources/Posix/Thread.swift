@@ -1,11 +1,13 @@
+import CLinux
 import Glibc
+import Synchronization
 
-/// A thread of its own for work that blocks; it ends with the work, and nobody waits for it.
+/// A thread for work that blocks; it ends with the work, and nothing waits for it.
 package enum DetachedThread {
-    /// Of address space; what is not touched takes no memory.
+    /// Address space; untouched pages take no memory.
     private static let stackBytes = 1 << 20
 
-    /// Starts the work at once, with `pthread_create(3)`; tools that list threads show the first 15 bytes of the name.
+    /// Starts the work, with `pthread_create(3)`; tools that list threads show the first 15 bytes of the name.
     ///
     /// - Throws: `EAGAIN` where the system, or the container, allows no further thread.
     package static func start(
@@ -13,7 +15,7 @@ package enum DetachedThread {
         _ work: @escaping @Sendable () -> Void
     ) throws(SystemError) {
         let job = Job {
-            showName(name)
+            _ = unsafe clinux_name_thread(name)
             work()
         }
         var attributes = pthread_attr_t()
@@ -29,13 +31,26 @@ package enum DetachedThread {
             throw SystemError(call: "pthread_create \(name)", code: code)
         }
     }
+}
 
-    /// Glibc's Swift module has neither `pthread_setname_np(3)` nor `prctl(2)`, but the kernel has a file for it.
-    private static func showName(_ name: String) {
-        guard let file = try? FileDescriptor(opening: "/proc/thread-self/comm", O_WRONLY) else {
-            return
+/// Work on a thread of its own, which its starter can abandon.
+package final class BackgroundTask<Failure: Error>: Sendable {
+    private let outcome = Mutex<Result<Void, Failure>?>(nil)
+
+    /// `nil` until the work is done.
+    package var result: Result<Void, Failure>? { outcome.withLock { $0 } }
+
+    /// Starts the work, and wakes `wakeup` when it is done.
+    package init(
+        named name: String,
+        _ wakeup: Wakeup,
+        _ work: @escaping @Sendable () throws(Failure) -> Void
+    ) throws(SystemError) {
+        try DetachedThread.start(named: name) { [self] in
+            let result = Result(catching: work)
+            outcome.withLock { $0 = result }
+            wakeup.wake()
         }
-        try? file.writeAll(Array(name.utf8).span)
     }
 }
 
@@ -47,7 +62,7 @@ private final class Job: Sendable {
     }
 }
 
-/// The first function of a thread, which takes over the job that it is passed.
+/// The start function of a thread: runs the job that it gets.
 private func run(_ passed: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
     guard let passed = unsafe passed else { return nil }
     unsafe Unmanaged<Job>.fromOpaque(passed).takeRetainedValue().work()
