@@ -32,7 +32,7 @@ struct HealthcheckURLTests {
             ("https://127.0.0.1/", "begins neither"), ("127.0.0.1:9847", "begins neither"),
             ("http://", "no host"), ("http://:80/", "no host"), ("http:///x", "no host"),
             ("http://example.org/", "use an IP address"), ("http://a@127.0.0.1/", "host name"),
-            ("http://127.0.0.1:x/", "no number"), ("http://127.0.0.1:70000/", "no number"),
+            ("http://127.0.0.1:x/", "not a number"), ("http://127.0.0.1:70000/", "not a number"),
             ("http://::1/", "no host"), ("http://1::1/", "address"),
             ("http://127.0.0.1/\r\nX: y", "is not a URL"),
             ("http://127.0.0.1/ x", "is not a URL"), ("http://127.0.0.1/ü", "is not a URL"),

@@ -35,8 +35,8 @@ struct FileTests {
         try writer.writeAll(Array("{}".utf8).span)
         let unfinished = try #require(throws: SystemError.self) { try content(path) }
         #expect(unfinished.code == ETIMEDOUT)
-        let shell = try Subprocess.spawn(["sh", "-c", "printf 'of a pipe' > \(path)"])
         _ = consume writer
+        let shell = try Subprocess.spawn(["sh", "-c", "printf 'of a pipe' > \(path)"])
         let text = try String(
             decoding: FileDescriptor.content(
                 of: path,
