@@ -175,7 +175,7 @@ package struct CommandLineError: Error, Equatable, CustomStringConvertible, Send
 
 /// The values from the command line and the environment, each valid for its flag.
 package struct CommandLineValues: Equatable, Sendable {
-    /// The arguments that are no flags.
+    /// The arguments that are not flags.
     package fileprivate(set) var operands: [String] = []
     private var given: [String: [String]] = [:]
 

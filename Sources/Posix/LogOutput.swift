@@ -1,11 +1,11 @@
 import Glibc
 import Synchronization
 
-/// One output of the log: a bounded queue, and what is written from it, by a thread or by the callers.
+/// One output of the log: a bounded queue that a thread, or the callers, write to its destination.
 final class LogOutput: Sendable {
     private let queue = Mutex(LineQueue())
     private let destination: Mutex<LogDestination>
-    /// Set while the destination has no room, without a thread; -1 when it has.
+    /// Without a thread: the descriptor of the destination while it has no room, otherwise -1.
     private let blocked = Atomic<CInt>(-1)
     private let isReopenRequested = Atomic(false)
     private let wakeup = Mutex<Pipe?>(nil)
@@ -38,7 +38,7 @@ final class LogOutput: Sendable {
         if hasThread.load(ordering: .acquiring) { wake() } else { drain() }
     }
 
-    /// Writes what waits, as far as there is room, and notes the descriptor that has none.
+    /// Writes waiting lines as far as there is room, and notes the descriptor that has none.
     func drain() {
         blocked.store(write() ?? -1, ordering: .relaxed)
     }
@@ -65,7 +65,7 @@ final class LogOutput: Sendable {
         }
     }
 
-    /// Waits until nothing is left to write, or `deadline`; lines that were dropped are reported with it.
+    /// Waits until all lines and the report of dropped ones are written, or until `deadline`.
     func flush(until deadline: BootTime) {
         queue.withLock { $0.reportsLoss = true }
         if hasThread.load(ordering: .acquiring) {
@@ -80,7 +80,7 @@ final class LogOutput: Sendable {
         }
     }
 
-    /// Without a descriptor for a pipe it takes all the time that there is.
+    /// If there is no descriptor for a pipe, it waits until `deadline`.
     private func waitForThread(until deadline: BootTime) {
         var end = EventLoop()
         let reader = flushed.withLock { flushed -> CInt? in
@@ -92,7 +92,7 @@ final class LogOutput: Sendable {
             return reader
         }
         if let reader { end.watch(reader, for: .reading) }
-        wake()  // Whatever the thread did before, it comes to its end once more.
+        wake()  // The thread then reports once more that it is done.
         while !queue.withLock({ $0.isIdle }), BootTime.now() < deadline {
             _ = try? end.wait(until: deadline)
             var bytes: UInt64 = 0
@@ -156,18 +156,18 @@ final class LogOutput: Sendable {
     }
 }
 
-/// Lines that wait to be written, up to a bound; pure.
+/// A bounded queue of lines to be written; pure.
 struct LineQueue {
-    /// What is written at once, and how far that has come.
+    /// Lines that are written together, and the progress of that.
     struct Batch {
         var bytes: [UInt8]
         var written = 0
-        /// Lines that were dropped before and behind it, which its first and last line report.
+        /// The numbers of lines that were dropped before and after it, which its first and last line report.
         let lostBefore: Int
         let lostBehind: Int
         let lengthOfFirst: Int
 
-        /// Lines that were not written in whole, without the reports; and what those would have told.
+        /// The number of lines that were not written completely, and the number in reports that were not.
         var lost: (lines: Int, reported: Int) {
             var lines = bytes[written...].count { $0 == UInt8(ascii: "\n") }
             guard lines > 0 else { return (0, 0) }
@@ -180,14 +180,14 @@ struct LineQueue {
         }
     }
 
-    /// Bytes that wait; as much again may be with the writer.
+    /// The most bytes that wait; as many again may be with the writer.
     static let capacity = 256 << 10
 
     private var bytes: [UInt8] = []
     private var lostBefore = 0
     private var lostBehind = 0
     private var isWriting = false
-    /// Whether lines that were dropped are worth a batch of their own: at the end, when no further line comes.
+    /// Whether dropped lines get a batch of their own: at the end, when no further line comes.
     var reportsLoss = false
     private var droppedLines: UInt64 = 0
 
@@ -195,7 +195,7 @@ struct LineQueue {
         bytes.isEmpty && !isWriting && !(reportsLoss && lostBefore + lostBehind > 0)
     }
 
-    /// Takes a line with its line feed; after one that is dropped all are, until the writer takes what waits.
+    /// Adds a line with its line feed. After a dropped one all are dropped until the writer takes a batch.
     mutating func append(_ line: [UInt8]) {
         guard lostBehind == 0, bytes.count + line.count <= Self.capacity else {
             lostBehind += 1
@@ -226,7 +226,7 @@ struct LineQueue {
         return batch
     }
 
-    /// Notes that a batch was written, or given up.
+    /// Notes that a batch was written or abandoned.
     mutating func finish(_ batch: Batch) {
         let (lines, reported) = batch.lost
         droppedLines += UInt64(lines)
@@ -239,21 +239,21 @@ struct LineQueue {
     }
 }
 
-/// Where an output goes: standard output, or a file that is followed by its name.
+/// The destination of an output: standard output, or a file that is found again by its name.
 struct LogDestination: ~Copyable {
     private enum Kind {
-        /// Writes say themselves that there is no room.
+        /// Writes fail with `EAGAIN` if there is no room.
         case nonblocking
-        /// A socket, which has a call for that.
+        /// A socket: `send(2)` does not wait if it is told so.
         case socket
-        /// Asked before each write for room for so many bytes.
+        /// Polled before each write, of at most so many bytes.
         case polled(chunk: Int)
     }
 
     private var file: FileDescriptor?
     private var kind: Kind
     private let path: String?
-    /// Whether a line was written in part: what follows begins on a new one.
+    /// Whether a line was written partly, so that the next one needs a line feed before it.
     private var isMidLine = false
     var batch: LineQueue.Batch?
 
@@ -264,7 +264,7 @@ struct LogDestination: ~Copyable {
         (self.path, kind) = (path, .nonblocking)
     }
 
-    /// - Throws: when the file cannot be opened for a reason that will not pass.
+    /// - Throws: if the file cannot be opened for a lasting reason.
     init(path: String) throws(SystemError) {
         (self.path, kind) = (path, .nonblocking)
         do throws(SystemError) {
@@ -281,7 +281,7 @@ struct LogDestination: ~Copyable {
         (self.kind, path) = (kind, nil)
     }
 
-    /// Standard output, without a write that waits: others may share it, so its own flags stay as they are.
+    /// Standard output, with writes that do not wait. Its flags stay as they are, because other processes may share it.
     static func standardOutput() -> LogDestination {
         var status = stat()
         guard unsafe fstat(STDOUT_FILENO, &status) == 0 else {
@@ -291,18 +291,18 @@ struct LogDestination: ~Copyable {
         case S_IFSOCK: return LogDestination(nil, kind: .socket)
         case S_IFIFO, S_IFCHR:
             let flags = O_WRONLY | O_NONBLOCK | O_NOCTTY
-            // Opened once more, it has flags of its own.
+            // Opened again, it has its own flags.
             if let own = try? FileDescriptor(opening: "/proc/self/fd/\(STDOUT_FILENO)", flags) {
                 return LogDestination(own, kind: .nonblocking)
             }
-            // A pipe that is ready for writing takes 4,096 bytes; a terminal promises less.
+            // A pipe that is ready for writing takes 4,096 bytes, a terminal fewer.
             let chunk = status.st_mode & S_IFMT == S_IFIFO ? 4096 : 256
             return LogDestination(nil, kind: .polled(chunk: chunk))
         default: return LogDestination(nil, kind: .nonblocking)
         }
     }
 
-    /// A FIFO that nobody reads is opened all the same: it keeps what fits until somebody does.
+    /// A FIFO without a reader is opened for reading, too: it keeps what fits until a reader comes.
     private static func open(_ path: String) throws(SystemError) -> FileDescriptor {
         do throws(SystemError) {
             return try FileDescriptor(opening: path, openFlags)
@@ -312,7 +312,7 @@ struct LogDestination: ~Copyable {
         }
     }
 
-    /// -1 while the file cannot be opened.
+    /// The descriptor; -1 while the file cannot be opened.
     var descriptor: CInt {
         switch file {
         case .some(let file): file.rawValue
@@ -320,9 +320,9 @@ struct LogDestination: ~Copyable {
         }
     }
 
-    /// Opens the file by its name; on failure the old one stays.
+    /// Opens the file by its name; keeps the old one if that fails.
     ///
-    /// - Returns: why that failed.
+    /// - Returns: the error, if it failed.
     mutating func reopen() -> String? {
         guard let path else { return nil }
         do throws(SystemError) {
@@ -334,9 +334,7 @@ struct LogDestination: ~Copyable {
         }
     }
 
-    /// Opens the file anew when its name has gone to another file or to none.
-    ///
-    /// Looked up for each batch, however many lines that has.
+    /// Opens the file again if its name belongs to another file or to none; looked up once for each batch.
     mutating func followName() -> String? {
         guard let path else { return nil }
         var (named, opened) = (stat(), stat())
@@ -347,10 +345,10 @@ struct LogDestination: ~Copyable {
         return isSame ? nil : reopen()
     }
 
-    /// Writes the rest of the batch, as far as there is room.
+    /// Writes the rest of the batch as far as there is room.
     ///
-    /// - Returns: whether nothing is left of it.
-    /// - Throws: why what is left of it cannot be written.
+    /// - Returns: whether it is complete.
+    /// - Throws: the error because of which the rest cannot be written.
     mutating func writeBatch() throws(SystemError) -> Bool {
         guard var batch = batch.take() else { return true }
         defer { self.batch = batch }

@@ -4,12 +4,11 @@ import Synchronization
 
 /// Zeroed memory of aligned 64-bit words, shared with other processes or private to this one.
 ///
-/// It is not unmapped by itself: handles into it are plain addresses, which makes publishing free of reference counting,
-/// and they may outlive whoever made it. A process maps one, and gives it back by ending; see `release` for one that
-/// maps many.
+/// It has no `deinit`: handles into it are plain addresses, so that publishing needs no reference counting, and they may
+/// outlive their creator. A process maps it once, and its end unmaps it; a process that maps many calls `release`.
 ///
-/// Memory that is mapped survives what other processes do to its file. One that is cut is replaced by private memory with
-/// the last copy (`keepCopy`), by a handler for SIGBUS; `move` puts another file in its place while threads store to it.
+/// Mapped memory survives what other processes do to its file. If the file is truncated, a handler for SIGBUS replaces the
+/// memory by private memory with the last copy (`keepCopy`); `move` maps another file in its place while threads store to it.
 @safe package struct SharedMemory: Sendable {
     package let address: UInt
     package let wordCount: Int
@@ -55,7 +54,7 @@ import Synchronization
         (address, self.wordCount, range) = (UInt(bitPattern: memory), wordCount, nil)
     }
 
-    /// Gives the memory back: neither it nor a handle into it may be used afterwards.
+    /// Frees the memory: neither it nor a handle into it may be used afterwards.
     @unsafe package func release() {
         guard let memory = unsafe UnsafeMutableRawPointer(bitPattern: address) else { return }
         if let range {
@@ -66,7 +65,7 @@ import Synchronization
         }
     }
 
-    /// Lets go of the file, and with it of a lock; handles stay good, and nobody sees any more what they publish.
+    /// Unmaps the file, which also releases its lock. Handles stay valid, but what they publish is no longer visible.
     package func detach() {
         guard let range, let memory = unsafe UnsafeMutableRawPointer(bitPattern: address) else {
             return
@@ -105,9 +104,9 @@ import Synchronization
         }
     }
 
-    /// Adds one between two full barriers: nothing stored after it is seen before it, or the other way round.
+    /// Adds one between two full barriers, so that no other store is seen on the wrong side of it.
     ///
-    /// An addition alone is none on arm64, whatever its ordering: a plain store that follows may be seen before its own.
+    /// On arm64 an addition alone is no barrier, whatever its ordering: a plain store after it may be seen before it.
     package func increment(_ index: Int) {
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         _ = unsafe atomic(index).pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
@@ -123,7 +122,7 @@ import Synchronization
 
 /// For memory that is mapped.
 extension SharedMemory {
-    /// Copies the words in `words` of `other`, which is as long, each in one piece; writes no page that is equal already.
+    /// Copies the words in `words` of `other`, each atomically; writes no page that is equal already.
     package func copy(_ words: Range<Int>, of other: SharedMemory) {
         guard !words.isEmpty else { return }
         precondition(words.upperBound <= min(wordCount, other.wordCount))
@@ -132,10 +131,10 @@ extension SharedMemory {
         clinux_copy_words(target, source, UInt(words.count))
     }
 
-    /// Whether the file was cut, and the memory is private since then.
+    /// Whether the file was truncated, so that the memory is now private.
     package var isLost: Bool { range.map { clinux_range_is_lost($0) != 0 } ?? false }
 
-    /// Sets what the memory continues from when its file is cut: zeros without a copy.
+    /// Sets the copy that replaces the content if the file is truncated; without one, zeros do.
     ///
     /// It is as long as this memory, and mapped.
     package func keepCopy(_ copy: SharedMemory?) {
@@ -143,20 +142,20 @@ extension SharedMemory {
         if let range { clinux_set_copy(range, copy?.address ?? 0) }
     }
 
-    /// Continues from the copy, in private memory: the file was cut, although no access has failed.
+    /// Continues with the copy in private memory: the file was truncated, although no access has failed yet.
     package func discardFile() {
         if let range { _ = clinux_discard_file(range) }
     }
 
-    /// Counts the loss of the file as known: the memory is private, and can be moved to another file.
+    /// Acknowledges the loss of the file, after which the private memory can be moved to another file.
     package func acknowledgeLoss() {
         if let range { clinux_acknowledge_loss(range) }
     }
 
-    /// Moves to the file of `target`, whose own mapping ends: threads that store meanwhile wait, well below a millisecond.
+    /// Moves to the file of `target`, whose own mapping ends; threads that store meanwhile wait for much less than a millisecond.
     ///
-    /// Nothing in it waits for a file system. The caller must keep others from changing what takes more than one store.
-    /// - Returns: `false` when either file was cut meanwhile: then nothing has changed.
+    /// It does not wait for a file system. The caller must prevent changes that take more than one store.
+    /// - Returns: `false` if either file was truncated meanwhile; then nothing has changed.
     package func move(to target: SharedMemory) -> Bool {
         guard let range, let targetRange = target.range, target.wordCount == wordCount else {
             return false

@@ -17,26 +17,26 @@ package struct Signals: ~Copyable {
         case reload
     }
 
-    /// Signals that end a program in an orderly way, or make it read its settings again.
+    /// The signals that shut a program down, or make it read its settings again.
     package static let stopping: [CInt] = [SIGTERM, SIGINT, SIGQUIT, SIGHUP]
 
-    /// How long after a SIGHUP the terminal is checked again: some terminals send the signal first, and close then.
+    /// The time after a SIGHUP until the terminal is checked again: some terminals send the signal before they close.
     private static let terminalCheckDelay = Duration.seconds(1)
 
     private let pipe: Pipe
     private let previous: [(signal: CInt, action: sigaction)]
     private let terminal: ControllingTerminal
     private var terminalIsGone = false
-    /// When the terminal has to be checked again; `nil` when it has not.
+    /// When the terminal has to be checked again; `nil` if it need not be.
     private(set) package var nextCheck: BootTime?
 
     /// Takes over `signals`, with `sigaction(2)`; interrupted calls are restarted, except `poll`.
     ///
-    /// A SIGHUP that was ignored when the program started stays ignored, as `nohup(1)` wants it. SIGINT and SIGQUIT that
-    /// were ignored, as a shell does for a program in the background, are ignored when they come from the keyboard, and
-    /// obeyed when a process sends them.
+    /// A SIGHUP that was ignored at the start of the program stays ignored, as `nohup(1)` requires. SIGINT and SIGQUIT that
+    /// were ignored, as a shell does for background programs, stay ignored from the keyboard, and are handled if a process
+    /// sends them.
     ///
-    /// Before other threads are started: they inherit the mask.
+    /// To be called before other threads are started, because they inherit the mask.
     package init(_ signals: [CInt]) throws(SystemError) {
         let pipe = try Pipe()
         try pipe.reader.makeNonblocking()
@@ -58,7 +58,7 @@ package struct Signals: ~Copyable {
                 let handler = unsafe ignoresKeyboard ? deliverIfSent : deliver
                 previous.append((signal, try unsafe install(handler, for: signal)))
             }
-            // Nobody ends a program with this one that has no use for it.
+            // By default it would end a program that does not use it.
             if !signals.contains(SIGUSR1), try disposition(of: SIGUSR1) == .standard {
                 previous.append((SIGUSR1, try ignore(SIGUSR1)))
             }
@@ -77,7 +77,7 @@ package struct Signals: ~Copyable {
     /// Readable while a signal waits; to be polled.
     package var descriptor: CInt { pipe.reader.rawValue }
 
-    /// Takes the oldest signal that waits; `nil` when none does.
+    /// The oldest signal that waits; `nil` if none does.
     package mutating func next() -> CInt? {
         var signal: UInt8 = 0
         let count = unsafe withUnsafeMutableBytes(of: &signal) { bytes in
@@ -88,9 +88,9 @@ package struct Signals: ~Copyable {
         return late == 0 ? nil : late
     }
 
-    /// Takes the oldest request that waits; `nil` when none does.
+    /// The oldest request that waits; `nil` if none does.
     ///
-    /// The end of the terminal is one request, however many SIGHUP it sends to how many processes.
+    /// The end of the terminal is one request, however many times SIGHUP arrives.
     package mutating func nextRequest(at now: BootTime = .now()) -> Request? {
         while let signal = next() {
             switch signal {
@@ -113,12 +113,10 @@ package struct Signals: ~Copyable {
         return .stop(SIGHUP)
     }
 
-    /// Leaves `signals` to other threads; those that this thread starts block them as well.
+    /// Blocks `signals` in this thread and in those that it starts, so that other threads receive them.
     package static func block(_ signals: [CInt]) { change(SIG_BLOCK, signals) }
 
-    /// Lets signals through to this thread that its parent, or the parent process, had blocked.
-    ///
-    /// A mask is inherited, and many supervisors start programs from threads that block everything. A program that is deaf to SIGTERM would lose what it holds to SIGKILL.
+    /// Unblocks signals that the thread's parent, or the parent process, had blocked.
     package static func unblock(_ signals: [CInt]) { change(SIG_UNBLOCK, signals) }
 
     private static func change(_ how: CInt, _ signals: [CInt]) {
@@ -138,12 +136,12 @@ package struct Signals: ~Copyable {
 }
 
 extension Signals {
-    /// Ignores every signal that would end or suspend the process although nobody asks for that with it.
+    /// Ignores the signals that end or suspend a process by default and are not meant to.
     ///
     /// SIGTSTP, SIGTTIN and SIGTTOU are among them: a suspended recorder misses media, and a terminal with `stty tostop`
-    /// would suspend one in the background that logs. Left alone are the signals that stop, SIGKILL and SIGSTOP, and
-    /// faults (SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS), after which the process cannot go on. SIGHUP
-    /// and SIGUSR1 are blocked until there is a `Signals`, so that one during the start is not lost.
+    /// would suspend a background recorder that logs. Unchanged are the signals that stop, SIGKILL and SIGSTOP, and
+    /// faults (SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS), after which the process cannot continue. SIGHUP
+    /// and SIGUSR1 are blocked until there is a `Signals`, so that none is lost during the start.
     ///
     /// Programs that are started later begin with default dispositions and an empty mask, see `Subprocess.spawn`.
     package static func prepare() throws(SystemError) {
@@ -159,24 +157,24 @@ extension Signals {
         {
             _ = try ignore(signal)
         }
-        // The C library keeps these two for itself, and refuses them; without threads they still end the process.
+        // The C library reserves these two and refuses them, but without threads they still end the process.
         for signal: CInt in 32...33 { _ = clinux_ignore_if_default(signal) }
     }
 
     private static var realTimeSignals: ClosedRange<CInt> { 34...64 }
 }
 
-/// The terminal from which a program was started, which can go away: with its window, or the connection to the host.
+/// The terminal from which a program was started; it disappears with its window, or with the connection to the host.
 private struct ControllingTerminal: Sendable {
     /// Whether there was one at the start.
     let existed: Bool
 
     init() { existed = Self.openingError == nil }
 
-    /// Whether there was one, and it can no longer be opened.
+    /// Whether there was one, and it no longer exists.
     ///
-    /// The kernel takes it from all processes of the session before it sends SIGHUP. That nothing can be opened at all,
-    /// as without free descriptors, proves nothing.
+    /// The kernel takes it from all processes of the session before it sends SIGHUP. Other errors, such as a lack of
+    /// descriptors, prove nothing.
     var isGone: Bool {
         existed && (Self.openingError == ENXIO || Self.openingError == EIO)
     }
@@ -194,16 +192,16 @@ private struct ControllingTerminal: Sendable {
 /// Where the handler writes; -1 without a `Signals`.
 private let deliveryPipe = Atomic<CInt>(-1)
 
-/// The last signal that found the pipe full: a flood of one signal must not hide SIGTERM.
+/// The last signal for which the pipe was full: a flood of one signal must not hide SIGTERM.
 private let undelivered = Atomic<CInt>(0)
 
 private typealias Handler =
     @convention(c) (CInt, UnsafeMutablePointer<siginfo_t>?, UnsafeMutableRawPointer?) -> Void
 
-/// The handler: only calls that are safe in one (`signal-safety(7)`), and `errno` stays as it was.
+/// The handler: makes only calls that are safe in one (`signal-safety(7)`), and keeps `errno`.
 private let deliver: Handler = { signal, _, _ in deliverByte(of: signal) }
 
-/// The handler of a signal that was ignored at the start: the kernel's own, from the keyboard, stays ignored.
+/// The handler of a signal that was ignored at the start: one from the kernel, for the keyboard, stays ignored.
 private let deliverIfSent: Handler = { signal, information, _ in
     let sentByKernel: CInt = 0x80  // `SI_KERNEL` of <signal.h>.
     guard let information = unsafe information,
@@ -221,9 +219,7 @@ private func deliverByte(of signal: CInt) {
     errno = interrupted
 }
 
-/// Lets signals through that the parent had blocked.
-///
-/// A mask is inherited, and many supervisors start programs from threads that block everything. A program that is deaf to SIGTERM would lose what it holds to SIGKILL.
+/// Unblocks all signals: a mask is inherited, and many supervisors start programs from threads that block everything.
 private func unblockAll() {
     var none = sigset_t()
     unsafe sigemptyset(&none)

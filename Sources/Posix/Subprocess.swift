@@ -12,6 +12,8 @@ package struct Subprocess: ~Copyable {
     package let errors: FileDescriptor
     private let mark: ProcessMark
     private var status: TerminationStatus?
+    /// Of `pidfd_open(2)`; `nil` if there was no descriptor left for it.
+    private let exit: FileDescriptor?
 
     /// Starts the program named by the first of `arguments`, looked up in `PATH`, with `posix_spawnp(3)`.
     ///
@@ -35,6 +37,8 @@ package struct Subprocess: ~Copyable {
         (self.identifier, self.mark, self.status) = (identifier, mark, status)
         self.output = output
         self.errors = errors
+        let descriptor = clinux_pidfd_open(identifier)
+        exit = descriptor < 0 ? nil : FileDescriptor(adopting: descriptor)
     }
 
     deinit {
@@ -80,6 +84,14 @@ package struct Subprocess: ~Copyable {
     /// Gives the program, and all that it will start, the lowest priority for CPU and disk, with `setpriority(2)`.
     package borrowing func lowerPriority() {
         _ = setpriority(__priority_which_t(PRIO_PGRP.rawValue), id_t(identifier), 19)
+    }
+
+    /// Readable once the program has ended; `nil` if that has to be asked for with `hasExited`.
+    package var exitDescriptor: CInt? {
+        switch exit {
+        case .some(let exit): exit.rawValue
+        case nil: nil
+        }
     }
 
     /// Whether the program has ended; leaves it unreaped, so that its group can still be signalled.

@@ -107,9 +107,10 @@ extension Duration {
         self = .nanoseconds(total)
     }
 
-    /// The duration in whole seconds, `60s`, or else in whole milliseconds, `1500ms`.
+    /// The duration in whole hours, `24h`, in whole seconds, `60s`, or in whole milliseconds, `1500ms`.
     package var text: String {
         let milliseconds = wholeNanoseconds / 1_000_000
+        if milliseconds > 0, milliseconds % 3_600_000 == 0 { return "\(milliseconds / 3_600_000)h" }
         return milliseconds % 1000 == 0 ? "\(milliseconds / 1000)s" : "\(milliseconds)ms"
     }
 }

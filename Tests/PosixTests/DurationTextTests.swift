@@ -19,9 +19,10 @@ func durationText(_ text: String, is expected: Duration?) {
 }
 
 @Test(
-    "a duration is written in whole seconds, or else in milliseconds",
+    "a duration is written in whole hours, seconds, or milliseconds",
     arguments: [
         (.seconds(60), "60s"), (.milliseconds(1500), "1500ms"), (.zero, "0s"),
+        (.seconds(7200), "2h"), (.seconds(5400), "5400s"),
     ] as [(Duration, String)]
 )
 func durationText(of duration: Duration, is expected: String) {

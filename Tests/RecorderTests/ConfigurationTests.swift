@@ -167,7 +167,7 @@ struct ConfigurationTests {
                 "recordings_dir: is required",
                 "telemetry_dir: must not be empty",
                 "sync_interval: must be between 100ms and 60s, not 1m1s",
-                "shutdown.grace_period: must be between 3s and 86400s, not 2s",
+                "shutdown.grace_period: must be between 3s and 24h, not 2s",
                 "web.listen_address: must not be empty",
                 "log: must be an object, not an array",
                 "streams[0].source.url: must be an http or https URL",
@@ -297,7 +297,7 @@ struct ConfigurationFileTests {
             #expect(text.contains("  --\(flag.name)"))
             #expect(text.contains("[\(flag.environmentName)]"))
         }
-        #expect(text.contains("(default 60s; 3s to 86400s)"))
+        #expect(text.contains("(default 60s; 3s to 24h)"))
     }
 }
 

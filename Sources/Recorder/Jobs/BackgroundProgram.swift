@@ -30,17 +30,25 @@ struct BackgroundProgram {
         var output = OutputLines()
         var errors = OutputLines()
         var lastError = "no message"
-        while output.isOpen || errors.isOpen {
+        var loop = EventLoop()
+        // A program may close its output and go on.
+        while output.isOpen || errors.isOpen || !child.hasExited() {
             guard BootTime.now() < deadline else { throw tooLong }
-            try wait(for: child, stop, deadline, &output, &errors)
+            loop.begin()
+            loop.watch(stop.readableDescriptor, for: .reading)
+            loop.watch(child.output.rawValue, for: output.isOpen ? .reading : .nothing)
+            loop.watch(child.errors.rawValue, for: errors.isOpen ? .reading : .nothing)
+            let waitsForEnd = !output.isOpen && !errors.isOpen
+            if waitsForEnd, let exit = child.exitDescriptor { loop.watch(exit, for: .reading) }
+            let mustAsk = waitsForEnd && child.exitDescriptor == nil
+            let limit = mustAsk ? BootTime.now().advanced(by: .milliseconds(50)) : deadline
+            _ = try? loop.wait(until: min(limit, deadline))
+            // The child is dropped, which kills its group.
+            if loop.isReady(0) { throw .stopped }
+            if loop.isReady(1) { output.fill(from: child.output) }
+            if loop.isReady(2) { errors.fill(from: child.errors) }
             output.takeLines(eachLine)
             errors.takeLines { if !$0.isEmpty { lastError = $0 } }
-        }
-        // A program may close its output and go on.
-        while !child.hasExited() {
-            guard BootTime.now() < deadline else { throw tooLong }
-            let look = BootTime.now().advanced(by: .milliseconds(20))
-            if stop.wait(until: min(look, deadline)) { throw .stopped }
         }
         guard child.wait() == .code(0) else { throw .failed("\(name) failed: \(lastError)") }
     }
@@ -55,35 +63,6 @@ struct BackgroundProgram {
         } catch {
             throw .failed("\(name) cannot be started: \(error)")
         }
-    }
-
-    private func wait(
-        for child: borrowing Subprocess,
-        _ stop: StopSignal,
-        _ deadline: BootTime,
-        _ output: inout OutputLines,
-        _ errors: inout OutputLines
-    ) throws(Failure) {
-        let readable = Int16(POLLIN)
-        var entries = [
-            pollfd(fd: stop.readableDescriptor, events: readable, revents: 0),
-            pollfd(
-                fd: output.isOpen ? child.output.rawValue : -1,
-                events: readable,
-                revents: 0
-            ),
-            pollfd(
-                fd: errors.isOpen ? child.errors.rawValue : -1,
-                events: readable,
-                revents: 0
-            ),
-        ]
-        let left = deadline.since(.now()).wholeNanoseconds / 1_000_000
-        guard unsafe poll(&entries, 3, CInt(clamping: left + 1)) > 0 else { return }
-        // The caller drops the child, which kills its group.
-        guard entries[0].revents == 0 else { throw .stopped }
-        if entries[1].revents != 0 { output.fill(from: child.output) }
-        if entries[2].revents != 0 { errors.fill(from: child.errors) }
     }
 }
 
