@@ -72,6 +72,11 @@ static inline int clinux_file_lock(int file, int type) {
     return fcntl(file, 36, &lock) == -1 ? -1 : lock.l_type;
 }
 
+// F_SETPIPE_SZ, which needs _GNU_SOURCE.
+static inline int clinux_set_pipe_capacity(int pipe, int bytes) {
+    return fcntl(pipe, 1031, bytes);
+}
+
 static inline int clinux_unacknowledged_bytes(int socket, int *count) {
     return ioctl(socket, SIOCOUTQ, count);
 }

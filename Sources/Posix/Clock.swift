@@ -10,6 +10,9 @@ package struct BootTime: Comparable, Hashable, Sendable {
         self.nanoseconds = nanoseconds
     }
 
+    /// A time that is never reached.
+    package static var distantFuture: BootTime { BootTime(nanoseconds: .max) }
+
     package static func now() -> BootTime {
         BootTime(nanoseconds: readClock(CLOCK_BOOTTIME))
     }

@@ -259,6 +259,13 @@ extension FileDescriptor {
     }
 }
 
+extension FileDescriptor {
+    /// Sets how many bytes a pipe holds, with `F_SETPIPE_SZ`; it stays as it is if that is refused.
+    package borrowing func setPipeCapacity(_ bytes: Int) {
+        _ = clinux_set_pipe_capacity(rawValue, CInt(clamping: bytes))
+    }
+}
+
 /// Both ends of a pipe, close-on-exec.
 ///
 /// The corresponding C function is `pipe2`.

@@ -18,6 +18,12 @@ struct RecorderDirectoryTests {
         directory.read().map(\.name)
     }
 
+    /// Reads as it would be read some seconds later, when all that is checked once a second has been checked.
+    private func readLater(_ directory: inout RecorderDirectory) -> [KnownRecorder] {
+        _ = directory.read(at: .now().advanced(by: .seconds(2)))
+        return directory.read(at: .now().advanced(by: .seconds(4)))
+    }
+
     /// Makes it long ago that a file came or went.
     private func letRest() throws {
         try FileManager.default.setAttributes(
@@ -66,7 +72,7 @@ struct RecorderDirectoryTests {
     }
 
     @Test("another directory at the path is noticed, if a second late")
-    func exchangedDirectory() async throws {
+    func exchangedDirectory() throws {
         var directory = RecorderDirectory(path: files.path)
         let first = try files.publisher("one")
         try letRest()
@@ -78,7 +84,7 @@ struct RecorderDirectoryTests {
             atPath: files.path,
             withIntermediateDirectories: false
         )
-        while visible(&directory) != [] { try await Task.sleep(for: .milliseconds(20)) }
+        #expect(readLater(&directory).allSatisfy { $0.failure == .missing })
         withExtendedLifetime(first) {}
     }
 
@@ -224,7 +230,7 @@ struct RecorderDirectoryTests {
         #expect(directory.readErrors == ["too_many": 2])
         // One whose file is gone makes room.
         try FileManager.default.removeItem(atPath: files.file("m"))
-        while names(&directory) != ["a", "n"] { usleep(1000) }
+        #expect(readLater(&directory).map(\.name) == ["a", "n"])
         withExtendedLifetime((first, late)) {}
     }
 
@@ -238,7 +244,7 @@ struct RecorderDirectoryTests {
         var directory = RecorderDirectory(path: files.path, bounds: bounds)
         #expect(names(&directory) == ["a", "b"])
         let recorder = try files.publisher("cam")
-        while !names(&directory).contains("cam") { usleep(1000) }
+        #expect(readLater(&directory).contains { $0.name == "cam" })
         #expect(directory.excess == 1)
         withExtendedLifetime(recorder) {}
     }
@@ -336,8 +342,7 @@ struct RecorderDirectoryTests {
         #expect(names(&directory) == ["cam"])
         try FileManager.default.removeItem(atPath: files.file("cam"))
         let strangers = try ["a", "b", "c"].map { try files.publisher($0) }
-        while names(&directory).isEmpty { usleep(1000) }
-        #expect(directory.read().contains { $0.name == "cam" && $0.wasRead })
+        #expect(readLater(&directory).contains { $0.name == "cam" && $0.wasRead })
         withExtendedLifetime((recorder, strangers)) {}
     }
 

@@ -58,6 +58,7 @@ struct CommandReader: ~Copyable {
     /// When to report that none was found.
     private var cutReportDue: BootTime?
 
+    private var loop = EventLoop()
     private var isStopping = false
     private var escalation: StopEscalation?
     private var wasSignalled = false
@@ -86,7 +87,8 @@ struct CommandReader: ~Copyable {
             case .system(let error): throw CommandError("\(name) could not be started: \(error)")
             }
         }
-        enlargePipe(child.output)
+        // Lets a slow disk delay the program less often; the standard 64 KiB are half a second of a good stream.
+        child.output.setPipeCapacity(pipeBytes)
     }
 
     /// Waits for the next item; `.ended`, `.failed` and `.stopped` are the last ones.
@@ -161,8 +163,8 @@ struct CommandReader: ~Copyable {
         } else if escalation == nil, !outputIsOpen || child.hasExited() {
             escalation = StopEscalation([StopStep(timeout: orphanTimeout)] + steps, at: now)
         }
-        // The end of the child, and of its last descendant, cannot be waited for together with a pipe: both are checked often.
-        let check = now.advanced(by: .milliseconds(escalation == nil ? 200 : 20))
+        // Without a descriptor for the end of the child, that has to be checked often.
+        let check = child.exitDescriptor == nil ? now.advanced(by: .milliseconds(50)) : .distantFuture
         while let action = escalation?.next(at: now) {
             switch action {
             case .signal(let signal):
@@ -183,15 +185,18 @@ struct CommandReader: ~Copyable {
         or stop: StopSignal,
         _ cutting: Bool
     ) throws(CommandError) {
-        var entries = [
-            pollfd(fd: outputIsOpen ? child.output.rawValue : -1, events: readable, revents: 0),
-            pollfd(fd: errorsAreOpen ? child.errors.rawValue : -1, events: readable, revents: 0),
-            pollfd(fd: isStopping ? -1 : stop.readableDescriptor, events: readable, revents: 0),
-        ]
-        let timeout = deadline.since(.now()).pollTimeout
-        guard unsafe poll(&entries, nfds_t(entries.count), timeout) > 0 else { return }
-        if entries[0].revents != 0 { try readOutput(cutting) }
-        if entries[1].revents != 0 { try readErrors() }
+        loop.begin()
+        let output = loop.watch(child.output.rawValue, for: outputIsOpen ? .reading : .nothing)
+        let errors = loop.watch(child.errors.rawValue, for: errorsAreOpen ? .reading : .nothing)
+        loop.watch(stop.readableDescriptor, for: isStopping ? .nothing : .reading)
+        if let exit = child.exitDescriptor, !child.hasExited() { loop.watch(exit, for: .reading) }
+        do throws(SystemError) {
+            try loop.wait(until: deadline)
+        } catch {
+            throw CommandError("the output of \(name) could not be waited for: \(error)")
+        }
+        if loop.isReady(output) { try readOutput(cutting) }
+        if loop.isReady(errors) { try readErrors() }
     }
 
     private mutating func readOutput(_ cutting: Bool) throws(CommandError) {
@@ -229,19 +234,11 @@ struct CommandReader: ~Copyable {
     }
 }
 
-private let readable = Int16(POLLIN)
 private let pipeBytes = 1 << 20
 
 /// Whether a read would not wait.
 private func hasInput(_ pipe: borrowing FileDescriptor) -> Bool {
-    var entry = pollfd(fd: pipe.rawValue, events: readable, revents: 0)
-    return unsafe poll(&entry, 1, 0) > 0
-}
-
-/// Lets a slow disk delay the program less often; the standard 64 KiB are half a second of a good stream.
-private func enlargePipe(_ pipe: borrowing FileDescriptor) {
-    let setPipeSize: CInt = 1031  // `F_SETPIPE_SZ` of <fcntl.h>, which the Glibc module leaves out.
-    _ = fcntl(pipe.rawValue, setPipeSize, CInt(pipeBytes))
+    (try? pipe.isReady(for: .reading, until: .now())) ?? false
 }
 
 /// The bytes of one `read(2)` of a pipe.
