@@ -8,8 +8,9 @@ package struct ListeningSocket: ~Copyable, Sendable {
     package let address: ListenAddress
     private let path: UnixSocketPath?
 
-    /// Binds and listens. Owner and group may connect to a local socket; `[::]` accepts IPv4 too, unless `ipv6Only`.
+    /// Binds and listens.
     ///
+    /// Owner and group may connect to a local socket; `[::]` accepts IPv4 too, unless `ipv6Only`.
     /// The path of a local socket that a dead server left behind is replaced.
     /// - Throws: the error names `address`. `EADDRINUSE` also for a local socket on whose path another process listens.
     package init(on address: ListenAddress, ipv6Only: Bool = false) throws(SystemError) {

@@ -195,7 +195,7 @@ struct LineQueue {
         bytes.isEmpty && !isWriting && !(reportsLoss && lostBefore + lostBehind > 0)
     }
 
-    /// Adds a line with its line feed. After a dropped one all are dropped until the writer takes a batch.
+    /// Adds a line with its line feed; after a dropped one all are dropped until the writer takes a batch.
     mutating func append(_ line: [UInt8]) {
         guard lostBehind == 0, bytes.count + line.count <= Self.capacity else {
             lostBehind += 1
@@ -281,7 +281,7 @@ struct LogDestination: ~Copyable {
         (self.kind, path) = (kind, nil)
     }
 
-    /// Standard output, with writes that do not wait. Its flags stay as they are, because other processes may share it.
+    /// Standard output, with writes that do not wait; its flags stay as they are, because other processes may share it.
     static func standardOutput() -> LogDestination {
         var status = stat()
         guard unsafe fstat(STDOUT_FILENO, &status) == 0 else {

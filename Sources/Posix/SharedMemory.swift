@@ -65,7 +65,7 @@ import Synchronization
         }
     }
 
-    /// Unmaps the file, which also releases its lock. Handles stay valid, but what they publish is no longer visible.
+    /// Unmaps the file, which also releases its lock; handles stay valid, but what they publish is no longer visible.
     package func detach() {
         guard let range, let memory = unsafe UnsafeMutableRawPointer(bitPattern: address) else {
             return

@@ -164,7 +164,8 @@ struct CommandReader: ~Copyable {
             escalation = StopEscalation([StopStep(timeout: orphanTimeout)] + steps, at: now)
         }
         // Without a descriptor for the end of the child, that has to be checked often.
-        let check = child.exitDescriptor == nil ? now.advanced(by: .milliseconds(50)) : .distantFuture
+        let check =
+            child.exitDescriptor == nil ? now.advanced(by: .milliseconds(50)) : .distantFuture
         while let action = escalation?.next(at: now) {
             switch action {
             case .signal(let signal):
