@@ -134,7 +134,13 @@ package struct FileDescriptor: ~Copyable, Sendable {
 
     /// Writes all of `bytes`, however many `write(2)` calls that takes.
     package borrowing func writeAll(_ bytes: Span<UInt8>) throws(SystemError) {
-        try Posix.write(all: bytes, to: rawValue)
+        var written = 0
+        while written < bytes.count {
+            let rest = bytes.extracting(droppingFirst: written)
+            written += try retrying("write") {
+                unsafe rest.withUnsafeBytes { unsafe write(rawValue, $0.baseAddress, $0.count) }
+            }
+        }
     }
 
     /// Cuts or extends the file to `length` bytes, with `ftruncate(2)`.
@@ -225,7 +231,7 @@ extension FileDescriptor {
 extension FileDescriptor {
     /// Takes the write lock of `fcntl(2)` on the whole file, `F_OFD_SETLK`, without waiting; `false` if another open file holds a lock.
     package borrowing func tryLock() throws(SystemError) -> Bool {
-        try isTaken("fcntl F_OFD_SETLK") { clinux_set_file_lock(rawValue, F_WRLCK) }
+        try takesLock("fcntl F_OFD_SETLK") { clinux_set_file_lock(rawValue, F_WRLCK) }
     }
 
     /// Gives the lock up although a mapping or another process may still have the open file.
@@ -245,10 +251,11 @@ extension FileDescriptor {
     ///
     /// It is independent of `tryLock`, and `flock(1)` takes it as well, so that a script can hold one.
     package borrowing func tryExclusiveLock() throws(SystemError) -> Bool {
-        try isTaken("flock") { flock(rawValue, LOCK_EX | LOCK_NB) }
+        try takesLock("flock") { flock(rawValue, LOCK_EX | LOCK_NB) }
     }
 
-    private borrowing func isTaken(_ call: String, _ body: () -> CInt) throws(SystemError) -> Bool {
+    private borrowing func takesLock(_ call: String, _ body: () -> CInt) throws(SystemError) -> Bool
+    {
         do throws(SystemError) {
             try retrying(call, body)
             return true
@@ -256,13 +263,6 @@ extension FileDescriptor {
             guard error.code == EAGAIN || error.code == EACCES else { throw error }
             return false
         }
-    }
-}
-
-extension FileDescriptor {
-    /// Sets how many bytes a pipe holds, with `F_SETPIPE_SZ`; it stays as it is if that is refused.
-    package borrowing func setPipeCapacity(_ bytes: Int) {
-        _ = clinux_set_pipe_capacity(rawValue, CInt(clamping: bytes))
     }
 }
 
@@ -281,13 +281,9 @@ package struct Pipe: ~Copyable, Sendable {
     }
 }
 
-/// Writes all of `bytes` to a descriptor that somebody else owns, however many `write(2)` calls that takes.
-func write(all bytes: Span<UInt8>, to descriptor: CInt) throws(SystemError) {
-    var written = 0
-    while written < bytes.count {
-        let rest = bytes.extracting(droppingFirst: written)
-        written += try retrying("write") {
-            unsafe rest.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
-        }
+extension FileDescriptor {
+    /// Sets how many bytes a pipe holds, with `F_SETPIPE_SZ`; it stays as it is if that is refused.
+    package borrowing func setPipeCapacity(_ bytes: Int) {
+        _ = clinux_set_pipe_capacity(rawValue, CInt(clamping: bytes))
     }
 }
