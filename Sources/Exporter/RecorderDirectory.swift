@@ -270,7 +270,7 @@ struct RecorderDirectory {
                 isSettled: WallTime.now().nanoseconds > modified.nanoseconds + 100_000_000
             )
             listingError = nil
-            add(entries.names.compactMap(Identity.name(ofFile:)), at: now)
+            add(entries.names.compactMap(RunIdentity.name(ofFile:)), at: now)
             if !entries.isComplete { excess += 1 }
             warnOfExcess(at: now)
         } catch {

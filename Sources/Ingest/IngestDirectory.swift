@@ -28,7 +28,7 @@ package final class IngestDirectory {
         self.path = path
         heldUntil = now.advanced(by: resumeGrace)
         for entry in try FileSystem.entries(of: path, atMost: Self.maxEntries).names {
-            guard let name = Identity.name(ofFile: entry),
+            guard let name = RunIdentity.name(ofFile: entry),
                 RelayedSegment.isRelayed("\(path)/\(entry)")
             else { continue }
             names.insert(name)
@@ -64,7 +64,7 @@ package final class IngestDirectory {
         {
             return IngestRun(publisher, name: hello.name, isResumed: true)
         }
-        previous?.giveUp()
+        previous?.abandon()
         let publisher = try start(hello)
         names.insert(hello.name)
         return IngestRun(publisher, name: hello.name, isResumed: false)
@@ -88,13 +88,13 @@ package final class IngestDirectory {
     private func start(_ hello: IngestHello) throws(IngestError) -> Publisher {
         let publisher: Publisher
         do throws(PublisherError) {
-            publisher = try Publisher(Identity(hello), directory: path, phases: hello.phases)
+            publisher = try Publisher(RunIdentity(hello), directory: path, phases: hello.phases)
         } catch {
             if case .nameTaken = error { throw IngestError(.name, "\(error)") }
             throw IngestError(.message, "\(error)")
         }
         guard publisher.isPublished else {
-            let reason = publisher.trouble ?? "telemetry is not published"
+            let reason = publisher.warning ?? "telemetry is not published"
             unsafe publisher.releaseMemory()  // There are no handles.
             throw IngestError(.segment, reason)
         }
@@ -102,7 +102,7 @@ package final class IngestDirectory {
     }
 }
 
-extension Identity {
+extension RunIdentity {
     fileprivate init(_ hello: IngestHello) {
         // Without a promised interval, one that never passes: such a process is never considered hung.
         let interval = hello.heartbeatInterval ?? .nanoseconds(UInt64.max)

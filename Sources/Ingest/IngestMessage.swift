@@ -16,7 +16,7 @@ enum IngestMessage {
     case recordingProgress(id: UInt64, bytes: UInt64)
     case recordingFinalizing(id: UInt64)
     case recordingEnded(id: UInt64, RecordingResult)
-    case shutdownBegin(signal: Int32, gracePeriod: Duration?, budgets: [ShutdownPhase])
+    case shutdownBegin(signal: Int32, gracePeriod: Duration?, budgets: [PhaseBudget])
     case phaseBegin(String)
     case phaseEnd(PhaseOutcome)
     /// Every line is a heartbeat; this one is nothing else.
@@ -32,7 +32,7 @@ struct IngestHello: Equatable {
     var runID: [UInt8]?
     /// `nil` when the process promises none: it is then never considered hung.
     var heartbeatInterval: Duration?
-    var phases: [ShutdownPhase]
+    var phases: [PhaseBudget]
 }
 
 /// A metric, and those of its series that exist from the start.
@@ -159,8 +159,8 @@ extension MessageFields {
         return (0..<16).map { digits[$0 * 2] << 4 | digits[$0 * 2 + 1] }
     }
 
-    fileprivate mutating func phases() throws(IngestError) -> [ShutdownPhase] {
-        var phases: [ShutdownPhase] = []
+    fileprivate mutating func phases() throws(IngestError) -> [PhaseBudget] {
+        var phases: [PhaseBudget] = []
         for (index, item) in try items("phases", max: 16).enumerated() {
             var phase = try MessageFields(item, at: "phases[\(index)]")
             let name = try phase.text("name", max: 31)
@@ -170,7 +170,7 @@ extension MessageFields {
             else {
                 throw invalid("phases", "must have distinct names that are not empty")
             }
-            phases.append(ShutdownPhase(name, budget: budget ?? .zero))
+            phases.append(PhaseBudget(name, budget: budget ?? .zero))
         }
         return phases
     }

@@ -24,7 +24,7 @@ final class IngestRun {
     }
 
     /// Why the published telemetry is incomplete, in one line.
-    var warning: String? { publisher.trouble }
+    var warning: String? { publisher.warning }
 
     /// Checks whether readers find the segment, and publishes it again if they do not; `nil` when nothing has changed.
     func check() -> PublisherEvent? { publisher.check() }
@@ -54,7 +54,7 @@ final class IngestRun {
         case .phaseEnd(let outcome): try endPhase(outcome)
         case .heartbeat: break
         case .goodbye(let exitStatus, let outcome):
-            publisher.goodbye(outcome, exitStatus: exitStatus)
+            publisher.finish(outcome, exitStatus: exitStatus)
         }
     }
 
@@ -100,7 +100,7 @@ final class IngestRun {
     private func beginShutdown(
         _ signal: Int32,
         _ gracePeriod: Duration?,
-        _ budgets: [ShutdownPhase]
+        _ budgets: [PhaseBudget]
     ) throws(IngestError) {
         guard !publisher.lifecycle.isShuttingDown else { throw Self.shutdownHasBegun }
         for budget in budgets { _ = try phase(budget.name) }

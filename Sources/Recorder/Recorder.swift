@@ -61,7 +61,7 @@ struct Recorder: ~Copyable {
             )
         } catch {
             // Without it, the run would count as a crash.
-            publisher.goodbye(exitStatus: StartError.exitStatus)
+            publisher.finish(exitStatus: StartError.exitStatus)
             throw error
         }
     }
@@ -264,7 +264,7 @@ struct Recorder: ~Copyable {
                 ]
             )
         }
-        if let trouble = context.publisher.trouble {
+        if let trouble = context.publisher.warning {
             log(.warn, "Telemetry is impaired", ["trouble": trouble])
         }
     }

@@ -66,7 +66,7 @@ struct HealthTests {
         let progress = try #require(report().recorders[0].shutdown)
         #expect(progress.phase == "recordings")
         #expect((58...60).contains(try #require(progress.left).inSeconds))
-        publisher.goodbye(exitStatus: 0)
+        publisher.finish(exitStatus: 0)
         #expect(row() == ["200", "warn", "stopped", "not ready"])
     }
 

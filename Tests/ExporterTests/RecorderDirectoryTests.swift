@@ -369,7 +369,7 @@ struct RecorderDirectoryTests {
     func namesInUse() throws {
         var directory = RecorderDirectory(path: files.path)
         do { _ = try files.publisher("ended") }
-        var client = Identity(starting: "client", "1.0", heartbeatInterval: .seconds(1))
+        var client = RunIdentity(starting: "client", "1.0", heartbeatInterval: .seconds(1))
         client.isRelayed = true
         let relayed = try Publisher(client, directory: files.path, phases: [])
         let recorder = try files.publisher("cam")

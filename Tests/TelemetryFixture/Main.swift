@@ -61,13 +61,13 @@ enum Main {
         signal(SIGXFSZ, SIG_IGN)
         guard
             let publisher = try? Publisher(
-                Identity(starting: name, "1.0", heartbeatInterval: .seconds(1)),
+                RunIdentity(starting: name, "1.0", heartbeatInterval: .seconds(1)),
                 directory: directory,
                 phases: [],
                 capacity: RandomLife.capacity
             )
         else { exit(1) }
-        say(publisher.trouble ?? "running")
+        say(publisher.warning ?? "running")
         let counter = publisher.counter("test_total", "Test.")
         counter.add(7)
         unlink("\(directory)/\(name).telemetry")
@@ -124,10 +124,10 @@ func start(_ directory: String, _ name: String) -> Publisher {
             directory: directory,
             name: name,
             version: "1.0",
-            phases: RandomLife.phases.map { ShutdownPhase($0, budget: .seconds(10)) },
+            phases: RandomLife.phases.map { PhaseBudget($0, budget: .seconds(10)) },
             capacity: RandomLife.capacity
         )
-        say(publisher.trouble ?? "running")
+        say(publisher.warning ?? "running")
         return publisher
     } catch {
         say("refused: \(error)")

@@ -13,7 +13,7 @@ struct Measurement {
                 directory: directory,
                 name: name,
                 version: "1.0",
-                phases: phases.map { ShutdownPhase($0, budget: .seconds(10)) }
+                phases: phases.map { PhaseBudget($0, budget: .seconds(10)) }
             )
         else { fatalError("the name is taken") }
         self.publisher = publisher

@@ -44,7 +44,7 @@ struct RandomLife {
             let outcome = PhaseOutcome.allCases[Int(random.below(3))]
             step("phase \(outcome)") { $0.publisher.beginPhase(phase, after: outcome) }
         }
-        step("goodbye ok") { $0.publisher.goodbye(exitStatus: 0) }
+        step("goodbye ok") { $0.publisher.finish(exitStatus: 0) }
     }
 
     private mutating func act() {

@@ -87,12 +87,12 @@ package enum Scene: String, CaseIterable, Sendable {
             run.close(42, .interrupted)
             run.close(43, .failed)
             run.shutDown(.seconds(64), Self.slowSteps + [(.ok, .milliseconds(140))])
-            run.goodbye(exitStatus: 1)
+            run.finish(exitStatus: 1)
         case .hostile: run.shutDown(.seconds(3), [(.error, .seconds(1)), (nil, .zero)])
         case .clean:
             for id in 41...43 { run.close(UInt64(id), .interrupted) }
             run.shutDown(.seconds(42), Self.quickSteps)
-            run.goodbye(exitStatus: 0)
+            run.finish(exitStatus: 0)
         case .empty, .starting, .recording, .stalled, .draining, .hung, .crashed, .unreadable,
             .several:
             break
@@ -110,8 +110,8 @@ package enum Scene: String, CaseIterable, Sendable {
     ]
 
     private static let hostilePhases = [
-        ShutdownPhase("</td><b onclick=x>\n", budget: .seconds(1)),
-        ShutdownPhase("\"'&<>", budget: .seconds(1)),
+        PhaseBudget("</td><b onclick=x>\n", budget: .seconds(1)),
+        PhaseBudget("\"'&<>", budget: .seconds(1)),
     ]
 
     /// Runs that came before, one of each end.
@@ -124,12 +124,12 @@ package enum Scene: String, CaseIterable, Sendable {
 
     private static func stop(_ run: StagedRun) {
         run.shutDown(.milliseconds(6714), quickSteps)
-        run.goodbye(exitStatus: 0)
+        run.finish(exitStatus: 0)
     }
 
     private static func stopBadly(_ run: StagedRun) {
         run.shutDown(.milliseconds(31_400), slowSteps + [(.ok, .milliseconds(90))])
-        run.goodbye(exitStatus: 1)
+        run.finish(exitStatus: 1)
     }
 
     private static func die(_ run: StagedRun) {

@@ -6,10 +6,10 @@ import Posix
 ///
 /// It lives as long as the object, and dies with it.
 package final class StagedRun {
-    private var board: Board
+    private var state: PublisherState
     /// Holds the lock.
-    private let start: RunPlan.Start
-    private let identity: Identity
+    private let start: RunSettings.Start
+    private let identity: RunIdentity
     /// What "now" is to this run.
     private let boot: BootTime
     private let wall: WallTime
@@ -24,21 +24,21 @@ package final class StagedRun {
         age: Duration,
         ended: Duration = .zero,
         version: String = "1.4.2",
-        phases: [ShutdownPhase] = StagedRun.phases
+        phases: [PhaseBudget] = StagedRun.phases
     ) throws {
         // The machine may be younger than a run that is over.
         boot = ended == .zero ? .now() : BootTime(nanoseconds: 1_000_000_000_000_000)
         wall = WallTime(nanoseconds: WallTime.now().nanoseconds - ended.wholeNanoseconds)
-        var identity = Identity(starting: name, version, heartbeatInterval: .seconds(1))
+        var identity = RunIdentity(starting: name, version, heartbeatInterval: .seconds(1))
         identity.startedBoot = boot.before(age)
         identity.startedWall = wall.before(boot.since(identity.startedBoot))
-        let plan = RunPlan(
+        let plan = RunSettings(
             identity: identity,
             layout: SegmentLayout(SegmentCapacity()),
             phases: phases
         )
-        guard let start = plan.start(in: directory), start.trouble == nil else { throw Unstaged() }
-        board = start.board
+        guard let start = plan.start(in: directory), start.warning == nil else { throw Unstaged() }
+        state = start.state
         self.start = start
         self.identity = identity
         beat()
@@ -48,27 +48,27 @@ package final class StagedRun {
 
     /// The phases of `streamvault-recorder`.
     static let phases = [
-        ShutdownPhase("signal", budget: .milliseconds(500)),
-        ShutdownPhase("recordings", budget: .seconds(30)),
-        ShutdownPhase("broadcaster", budget: .seconds(1)),
-        ShutdownPhase("cleanup", budget: .seconds(1)),
-        ShutdownPhase("eventsub", budget: .seconds(1)),
-        ShutdownPhase("database", budget: .seconds(5)),
+        PhaseBudget("signal", budget: .milliseconds(500)),
+        PhaseBudget("recordings", budget: .seconds(30)),
+        PhaseBudget("broadcaster", budget: .seconds(1)),
+        PhaseBudget("cleanup", budget: .seconds(1)),
+        PhaseBudget("eventsub", budget: .seconds(1)),
+        PhaseBudget("database", budget: .seconds(5)),
     ]
 
     /// Sets the last sign of life.
     func beat(_ ago: Duration = .zero) {
-        board.writer.store(boot.before(ago).nanoseconds, word: SegmentWord.heartbeat)
+        state.writer.store(boot.before(ago).nanoseconds, word: SegmentWord.heartbeat)
     }
 
     /// Says that it lives, now, unless it has said goodbye.
     package func liveOn() {
-        guard board.lifecycle.state != .stopped else { return }
-        board.writer.store(BootTime.now().nanoseconds, word: SegmentWord.heartbeat)
+        guard state.lifecycle.state != .stopped else { return }
+        state.writer.store(BootTime.now().nanoseconds, word: SegmentWord.heartbeat)
     }
 
     func enter(_ state: RunState) {
-        board.change { $0.state = state }
+        state.change { $0.state = state }
     }
 
     func record(
@@ -88,19 +88,19 @@ package final class StagedRun {
             startedBoot: boot.before(age),
             startedWall: wall.before(boot.since(boot.before(age)))
         )
-        let slot = board.open(recording)
+        let slot = state.open(recording)
         openRecordings[id] = slot
-        let cell = board.bytesCell(slot)
+        let cell = state.bytesCell(slot)
         cell.store(bytes)
         if bytes > 0 { cell.following(1).store(boot.before(lastWrite).nanoseconds) }
     }
 
     func finalize(_ id: UInt64) {
-        if let slot = openRecordings[id] { board.finalize(slot) }
+        if let slot = openRecordings[id] { state.finalize(slot) }
     }
 
     func close(_ id: UInt64, _ result: RecordingResult) {
-        board.close(openRecordings.removeValue(forKey: id), result)
+        state.close(openRecordings.removeValue(forKey: id), result)
     }
 
     /// A shutdown that began `ago`, with the phases that have run since, each as long as it took.
@@ -112,7 +112,7 @@ package final class StagedRun {
         signal: UInt32 = 15,
         _ steps: [(PhaseOutcome?, Duration)]
     ) {
-        board.change { lifecycle in
+        state.change { lifecycle in
             lifecycle.state = .stopping
             lifecycle.signal = signal
             (lifecycle.requestedBoot, lifecycle.requestedWall) = (
@@ -131,14 +131,14 @@ package final class StagedRun {
     }
 
     /// The last word, at the end of the last phase.
-    func goodbye(exitStatus: Int32) {
-        board.change { lifecycle in
+    func finish(exitStatus: Int32) {
+        state.change { lifecycle in
             lifecycle.state = .stopped
             lifecycle.exitStatus = exitStatus
             lifecycle.endedBoot = lifecycle.phases.map(\.ended).max() ?? lifecycle.requestedBoot
             lifecycle.endedWall = identity.wall(lifecycle.endedBoot)
         }
-        board.writer.store(board.lifecycle.endedBoot.nanoseconds, word: SegmentWord.heartbeat)
+        state.writer.store(state.lifecycle.endedBoot.nanoseconds, word: SegmentWord.heartbeat)
     }
 }
 

@@ -16,12 +16,12 @@ package final class TelemetryDirectory {
 
     package func publisher(_ name: String = "cam") throws -> Publisher {
         let phases = [
-            ShutdownPhase("recordings", budget: .seconds(30)),
-            ShutdownPhase("database", budget: .seconds(5)),
+            PhaseBudget("recordings", budget: .seconds(30)),
+            PhaseBudget("database", budget: .seconds(5)),
         ]
         // No thread repairs the file: a test may damage it.
         return try Publisher(
-            Identity(starting: name, "1.0", heartbeatInterval: .seconds(1)),
+            RunIdentity(starting: name, "1.0", heartbeatInterval: .seconds(1)),
             directory: path,
             phases: phases
         )

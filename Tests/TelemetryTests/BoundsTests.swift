@@ -17,7 +17,7 @@ struct BoundsTests {
             end += sections[index].byteCount
         }
         var writer = RecordWriter()
-        let identity = Identity(starting: "test", "1", heartbeatInterval: .seconds(1))
+        let identity = RunIdentity(starting: "test", "1", heartbeatInterval: .seconds(1))
         let small = SegmentLayout(.small)
         let header = SegmentHeader(identity: identity, layout: small, historyCount: 0)
         writer.raw(Array(header.bytes[..<16]), width: 16)
@@ -55,7 +55,7 @@ struct BoundsTests {
         (capacity.words, capacity.recordings) = (.max, .max)
         let layout = SegmentLayout(capacity)
         #expect(layout[.words].count == 524_288)
-        let identity = Identity(starting: "test", "1", heartbeatInterval: .seconds(1))
+        let identity = RunIdentity(starting: "test", "1", heartbeatInterval: .seconds(1))
         let header = SegmentHeader(identity: identity, layout: layout, historyCount: 0)
         #expect(try SegmentHeader(header.bytes) == header)
     }
@@ -70,14 +70,14 @@ struct BoundsTests {
             labels: ["n"],
             bounds: (1...32).map { UInt64($0) }
         )
-        let declared = segment.board.declarations.word(of: family, ["0"])
+        let declared = segment.state.metrics.word(of: family, ["0"])
         let word = try #require(declared)
         let first = segment.bytes
         #expect(throws: Never.self) { try Snapshot(of: first) }
-        let writer = segment.board.writer
+        let writer = segment.state.writer
         for slot in 60..<119 {
             let series = SeriesRecord(
-                family: segment.board.declarations.declare(family) ?? 0,
+                family: segment.state.metrics.declare(family) ?? 0,
                 word: word,
                 created: .now(),
                 values: ["\(slot)"]
@@ -92,7 +92,11 @@ struct BoundsTests {
         let directory = try TemporaryDirectory()
         let publisher = try directory.startUnwatched()
         let histogram = publisher.histogram("test_seconds", "Test.", bounds: [.seconds(1)])
-        var sole = publisher.soleHistogram("test_alone_seconds", "Test.", bounds: [.seconds(1)])
+        var sole = publisher.singleWriterHistogram(
+            "test_alone_seconds",
+            "Test.",
+            bounds: [.seconds(1)]
+        )
         for _ in 0..<3 {
             histogram.observe(UInt64.max - 1)
             sole.observe(UInt64.max - 1)

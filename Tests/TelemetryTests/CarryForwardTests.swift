@@ -8,7 +8,7 @@ struct CarryForwardTests {
     enum End: CaseIterable, Sendable {
         case clean, degraded, killed, crashed
 
-        var outcome: RunEnd {
+        var outcome: RunOutcome {
             switch self {
             case .clean: .clean
             case .degraded: .degraded
@@ -30,7 +30,7 @@ struct CarryForwardTests {
         case .clean, .degraded:
             publisher.beginShutdown(signal: 15, gracePeriod: nil)
             publisher.beginPhase("database", after: end == .clean ? .ok : .timeout)
-            publisher.goodbye(exitStatus: 0)
+            publisher.finish(exitStatus: 0)
         case .killed:
             _ = publisher.startRecording(id: 2, stream: "a", path: "/a", container: "ts")
             publisher.beginShutdown(signal: 15, gracePeriod: .seconds(30))
@@ -61,7 +61,7 @@ struct CarryForwardTests {
             #expect(live.counts == expected)
             #expect(live.history == dead.history)
             #expect(live.value("test_level") == nil)
-            next.goodbye(exitStatus: 0)
+            next.finish(exitStatus: 0)
         }
         let last = try reader.snapshot()
         for outcome in End.allCases where outcome != .crashed {
@@ -149,7 +149,7 @@ struct CarryForwardTests {
             let old = try directory.start(version: "1", phases: ["old", "both"])
             old.beginShutdown(signal: 15, gracePeriod: nil)
             old.beginPhase("both")
-            old.goodbye(exitStatus: 0)
+            old.finish(exitStatus: 0)
         }
         let new = try directory.start(version: "2", phases: ["both", "new"])
         let snapshot = try directory.snapshot()
@@ -172,7 +172,7 @@ struct CarryForwardTests {
         try run(directory, amount: 1, .clean)
         try directory.write(Array(try directory.bytes().prefix(length)), to: "test.telemetry")
         let publisher = try directory.start()
-        #expect(publisher.trouble?.hasPrefix("counts of earlier runs are lost") == true)
+        #expect(publisher.warning?.hasPrefix("counts of earlier runs are lost") == true)
         #expect(try directory.snapshot().value("recorder_runs_total") == 1)
     }
 }

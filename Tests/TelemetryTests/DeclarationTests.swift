@@ -2,7 +2,7 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("Declarations")
+@Suite("DeclaredMetrics")
 struct DeclarationTests {
     @Test("a retired series is not shown, keeps its count, and comes back with it")
     func retire() throws {
@@ -143,7 +143,7 @@ struct DeclarationTests {
     func otherHelp() throws {
         let old = PaperSegment()
         let family = MetricFamily(name: "streamvault_crashes_total", help: "Old.", kind: .counter)
-        _ = old.board.declarations.word(of: family, [])
+        _ = old.state.metrics.word(of: family, [])
         let snapshot = try old.snapshot(isOwned: false, at: 1)
         let directory = try TemporaryDirectory()
         try directory.write(old.bytes, to: "test.telemetry")
@@ -192,7 +192,7 @@ struct DeclarationTests {
     )
     func badFamily(_ bad: Bad) throws {
         let segment = PaperSegment()
-        let cell = segment.board.cell(bad.family, bad.family.labels)
+        let cell = segment.state.cell(bad.family, bad.family.labels)
         for offset in 0..<bad.family.wordsPerSeries { cell.following(offset).add(1) }
         let snapshot = try segment.snapshot(isOwned: true, at: 1)
         #expect(snapshot.value("telemetry_refused_declarations_total") == 1)
@@ -208,7 +208,7 @@ struct DeclarationTests {
             [String(repeating: "x", count: 143), ""], [String(repeating: "x", count: 300), ""],
             ["a"],
         ]
-        for values in good + bad { _ = segment.board.cell(family, values) }
+        for values in good + bad { _ = segment.state.cell(family, values) }
         let snapshot = try segment.snapshot(isOwned: true, at: 1)
         for values in good { #expect(snapshot.value("test", values[0], values[1]) == 0) }
         #expect(snapshot.value("telemetry_refused_declarations_total") == UInt64(bad.count))
@@ -224,7 +224,7 @@ struct DeclarationTests {
         (capacity.words, capacity.recordings) = (words, recordings)
         let directory = try TemporaryDirectory()
         let publisher = try directory.start(capacity: capacity)
-        #expect(publisher.trouble == nil)
+        #expect(publisher.warning == nil)
         publisher.counter("test_total", "Test.").add()
         publisher.startRecording(id: 1, stream: "a", path: "/a", container: "ts").end(.completed)
         #expect(try directory.snapshot().verdict == .alive)
@@ -244,9 +244,9 @@ struct DeclarationTests {
         publisher.beginShutdown(signal: 2, gracePeriod: .seconds(1))
         publisher.enter(.recording)
         #expect(try directory.snapshot().contents.lifecycle == begun)
-        publisher.goodbye(exitStatus: 0)
+        publisher.finish(exitStatus: 0)
         let ended = try directory.snapshot().contents.lifecycle
-        publisher.goodbye(.error, exitStatus: 1)
+        publisher.finish(.error, exitStatus: 1)
         publisher.beginPhase("database")
         publisher.beginShutdown(signal: 2, gracePeriod: nil)
         publisher.enter(.starting)
@@ -260,7 +260,7 @@ struct DeclarationTests {
         let publisher = try directory.start()
         let late = publisher.startRecording(id: 1, stream: "a", path: "/a", container: "ts")
         publisher.beginShutdown(signal: 15, gracePeriod: .seconds(60))
-        publisher.goodbye(.timeout, exitStatus: 1)
+        publisher.finish(.timeout, exitStatus: 1)
         let said = try directory.snapshot().contents
         late.finalizing()
         late.end(.interrupted)

@@ -210,9 +210,9 @@ struct DerivedMetricsTests {
                 startedBoot: PaperSegment.stamp(1),
                 startedWall: WallTime(nanoseconds: Self.wall + Self.second)
             )
-            _ = segment.board.open(recording)
+            _ = segment.state.open(recording)
         }
-        segment.board.change(one.lifecycle)
+        segment.state.change(one.lifecycle)
         segment.beat(at: one.lastBeat)
         let snapshot = try segment.snapshot(isOwned: one.isOwned, at: one.at)
         for (name, expected) in one.expected {
@@ -230,7 +230,7 @@ struct DerivedMetricsTests {
     @Test("shutdowns without a request are not in the histogram of durations")
     func unaskedEnd() throws {
         let segment = PaperSegment()
-        segment.board.change { $0.state = .stopped }
+        segment.state.change { $0.state = .stopped }
         let snapshot = try segment.snapshot(isOwned: false, at: 5)
         #expect(snapshot.cells("shutdown_duration_seconds").allSatisfy { $0 == 0 })
     }
@@ -238,7 +238,7 @@ struct DerivedMetricsTests {
     @Test("durations count in the bucket whose bound they do not exceed")
     func buckets() throws {
         let segment = PaperSegment()
-        segment.board.change { Self.stop(.ok, &$0) }
+        segment.state.change { Self.stop(.ok, &$0) }
         let snapshot = try segment.snapshot(isOwned: false, at: 100)
         let buckets = snapshot.buckets("shutdown_phase_duration_seconds", "recordings")
         let bucket = try #require(RunMetrics.durationBounds.firstIndex { $0 >= 3 * Self.second })
@@ -253,7 +253,7 @@ struct DerivedMetricsTests {
     @Test("a run of another boot is judged without comparing its stamps with ours")
     func otherBoot() throws {
         let segment = PaperSegment()
-        segment.board.change { $0.state = .recording }
+        segment.state.change { $0.state = .recording }
         let other = BootID(bytes: [UInt8](repeating: 8, count: 16))
         let owned = try segment.snapshot(isOwned: true, at: 10_000, bootID: other)
         #expect(owned.verdict == .alive)
@@ -272,9 +272,9 @@ struct DerivedMetricsTests {
     )
     func clockThatWasSet(_ time: Double, _ isOwned: Bool, _ step: Int) throws {
         let segment = PaperSegment()
-        segment.board.change { Self.stopInSecondPhase(&$0) }
+        segment.state.change { Self.stopInSecondPhase(&$0) }
         segment.beat(at: 12)
-        let slot = segment.board.open(
+        let slot = segment.state.open(
             OpenRecording(
                 id: 1,
                 stream: "a",
@@ -285,7 +285,7 @@ struct DerivedMetricsTests {
                 startedWall: WallTime(nanoseconds: Self.wall + 4 * Self.second)
             )
         )
-        segment.board.bytesCell(slot).following(1).store(PaperSegment.stamp(11).nanoseconds)
+        segment.state.bytesCell(slot).following(1).store(PaperSegment.stamp(11).nanoseconds)
         let now = WallTime(nanoseconds: Self.wall &+ UInt64(bitPattern: Int64(time * 1e9)))
         let snapshot = try segment.snapshot(isOwned: isOwned, at: 20, wall: now)
         let start = Self.wall &+ UInt64(bitPattern: Int64(step) * Int64(Self.second))
@@ -308,7 +308,7 @@ struct DerivedMetricsTests {
     func streamGauges() throws {
         let segment = PaperSegment()
         let slots = [4.0, 2.0].map { started in
-            segment.board.open(
+            segment.state.open(
                 OpenRecording(
                     id: UInt64(started),
                     stream: "a",
@@ -320,19 +320,19 @@ struct DerivedMetricsTests {
                 )
             )
         }
-        segment.board.bytesCell(slots[0]).add(111)
-        segment.board.bytesCell(slots[1]).add(222)
+        segment.state.bytesCell(slots[0]).add(111)
+        segment.state.bytesCell(slots[1]).add(222)
         let both = try segment.snapshot(isOwned: true, at: 5)
         #expect(both.value("recording_written_bytes", "a") == 111)
         #expect(both.value("recording_start_time_seconds", "a") == Self.wall + 4 * Self.second)
         #expect(
             both.value("recording_last_write_timestamp_seconds", "a") == Self.wall + 4 * Self.second
         )
-        segment.board.close(slots[0], .completed)
+        segment.state.close(slots[0], .completed)
         #expect(
             try segment.snapshot(isOwned: true, at: 5).value("recording_written_bytes", "a") == 222
         )
-        segment.board.close(slots[1], .completed)
+        segment.state.close(slots[1], .completed)
         let none = try segment.snapshot(isOwned: true, at: 5)
         #expect(none.value("recording_written_bytes", "a") == nil)
         #expect(none.value("recordings_finished_total", "completed") == 2)

@@ -28,7 +28,7 @@ struct ForeignLockTests {
         let directory = try TemporaryDirectory()
         let lock = try ForeignLock(F_RDLCK, on: "\(directory.path)/.test.telemetry.new")
         let publisher = try directory.startUnwatched()
-        #expect(publisher.trouble == nil)
+        #expect(publisher.warning == nil)
         #expect(try directory.snapshot().verdict == .alive)
         #expect(directory.entries == ["test.telemetry"])
         withExtendedLifetime((lock, publisher)) {}
@@ -39,7 +39,7 @@ struct ForeignLockTests {
         let directory = try TemporaryDirectory()
         let lock = try ForeignLock(F_WRLCK, on: "\(directory.path)/.test.telemetry.new")
         let publisher = try directory.startUnwatched()
-        #expect(publisher.trouble?.contains("holds a lock on") == true)
+        #expect(publisher.warning?.contains("holds a lock on") == true)
         let counter = publisher.counter("test_total", "Test.")
         counter.add(3)
         #expect(publisher.check()?.problem?.contains("holds a lock on") == true)
@@ -59,7 +59,7 @@ struct ForeignLockTests {
         let lock = try ForeignLock(F_WRLCK, on: directory.segmentPath())
         #expect(try directory.snapshot().verdict == .hung)
         let next = try directory.startUnwatched()
-        #expect(next.trouble?.contains("publishes nothing there") == true)
+        #expect(next.warning?.contains("publishes nothing there") == true)
         next.counter("test_total", "Test.").add(2)
         #expect(next.check()?.problem?.contains("publishes nothing there") == true)
         lock.release()
@@ -76,7 +76,7 @@ struct ForeignLockTests {
         try directory.write([1, 2, 3], to: "test.telemetry")
         let lock = try ForeignLock(F_WRLCK, on: directory.segmentPath())
         let publisher = try directory.startUnwatched()
-        #expect(publisher.trouble?.contains("publishes nothing there") == true)
+        #expect(publisher.warning?.contains("publishes nothing there") == true)
         lock.release()
         #expect(publisher.check()?.published == .late)
     }
@@ -110,7 +110,7 @@ struct ForeignLockTests {
         default: #expect(mknod(provisional, S_IFSOCK | 0o600, 0) == 0)
         }
         let publisher = try directory.startUnwatched()
-        #expect(publisher.trouble == nil)
+        #expect(publisher.warning == nil)
         #expect(try directory.bytes(of: "precious") == [1, 2, 3])
         #expect(directory.entries == ["precious", "test.telemetry"])
         #expect(try directory.snapshot().verdict == .alive)
@@ -119,7 +119,7 @@ struct ForeignLockTests {
     @Test("a shutdown that is silent beyond its deadline is hung, although somebody holds the lock")
     func silentShutdown() throws {
         let segment = PaperSegment()
-        segment.board.change { lifecycle in
+        segment.state.change { lifecycle in
             lifecycle.state = .stopping
             lifecycle.requestedBoot = PaperSegment.stamp(10)
             lifecycle.deadline = PaperSegment.stamp(40)
@@ -130,7 +130,7 @@ struct ForeignLockTests {
         #expect(try segment.snapshot(isOwned: true, at: 50.1).verdict == .hung)
         segment.beat(at: 50)
         #expect(try segment.snapshot(isOwned: true, at: 55).verdict == .alive, "it shows life")
-        segment.board.change { $0.deadline = BootTime(nanoseconds: 0) }
+        segment.state.change { $0.deadline = BootTime(nanoseconds: 0) }
         #expect(try segment.snapshot(isOwned: true, at: 650).verdict == .alive)
         #expect(try segment.snapshot(isOwned: true, at: 651).verdict == .hung)
     }
@@ -138,7 +138,7 @@ struct ForeignLockTests {
     @Test("a run of another boot whose file somebody locks is not alive for ever")
     func otherBoot() throws {
         let segment = PaperSegment()
-        segment.board.change { $0.state = .recording }
+        segment.state.change { $0.state = .recording }
         segment.beat(at: 20)
         let other = BootID(bytes: [UInt8](repeating: 9, count: 16))
         for (unchanged, verdict) in [(Duration.seconds(10), Verdict.alive), (.seconds(11), .hung)] {

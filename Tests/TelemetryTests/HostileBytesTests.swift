@@ -10,7 +10,7 @@ struct HostileBytesTests {
     static let real: [UInt8] = {
         let segment = PaperSegment()
         for index in 0..<5 {
-            segment.board.writer.write(.history, slot: index, pastRun(index).fields)
+            segment.state.writer.write(.history, slot: index, pastRun(index).fields)
         }
         let gauge = MetricFamily(
             name: "test",
@@ -19,7 +19,7 @@ struct HostileBytesTests {
             encoding: .double,
             labels: ["a", "b"]
         )
-        segment.board.cell(gauge, ["x", "ä€\n"]).store(Double.nan.bitPattern)
+        segment.state.cell(gauge, ["x", "ä€\n"]).store(Double.nan.bitPattern)
         let histogram = MetricFamily(
             name: "test_h",
             help: "Test.",
@@ -27,7 +27,7 @@ struct HostileBytesTests {
             bounds: [1, 5],
             exponential: ExponentialBuckets(schema: 1, lowest: 0, highest: 3)
         )
-        segment.board.cell(histogram, []).following(1).add(3)
+        segment.state.cell(histogram, []).following(1).add(3)
         for id in 0..<3 {
             let recording = OpenRecording(
                 id: UInt64(id),
@@ -38,10 +38,10 @@ struct HostileBytesTests {
                 startedBoot: PaperSegment.stamp(Double(id)),
                 startedWall: PaperSegment.startedWall
             )
-            _ = segment.board.open(recording)
+            _ = segment.state.open(recording)
         }
-        segment.board.close(1, .failed)
-        segment.board.change { DerivedMetricsTests.stopInSecondPhase(&$0) }
+        segment.state.close(1, .failed)
+        segment.state.change { DerivedMetricsTests.stopInSecondPhase(&$0) }
         segment.beat(at: 12)
         // The header says how much history there is.
         var bytes = segment.bytes
@@ -53,7 +53,7 @@ struct HostileBytesTests {
         var lifecycle = Lifecycle()
         lifecycle.phases = [PhaseRecord(name: "recordings", budget: 1)]
         DerivedMetricsTests.cases[0].lifecycle(&lifecycle)
-        let identity = Identity(
+        let identity = RunIdentity(
             name: "paper",
             version: "1",
             runID: [UInt8](repeating: UInt8(index), count: 16),
@@ -62,7 +62,7 @@ struct HostileBytesTests {
             startedWall: PaperSegment.startedWall,
             heartbeatInterval: 1
         )
-        let end = RunEnd.allCases[index % 4]
+        let end = RunOutcome.allCases[index % 4]
         return PastRun(identity, lifecycle, end: end, lastSeen: .init(nanoseconds: 1), abandoned: 1)
     }
 
@@ -254,7 +254,7 @@ struct HostileBytesTests {
 
     @Test("the largest file, full of records, takes bounded time")
     func largest() throws {
-        let size = Effort.isExhaustive ? SegmentLayout.largestFile : 2 << 20
+        let size = Effort.isExhaustive ? SegmentLayout.maxFileSize : 2 << 20
         let layout = try SegmentHeader(Self.real).layout
         let (series, recordings) = (layout[.series], layout[.recordings])
         // One series again and again, each time in one copy; what stood behind them stands there again.

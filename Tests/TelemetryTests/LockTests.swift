@@ -52,7 +52,7 @@ struct LockTests {
         parent.killAlone()
         #expect(kill(child, 0) == 0, "the child lives")
         #expect(try !directory.snapshot().isOwned)
-        #expect(try directory.start().trouble == nil)
+        #expect(try directory.start().warning == nil)
     }
 
     @Test("whoever may only read cannot pretend to be the recorder, nor keep it from starting")
@@ -65,7 +65,7 @@ struct LockTests {
         #expect(fcntl(file.rawValue, 37, &request) == 0)  // F_OFD_SETLK
         #expect(try !directory.snapshot().isOwned)
         let publisher = try directory.start()
-        #expect(publisher.trouble == nil)
+        #expect(publisher.warning == nil)
         withExtendedLifetime(file.rawValue) {}
     }
 

@@ -40,7 +40,7 @@ struct MoveTests {
             _ totals: Totals
         ) {
             let labels: KeyValuePairs = ["n": "\(number)"]
-            var alone = publisher.soleCounter("test_alone_total", "Test.", labels: labels)
+            var alone = publisher.singleWriterCounter("test_alone_total", "Test.", labels: labels)
             let gauge = publisher.gauge("test", "Test.", labels: labels)
             var count: UInt64 = 0
             while !isDone.load(ordering: .relaxed) {

@@ -71,7 +71,7 @@ struct OtherLanguageTests {
         if moment == .killed { return }
         for recording in open { recording.end(.interrupted) }
         publisher.beginPhase("database", after: .timeout)
-        publisher.goodbye(exitStatus: -1)
+        publisher.finish(exitStatus: -1)
     }
 
     @Test(

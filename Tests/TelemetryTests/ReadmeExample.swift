@@ -4,8 +4,8 @@ import StreamVaultTelemetry
 func readmeExample(in directory: String) throws {
     // begin
     let phases = [
-        ShutdownPhase("recordings", budget: .seconds(30)),
-        ShutdownPhase("upload", budget: .seconds(10)),
+        PhaseBudget("recordings", budget: .seconds(30)),
+        PhaseBudget("upload", budget: .seconds(10)),
     ]
     let publisher = try Publisher(
         directory: directory,
@@ -13,7 +13,7 @@ func readmeExample(in directory: String) throws {
         version: "1.0.0",
         phases: phases
     )
-    if let trouble = publisher.trouble { print(trouble) }  // Telemetry never costs a recording.
+    if let warning = publisher.warning { print(warning) }  // Telemetry never costs a recording.
     let frames = publisher.counter(
         "cam_frames_total",
         "Frames received.",
@@ -37,6 +37,6 @@ func readmeExample(in directory: String) throws {
     recording.finalizing()
     recording.end(.interrupted)
     publisher.beginPhase("upload")
-    publisher.goodbye(exitStatus: 0)
+    publisher.finish(exitStatus: 0)
     // end
 }

@@ -25,7 +25,7 @@ struct ReplacedFileTests {
             #expect(try reader.snapshot().verdict == .alive)
             unlink(directory.segmentPath())
             #expect(publisher.check()?.published == .removed)
-            publisher.goodbye(exitStatus: 0)
+            publisher.finish(exitStatus: 0)
         }
         #expect(try reader.snapshot(isSameFile: true).verdict == .ended(.clean))
     }
@@ -81,7 +81,7 @@ struct ReplacedFileTests {
         }
         #expect(publisher.check()?.published == .replaced)
         #expect(try reader.snapshot().verdict == .alive)
-        publisher.goodbye(exitStatus: 0)
+        publisher.finish(exitStatus: 0)
         #expect(try reader.snapshot().verdict == .ended(.clean))
     }
 
@@ -192,7 +192,7 @@ struct ReplacedFileTests {
     @Test("where the clock differs, a run is hung when its heartbeat has not changed for long")
     func timeNamespaceHung() throws {
         let segment = PaperSegment()
-        segment.board.change { $0.state = .recording }
+        segment.state.change { $0.state = .recording }
         segment.beat(at: 20)
         for (unchanged, verdict) in [(Duration.seconds(10), Verdict.alive), (.seconds(11), .hung)] {
             let snapshot = try Snapshot(

@@ -38,7 +38,7 @@ struct SuddenDeathTests {
         var expected = truth
         expected.values["recorder_runs_total", default: 0] += 1
         #expect(Truth(try reader.snapshot()) == expected)
-        #expect(last.trouble == nil)
+        #expect(last.warning == nil)
         #expect(directory.entries == ["test.telemetry"])
         #expect(killed > 20)
         print(

@@ -243,7 +243,7 @@ struct SurroundingsTests {
         }
         let path = parent.path + "/run/telemetry"
         let publisher = try startRun(in: path)
-        #expect(publisher.trouble?.hasPrefix("telemetry is not published: mkdir") == true)
+        #expect(publisher.warning?.hasPrefix("telemetry is not published: mkdir") == true)
         #expect(!publisher.isPublished)
         let counter = publisher.counter("test_total", "Test.")
         counter.add(2)
@@ -273,7 +273,7 @@ struct SurroundingsTests {
     func created() throws {
         let parent = try TemporaryDirectory()
         let publisher = try startRun(in: parent.path + "/telemetry")
-        #expect(publisher.trouble == nil)
+        #expect(publisher.warning == nil)
         #expect(try FileSystem.entries(of: parent.path + "/telemetry") == ["test.telemetry"])
     }
 
@@ -318,9 +318,9 @@ extension TemporaryDirectory {
 
 func startRun(in path: String) throws -> Publisher {
     try Publisher(
-        Identity(starting: "test", "1.0", heartbeatInterval: .seconds(1)),
+        RunIdentity(starting: "test", "1.0", heartbeatInterval: .seconds(1)),
         directory: path,
-        phases: [ShutdownPhase("recordings", budget: .seconds(10))],
+        phases: [PhaseBudget("recordings", budget: .seconds(10))],
         capacity: .small
     )
 }

@@ -8,18 +8,18 @@ import Testing
 struct TornRecordTests {
     struct Step: Sendable, CustomTestStringConvertible {
         let testDescription: String
-        var before: @Sendable (inout Board) -> Void = { _ in }
-        let write: @Sendable (inout Board) -> Void
+        var before: @Sendable (inout PublisherState) -> Void = { _ in }
+        let write: @Sendable (inout PublisherState) -> Void
     }
 
     static let steps = [
-        Step(testDescription: "second write of the lifecycle") { board in
-            board.change { $0.state = .recording }
+        Step(testDescription: "second write of the lifecycle") { state in
+            state.change { $0.state = .recording }
         },
         Step(
             testDescription: "third write of the lifecycle",
-            before: { board in board.change { $0.state = .recording } },
-            write: { board in board.change { DerivedMetricsTests.stopInSecondPhase(&$0) } }
+            before: { state in state.change { $0.state = .recording } },
+            write: { state in state.change { DerivedMetricsTests.stopInSecondPhase(&$0) } }
         ),
         Step(testDescription: "first recording in its place") { _ = $0.open(recording(1)) },
         Step(
@@ -29,9 +29,9 @@ struct TornRecordTests {
         ),
         Step(
             testDescription: "a place taken again",
-            before: { board in
-                _ = board.open(recording(1))
-                board.close(0, .failed)
+            before: { state in
+                _ = state.open(recording(1))
+                state.close(0, .failed)
             },
             write: { _ = $0.open(recording(2)) }
         ),
@@ -83,9 +83,9 @@ struct TornRecordTests {
     )
     func death(_ step: Step) throws {
         let segment = PaperSegment()
-        step.before(&segment.board)
+        step.before(&segment.state)
         let before = segment.bytes
-        step.write(&segment.board)
+        step.write(&segment.state)
         let after = segment.bytes
         let (old, new) = (try Sight(before), try Sight(after))
         let changed = stride(from: 0, to: before.count, by: 8).filter {

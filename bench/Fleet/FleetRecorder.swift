@@ -71,7 +71,7 @@ struct FleetRecorder {
             recordings[index].end(.interrupted)
             published.observe(.milliseconds(12), in: "streamvault_finalize_duration_seconds")
         case .phase(let name, let outcome): published.publisher.beginPhase(name, after: outcome)
-        case .goodbye(let status): published.publisher.goodbye(exitStatus: status)
+        case .goodbye(let status): published.publisher.finish(exitStatus: status)
         case .die: break
         }
     }

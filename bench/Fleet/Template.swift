@@ -3,7 +3,7 @@ import StreamVaultTelemetry
 /// What a real recorder has declared in its segment, for others to declare.
 struct Template {
     let version: String
-    let phases: [ShutdownPhase]
+    let phases: [PhaseBudget]
     /// Those of the recorder's own; every segment has the others.
     private let series: [(family: MetricFamily, values: [String])]
 
@@ -13,7 +13,7 @@ struct Template {
             let contents = try reader.snapshot().contents
             version = contents.identity.version
             phases = contents.lifecycle.phases.map {
-                ShutdownPhase($0.name, budget: .nanoseconds(Int64(clamping: $0.budget)))
+                PhaseBudget($0.name, budget: .nanoseconds(Int64(clamping: $0.budget)))
             }
             series = contents.series.map { (contents.families[$0.family], $0.values) }
                 .filter { !MetricFamily.isReserved($0.family.name) }
@@ -24,7 +24,7 @@ struct Template {
 
     func start(in directory: String, named name: String) throws(FleetError) -> PublishedTemplate {
         let publisher = try publish(in: directory, named: name)
-        if let trouble = publisher.trouble { throw FleetError("\(directory): \(trouble)") }
+        if let trouble = publisher.warning { throw FleetError("\(directory): \(trouble)") }
         var instruments: [[String]: Instrument] = [:]
         for (family, values) in series {
             instruments[[family.name] + values] = publisher.instrument(family, values)

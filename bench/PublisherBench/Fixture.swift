@@ -59,9 +59,9 @@ struct Fixture {
 }
 
 extension Fixture.Size {
-    fileprivate var phases: [ShutdownPhase] {
+    fileprivate var phases: [PhaseBudget] {
         let all = ["recordings", "database", "signal", "broadcaster", "cleanup", "eventsub"]
-        return all.prefix(self == .small ? 2 : 6).map { ShutdownPhase($0, budget: .seconds(10)) }
+        return all.prefix(self == .small ? 2 : 6).map { PhaseBudget($0, budget: .seconds(10)) }
     }
 
     fileprivate var recordings: Int { self == .small ? 1 : 8 }
@@ -87,7 +87,7 @@ extension Fixture {
         let publisher = try run(directory, size)
         publisher.beginShutdown(signal: SIGTERM, gracePeriod: .seconds(60))
         for phase in size.phases.dropFirst() { publisher.beginPhase(phase.name) }
-        publisher.goodbye(exitStatus: 0)
+        publisher.finish(exitStatus: 0)
     }
 
     private static func run(_ directory: String, _ size: Size) throws -> Publisher {

@@ -16,7 +16,7 @@ struct Operations {
     init(directory: String, values: [UInt64]) throws {
         publisher = try Publisher(directory: directory, name: "bench", version: "1")
         self.values = values
-        if let trouble = publisher.trouble { throw BenchError(message: trouble) }
+        if let trouble = publisher.warning { throw BenchError(message: trouble) }
         guard unsafe floor_open("\(directory)/floor") == 0 else {
             throw BenchError(message: "\(directory)/floor cannot be made")
         }
@@ -55,7 +55,7 @@ extension Operations {
                 floor_locked_add(0, $1)
             },
             Operation("sole counter add", bar: .nanoseconds(1)) { [publisher, values] in
-                var sole = publisher.soleCounter("bench_sole_total", "With one writer.")
+                var sole = publisher.singleWriterCounter("bench_sole_total", "With one writer.")
                 for _ in 0..<$1 { for _ in values { sole.add() } }
             } floor: {
                 floor_plain_add(64, $1)
@@ -102,7 +102,7 @@ extension Operations {
                 floor_locked_histogram(256, $1)
             },
             Operation("sole histogram observe", bar: .nanoseconds(4)) { [publisher, values] in
-                var sole = publisher.soleHistogram("bench_sole_seconds", "With one writer.")
+                var sole = publisher.singleWriterHistogram("bench_sole_seconds", "With one writer.")
                 for _ in 0..<$1 { for value in values { sole.observe(value) } }
             } floor: {
                 floor_plain_histogram(512, $1)

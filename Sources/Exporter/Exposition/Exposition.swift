@@ -196,7 +196,7 @@ struct MetricSource {
         declaration = snapshot.contents
         families = snapshot.contents.families
         series = snapshot.contents.series
-        words = recorder.failure == nil ? snapshot.words : snapshot.wordsOfUnseenRecorder
+        words = recorder.failure == nil ? snapshot.words : snapshot.wordsWhenUnreadable
     }
 
     private final class NeverRead: Sendable {}

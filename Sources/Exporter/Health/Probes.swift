@@ -74,7 +74,7 @@ enum Probe: String, CaseIterable, Sendable {
         let known = checks(of: report).first { $0.name == name }
         let prefix = "recorder/"
         let isRecorder =
-            name.hasPrefix(prefix) && Identity.isName(String(name.dropFirst(prefix.count)))
+            name.hasPrefix(prefix) && RunIdentity.isName(String(name.dropFirst(prefix.count)))
         let unseen =
             isRecorder ? HealthCheck(name: name, failure: noRecorderFailure(in: report)) : nil
         guard let check = known ?? unseen else { return .notFound }

@@ -200,7 +200,7 @@ struct RecorderSummary {
         self.init(.busy, "shutting down", "is shutting down", "\(phase); \(open).")
     }
 
-    private init(_ end: RunEnd, _ snapshot: Snapshot, now: WallTime) {
+    private init(_ end: RunOutcome, _ snapshot: Snapshot, now: WallTime) {
         guard let run = snapshot.past else {
             self.init(.quiet, "stopped", "has stopped", "")
             return

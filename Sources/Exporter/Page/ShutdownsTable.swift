@@ -88,7 +88,7 @@ struct ShutdownsTable {
     }
 }
 
-extension RunEnd {
+extension RunOutcome {
     var severity: Severity {
         switch self {
         case .clean: .well

@@ -282,5 +282,5 @@ enum ConfigurationRules {
     static let nameRule = "must be of a to z, 0 to 9 and inner dashes, at most 63"
 
     /// The rule of the telemetry, which holds for streams too: both names are used in file names.
-    static func isName(_ text: String) -> Bool { Identity.isName(text) }
+    static func isName(_ text: String) -> Bool { RunIdentity.isName(text) }
 }

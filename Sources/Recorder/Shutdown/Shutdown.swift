@@ -55,7 +55,7 @@ struct Shutdown: ~Copyable {
         context.log.plain("🎯 Application shutdown complete")
         let status: CInt = isFinalized ? 0 : 1
         context.metrics.count(dropped: context.log.takeDroppedLines())
-        context.publisher.goodbye(closed, exitStatus: status)
+        context.publisher.finish(closed, exitStatus: status)
         logLastPhase()
         context.log(.info, "Exiting", ["status": "\(status)"])
         return status
@@ -265,7 +265,7 @@ struct EmergencyStop: Sendable {
         guard loopHangs() else { return }
         let closed = closeDatabase(request)
         guard loopHangs() else { return }
-        publisher.goodbye(closed, exitStatus: 1)
+        publisher.finish(closed, exitStatus: 1)
         context.log(
             .error,
             "Main loop stood still: stopped without it",

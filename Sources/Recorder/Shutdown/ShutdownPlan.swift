@@ -57,8 +57,8 @@ struct ShutdownPlan: Equatable, Sendable {
     }
 
     /// The phases as the telemetry declares them.
-    var declared: [ShutdownPhase] {
-        Phase.allCases.map { ShutdownPhase($0.rawValue, budget: budget(of: $0)) }
+    var declared: [PhaseBudget] {
+        Phase.allCases.map { PhaseBudget($0.rawValue, budget: budget(of: $0)) }
     }
 }
 

@@ -2,11 +2,11 @@
 ///
 /// Two copies are written in turn. Whoever finds a copy half-written or damaged sees the same: a checksum that does not
 /// hold; the other copy is then the truth.
-enum RecordFrame {
+enum RecordCoding {
     /// Bytes that the frame adds to the fields.
     static let overhead = 16
 
-    static func seal(generation: UInt64, fields: [UInt8], stride: Int) -> [UInt8] {
+    static func encode(generation: UInt64, fields: [UInt8], stride: Int) -> [UInt8] {
         var writer = RecordWriter()
         writer.integer(generation)
         writer.raw(fields, width: stride - overhead)
@@ -22,19 +22,19 @@ enum RecordFrame {
     }
 
     /// Finds the newest whole copy of a slot.
-    static func open(_ file: [UInt8], _ section: SegmentLayout.Section, slot: Int) -> Slot {
+    static func decode(_ file: [UInt8], _ section: SegmentLayout.Section, slot: Int) -> Slot {
         let start = section.offset(ofSlot: slot, copy: 0)
         let first = Copy(file, at: start, section.stride)
         guard section.copies == 2 else {
             if first.isBlank { return .never }
-            return first.isWhole(file) ? .fields(first.fields(file)) : .damaged
+            return first.isComplete(file) ? .fields(first.fields(file)) : .damaged
         }
         let second = Copy(file, at: start + section.stride, section.stride)
         if first.isBlank, second.isBlank { return .never }
         let (newer, older) =
             first.generation > second.generation ? (first, second) : (second, first)
-        if newer.isWhole(file) { return .fields(newer.fields(file)) }
-        if older.isWhole(file) { return .fields(older.fields(file)) }
+        if newer.isComplete(file) { return .fields(newer.fields(file)) }
+        if older.isComplete(file) { return .fields(older.fields(file)) }
         // An interrupted first write leaves the other copy untouched: the record was never created.
         return first.isBlank || second.isBlank ? .never : .damaged
     }
@@ -54,7 +54,7 @@ enum RecordFrame {
 
         var isBlank: Bool { generation == 0 && checksum == 0 }
 
-        func isWhole(_ file: [UInt8]) -> Bool {
+        func isComplete(_ file: [UInt8]) -> Bool {
             generation > 0 && checksum == UInt64(Checksum.crc32(file[start..<end - 8]))
         }
 

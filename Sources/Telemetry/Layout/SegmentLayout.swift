@@ -8,7 +8,7 @@ struct SegmentLayout: Equatable, Sendable {
     static let major: UInt16 = 1
     static let minor: UInt16 = 0
     static let headerSize = 512
-    static let largestFile = 16 << 20
+    static let maxFileSize = 16 << 20
     /// The last 8 bytes of a file, the magic backwards: any truncation of the file destroys it.
     static let endMark = magic.word(at: 0).byteSwapped
 
@@ -57,7 +57,7 @@ struct SegmentLayout: Equatable, Sendable {
 
     /// A layout as a header gives it; `nil` when it does not hold together or does not fit the file.
     init?(sections: [Section], fileSize: Int) {
-        guard sections.count == Part.allCases.count, fileSize <= Self.largestFile else {
+        guard sections.count == Part.allCases.count, fileSize <= Self.maxFileSize else {
             return nil
         }
         var end = Self.headerSize
@@ -74,7 +74,7 @@ struct SegmentLayout: Equatable, Sendable {
 extension SegmentLayout.Section {
     /// Whether it lies behind the parts before it: each byte of a file is then read once, whatever the header says.
     fileprivate func fits(between start: Int, and end: Int) -> Bool {
-        let limit = SegmentLayout.largestFile
+        let limit = SegmentLayout.maxFileSize
         guard (start...limit).contains(offset), (8...limit).contains(stride), offset % 8 == 0,
             stride % 8 == 0, (1...limit).contains(count), (1...2).contains(copies)
         else { return false }
@@ -89,7 +89,7 @@ extension SegmentLayout.Section {
         case .lifecycle: stride >= Lifecycle.stride && count == 1
         case .families: stride >= FamilyRecord.stride
         case .series: stride >= SeriesRecord.stride
-        case .recordings: stride >= RecordingRecord.stride
+        case .recordings: stride >= RecordingSlot.stride
         case .history: stride >= PastRun.stride
         }
     }
@@ -107,7 +107,7 @@ extension SegmentLayout.Part {
         case .series:
             .init(offset: 0, stride: SeriesRecord.stride, count: capacity.series, copies: 2)
         case .recordings:
-            .init(offset: 0, stride: RecordingRecord.stride, count: capacity.recordings, copies: 2)
+            .init(offset: 0, stride: RecordingSlot.stride, count: capacity.recordings, copies: 2)
         case .history:
             .init(offset: 0, stride: PastRun.stride, count: PastRun.kept, copies: 1)
         }
@@ -135,7 +135,7 @@ enum SegmentWord {
     /// `CLOCK_BOOTTIME` nanoseconds at the last sign of life.
     static let heartbeat = 1
     /// Declarations that found no room.
-    static let refused = 2
+    static let rejected = 2
     static let firstFree = 8
 }
 
@@ -162,7 +162,7 @@ public struct SegmentCapacity: Sendable {
 
     var allWords: Int { SegmentWord.firstFree + recordings * 2 + words }
 
-    /// What a reader accepts, whatever was asked for: the largest is below `SegmentLayout.largestFile`.
+    /// What a reader accepts, whatever was asked for: the largest is below `SegmentLayout.maxFileSize`.
     fileprivate var clamped: SegmentCapacity {
         var capacity = self
         capacity.families = min(max(1, families), Self.maxFamilies)
@@ -176,7 +176,7 @@ public struct SegmentCapacity: Sendable {
 
 /// The first 512 bytes of a segment: what it is, who writes it, and where everything stands.
 struct SegmentHeader: Equatable {
-    var identity: Identity
+    var identity: RunIdentity
     var layout: SegmentLayout
     /// Entries of the history that are filled, the oldest first.
     var historyCount: Int
@@ -194,8 +194,8 @@ struct SegmentHeader: Equatable {
         writer.integer(identity.startedWall.nanoseconds)
         writer.integer(identity.heartbeatInterval)
         writer.integer(UInt64(historyCount))
-        writer.text(identity.name, width: Identity.nameBytes)
-        writer.text(identity.version, width: Identity.versionBytes)
+        writer.text(identity.name, width: RunIdentity.nameBytes)
+        writer.text(identity.version, width: RunIdentity.versionBytes)
         for section in layout.sections { section.write(to: &writer) }
         writer.integer(UInt64(identity.isRelayed ? 1 : 0))
         writer.raw([], width: SegmentLayout.headerSize - 8 - writer.bytes.count)
@@ -223,25 +223,25 @@ struct SegmentHeader: Equatable {
         (identity, historyCount) = Self.identity(&record)
         let sections = SegmentLayout.Part.allCases.map { _ in SegmentLayout.Section(&record) }
         identity.isRelayed = record.integer(UInt64.self) & 1 != 0
-        guard size <= SegmentLayout.largestFile,
+        guard size <= SegmentLayout.maxFileSize,
             !zip(SegmentLayout.Part.allCases, sections).contains(where: { $1.isTooLarge(for: $0) })
         else { throw .tooLarge }
         guard let layout = SegmentLayout(sections: sections, fileSize: size),
-            (0...layout[.history].count).contains(historyCount), Identity.isName(identity.name)
+            (0...layout[.history].count).contains(historyCount), RunIdentity.isName(identity.name)
         else { throw .damaged(.header) }
         self.layout = layout
     }
 
-    private static func identity(_ record: inout RecordReader) -> (Identity, historyCount: Int) {
+    private static func identity(_ record: inout RecordReader) -> (RunIdentity, historyCount: Int) {
         let runID = Array(record.raw(width: 16))
         let bootID = BootID(bytes: Array(record.raw(width: 16)))
         let startedBoot = BootTime(nanoseconds: record.integer())
         let startedWall = WallTime(nanoseconds: record.integer())
         let heartbeatInterval = record.integer(UInt64.self)
         let historyCount = Int(clamping: record.integer(UInt64.self))
-        let identity = Identity(
-            name: record.text(width: Identity.nameBytes),
-            version: record.text(width: Identity.versionBytes),
+        let identity = RunIdentity(
+            name: record.text(width: RunIdentity.nameBytes),
+            version: record.text(width: RunIdentity.versionBytes),
             runID: runID,
             bootID: bootID,
             startedBoot: startedBoot,
@@ -251,7 +251,7 @@ struct SegmentHeader: Equatable {
         return (identity, historyCount)
     }
 
-    init(identity: Identity, layout: SegmentLayout, historyCount: Int) {
+    init(identity: RunIdentity, layout: SegmentLayout, historyCount: Int) {
         self.identity = identity
         self.layout = layout
         self.historyCount = historyCount

@@ -64,14 +64,14 @@ public struct Gauge: Sendable {
 }
 
 /// A counter with one writer, which needs no locked addition.
-public struct SoleCounter: ~Copyable, Sendable {
+public struct SingleWriterCounter: ~Copyable, Sendable {
     @usableFromInline let cell: Cell
 
     @inlinable public mutating func add(_ amount: UInt64 = 1) { cell.addAlone(amount) }
 }
 
 /// A histogram with one writer, which needs no locked addition.
-public struct SoleHistogram: ~Copyable, Sendable {
+public struct SingleWriterHistogram: ~Copyable, Sendable {
     @usableFromInline let shared: Histogram
 
     /// Counts a value in the cells' unit: nanoseconds for a histogram of durations.

@@ -8,7 +8,7 @@ import Synchronization
 /// publishes in a new file, which is mapped at the same address: handles stay as they are, and no count is lost but what
 /// was counted since the last check when a file was cut.
 final class PublishedSegment: Sendable {
-    let board: Mutex<Board>
+    let state: Mutex<PublisherState>
     private let memory: SharedMemory
     private let directory: String
     private let files: Mutex<Files>
@@ -40,7 +40,7 @@ final class PublishedSegment: Sendable {
         /// Why a new file is needed; `nil` when readers find the current one.
         var cause: PublisherEvent.Cause?
         /// Whether what earlier runs left was taken over, or there was nothing.
-        var hasInherited: Bool
+        var hasCarriedState: Bool
         /// Two copies of the memory: one is in use while the other is being made.
         var copies: [Copy] = []
         var reports = ReportLimiter()
@@ -57,17 +57,17 @@ final class PublishedSegment: Sendable {
     /// How often a new file is made in one check where files are cut.
     private static let maxAttempts = 8
 
-    init(_ start: consuming RunPlan.Start) {
-        let initial = start.board
+    init(_ start: consuming RunSettings.Start) {
+        let initial = start.state
         memory = initial.writer.memory
         directory = start.directory
         var file: LockedFile?
         if let descriptor = start.file.take() { file = try? LockedFile(descriptor) }
         let hasFile = file != nil
         files = Mutex(Files(current: file))
-        board = Mutex(initial)
+        state = Mutex(initial)
         // The run before is judged where there is a file: a start that failed has not looked.
-        upkeep = Mutex(Upkeep(cause: hasFile ? nil : .late, hasInherited: hasFile))
+        upkeep = Mutex(Upkeep(cause: hasFile ? nil : .late, hasCarriedState: hasFile))
         upkeep.withLock { keepCopy(&$0) }
     }
 
@@ -81,11 +81,11 @@ final class PublishedSegment: Sendable {
         upkeep.withLockIfAvailable { releaseCopies(&$0) }
     }
 
-    /// Gives all memory back: the board and its handles end with it.
+    /// Gives all memory back: the state and its handles end with it.
     @unsafe func release() {
         releaseFiles()
         upkeep.withLock { releaseCopies(&$0) }
-        board.withLock { unsafe $0.releaseMemory() }
+        state.withLock { unsafe $0.releaseMemory() }
     }
 
     private func releaseCopies(_ upkeep: inout Upkeep) {
@@ -147,7 +147,7 @@ extension PublishedSegment {
         _ former: PublisherEvent.Cause?
     ) throws(PublishingFailure) -> PublisherEvent.Cause? {
         let found = try PublishingFailure.wrapping { () throws(SystemError) in
-            try FileIdentity(named: SegmentBirth.path(directory, name))
+            try FileIdentity(named: SegmentCreation.path(directory, name))
         }
         guard let found else { return .removed }
         return found == identity ? former : .replaced
@@ -169,24 +169,24 @@ extension PublishedSegment {
         let own = files.withLock { $0.former + ($0.current.map { [$0] } ?? []) }.map(\.identity)
         let beginning = try PublishingFailure.wrapping { () throws(SystemError) in
             try FileSystem.makeDirectory(directory)
-            return try SegmentBirth.begin(directory: directory, name: name, own: own)
+            return try SegmentCreation.begin(directory: directory, name: name, own: own)
         }
         switch consume beginning {
         case .running:
             throw PublishingFailure(description: "another recorder of this name is running")
         case .blocked(let reason): throw PublishingFailure(description: reason)
-        case .begun(var birth):
-            if !upkeep.hasInherited {
-                inherit(try? birth.inheritance(except: header.identity.runID))
-                upkeep.hasInherited = true
+        case .begun(var creation):
+            if !upkeep.hasCarriedState {
+                inherit(try? creation.carried(except: header.identity.runID))
+                upkeep.hasCarriedState = true
             }
             let target = try PublishingFailure.wrapping { () throws(SystemError) in
-                try birth.memory(header.layout)
+                try creation.memory(header.layout)
             }
             // Under the lock: a record is more than one store.
-            guard board.withLock({ _ in memory.move(to: target) }), isIntact else { return false }
+            guard state.withLock({ _ in memory.move(to: target) }), isIntact else { return false }
             let file = try PublishingFailure.wrapping { () throws(SystemError) in
-                try LockedFile(try birth.finish())
+                try LockedFile(try creation.finish())
             }
             files.withLock { files in
                 guard !files.hasEnded else { return file.descriptor.unlock() }
@@ -197,12 +197,12 @@ extension PublishedSegment {
         }
     }
 
-    private func inherit(_ inheritance: Inheritance?) {
-        guard let inheritance else { return }
-        board.withLock { $0.take(over: inheritance) }
+    private func inherit(_ carried: CarriedState?) {
+        guard let carried else { return }
+        state.withLock { $0.apply(carried) }
     }
 
-    private var header: SegmentHeader { board.withLock { $0.header } }
+    private var header: SegmentHeader { state.withLock { $0.header } }
 
     private var name: String { header.identity.name }
 
@@ -223,7 +223,7 @@ extension PublishedSegment {
 extension PublishedSegment {
     /// Whether nobody has cut the file: not every cut raises a signal.
     private var isIntact: Bool {
-        let isIntact = board.withLock { $0.writer.isIntact($0.header) }
+        let isIntact = state.withLock { $0.writer.isIntact($0.header) }
         return isIntact && !memory.isLost
     }
 
@@ -231,7 +231,7 @@ extension PublishedSegment {
     private func restore(_ upkeep: inout Upkeep) {
         memory.discardFile()
         memory.acknowledgeLoss()
-        board.withLock { $0.rewrite() }
+        state.withLock { $0.rewrite() }
         for index in upkeep.copies.indices { upkeep.copies[index].changes = nil }
     }
 
@@ -245,9 +245,9 @@ extension PublishedSegment {
             guard upkeep.copies.count == 2 else { return releaseCopies(&upkeep) }
         }
         let copy = upkeep.copies[0]
-        let changes = board.withLock { board in
-            let changes = board.writer.changes
-            let words = copy.changes == changes ? board.writer.words : 0..<memory.wordCount
+        let changes = state.withLock { state in
+            let changes = state.writer.changes
+            let words = copy.changes == changes ? state.writer.words : 0..<memory.wordCount
             copy.memory.copy(words, of: memory)
             return changes
         }

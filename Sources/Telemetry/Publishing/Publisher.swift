@@ -18,7 +18,7 @@ public final class Publisher: Sendable {
     /// A directory that is missing, full or read-only must not cost a recording: the publisher then works on private
     /// memory, and nobody sees what it publishes until a later attempt succeeds. Or the segment of the run before could not
     /// be read, and its counts are lost.
-    public let trouble: String?
+    public let warning: String?
 
     let segment: PublishedSegment
     private let heartbeatCell: Cell
@@ -40,51 +40,51 @@ public final class Publisher: Sendable {
     ///   - heartbeatInterval: promises a call of `heartbeat()` that often.
     ///   - phases: of the shutdown, in their order.
     ///   - capacity: how much the segment can hold.
-    /// - Throws: `PublisherError`; what is wrong with the directory is no error, but `trouble`.
+    /// - Throws: `PublisherError`; what is wrong with the directory is no error, but `warning`.
     public convenience init(
         directory: String,
         name: String,
         version: String,
         heartbeatInterval: Duration = .seconds(1),
-        phases: [ShutdownPhase] = [],
+        phases: [PhaseBudget] = [],
         capacity: SegmentCapacity = SegmentCapacity()
     ) throws(PublisherError) {
         try self.init(
-            Identity(starting: name, version, heartbeatInterval: heartbeatInterval),
+            RunIdentity(starting: name, version, heartbeatInterval: heartbeatInterval),
             directory: directory,
             phases: phases,
             capacity: capacity,
-            patience: .seconds(2)
+            timeout: .seconds(2)
         )
         startChecks()
     }
 
     /// Starts the run that `identity` describes; the caller calls `check` every second or so.
     ///
-    /// `patience` is for another start of the name that is under way.
+    /// `timeout` is for another start of the name that is under way.
     package convenience init(
-        _ identity: Identity,
+        _ identity: RunIdentity,
         directory: String,
-        phases: [ShutdownPhase],
+        phases: [PhaseBudget],
         capacity: SegmentCapacity = SegmentCapacity(),
-        patience: Duration = .zero
+        timeout: Duration = .zero
     ) throws(PublisherError) {
-        guard Identity.isName(identity.name) else { throw .invalidName(identity.name) }
-        guard ShutdownPhase.areValid(phases) else { throw .invalidPhases }
-        let plan = RunPlan(
+        guard RunIdentity.isName(identity.name) else { throw .invalidName(identity.name) }
+        guard PhaseBudget.areValid(phases) else { throw .invalidPhases }
+        let plan = RunSettings(
             identity: identity,
             layout: SegmentLayout(capacity),
             phases: phases
         )
-        guard let start = plan.start(in: directory, patience: patience) else {
+        guard let start = plan.start(in: directory, timeout: timeout) else {
             throw .nameTaken(identity.name)
         }
         self.init(start)
     }
 
-    init(_ start: consuming RunPlan.Start) {
-        trouble = start.trouble
-        heartbeatCell = start.board.writer.cell(SegmentWord.heartbeat)
+    init(_ start: consuming RunSettings.Start) {
+        warning = start.warning
+        heartbeatCell = start.state.writer.cell(SegmentWord.heartbeat)
         heartbeatCell.store(BootTime.now().nanoseconds)
         segment = PublishedSegment(start)
         observer = Observer()
@@ -138,11 +138,11 @@ public final class Publisher: Sendable {
     }
 
     /// Says what the recorder is doing now; the shutdown has calls of its own, and once it began, this one says nothing.
-    public func enter(_ state: RunState) {
-        guard !state.isEnding else { return }
-        segment.board.withLock { board in
-            guard !board.lifecycle.state.isEnding else { return }
-            board.change { $0.state = state }
+    public func enter(_ runState: RunState) {
+        guard !runState.isEnding else { return }
+        segment.state.withLock { state in
+            guard !state.lifecycle.state.isEnding else { return }
+            state.change { $0.state = runState }
         }
     }
 }
@@ -165,12 +165,12 @@ extension Publisher {
     }
 
     /// A counter that only the caller adds to; see `counter`.
-    public func soleCounter(
+    public func singleWriterCounter(
         _ name: String,
         _ help: String,
         labels: KeyValuePairs<String, String> = [:]
-    ) -> SoleCounter {
-        SoleCounter(cell: counter(name, help, labels: labels).cell)
+    ) -> SingleWriterCounter {
+        SingleWriterCounter(cell: counter(name, help, labels: labels).cell)
     }
 
     /// Declares a gauge, or finds it; it starts at 0 in every run.
@@ -203,26 +203,26 @@ extension Publisher {
             bounds: bounds.isEmpty ? RunMetrics.durationBounds : bounds.map(\.wholeNanoseconds),
             labels: labels.map(\.key)
         )
-        return segment.board.withLock { $0.histogram(family, labels.map(\.value)) }
+        return segment.state.withLock { $0.histogram(family, labels.map(\.value)) }
     }
 
     /// A histogram that only the caller observes into; see `histogram`.
-    public func soleHistogram(
+    public func singleWriterHistogram(
         _ name: String,
         _ help: String,
         bounds: [Duration] = [],
         labels: KeyValuePairs<String, String> = [:]
-    ) -> SoleHistogram {
-        SoleHistogram(shared: histogram(name, help, bounds: bounds, labels: labels))
+    ) -> SingleWriterHistogram {
+        SingleWriterHistogram(shared: histogram(name, help, bounds: bounds, labels: labels))
     }
 
     /// Takes the series with these label values out of what is shown; declaring it again brings it back.
     public func retire(_ name: String, _ values: [String] = []) {
-        segment.board.withLock { $0.declarations.retire(name, values) }
+        segment.state.withLock { $0.declarations.retire(name, values) }
     }
 
     private func cell(_ family: MetricFamily, _ labels: KeyValuePairs<String, String>) -> Cell {
-        segment.board.withLock { $0.cell(family, labels.map(\.value)) }
+        segment.state.withLock { $0.cell(family, labels.map(\.value)) }
     }
 }
 
@@ -233,10 +233,10 @@ extension Publisher {
     ///   - signal: number of the signal, 0 for none.
     ///   - gracePeriod: granted for all of it; `nil` when not known.
     ///   - phases: declared at the start, with the budgets that they now have; names that were not declared are left out.
-    public func beginShutdown(signal: Int32, gracePeriod: Duration?, phases: [ShutdownPhase] = []) {
+    public func beginShutdown(signal: Int32, gracePeriod: Duration?, phases: [PhaseBudget] = []) {
         let (boot, wall) = (BootTime.now(), WallTime.now())
-        segment.board.withLock { board in
-            board.change { lifecycle in
+        segment.state.withLock { state in
+            state.change { lifecycle in
                 guard !lifecycle.state.isEnding else { return }
                 lifecycle.state = .stopping
                 lifecycle.signal = UInt32(clamping: signal)
@@ -254,8 +254,8 @@ extension Publisher {
     /// A name that was not declared, or whose phase has run, only ends the one that runs.
     public func beginPhase(_ name: String, after outcome: PhaseOutcome = .ok) {
         let now = BootTime.now()
-        segment.board.withLock { board in
-            board.change { lifecycle in
+        segment.state.withLock { state in
+            state.change { lifecycle in
                 guard lifecycle.state == .stopping else { return }
                 lifecycle.endPhase(outcome, at: now)
                 lifecycle.begin(phase: name, at: now)
@@ -266,8 +266,8 @@ extension Publisher {
     /// Says that the phase that runs ends, and none follows yet.
     public func endPhase(_ outcome: PhaseOutcome = .ok) {
         let now = BootTime.now()
-        segment.board.withLock { board in
-            board.change { lifecycle in
+        segment.state.withLock { state in
+            state.change { lifecycle in
                 guard lifecycle.state == .stopping else { return }
                 lifecycle.endPhase(outcome, at: now)
             }
@@ -277,10 +277,10 @@ extension Publisher {
     /// The last word: the last phase ends with `outcome`, and the process exits with `exitStatus`, now.
     ///
     /// Only the first one counts; recordings that are still open then are abandoned.
-    public func goodbye(_ outcome: PhaseOutcome = .ok, exitStatus: Int32) {
+    public func finish(_ outcome: PhaseOutcome = .ok, exitStatus: Int32) {
         let (boot, wall) = (BootTime.now(), WallTime.now())
-        segment.board.withLock { board in
-            board.change { lifecycle in
+        segment.state.withLock { state in
+            state.change { lifecycle in
                 guard lifecycle.state != .stopped else { return }
                 lifecycle.endPhase(outcome, at: boot)
                 lifecycle.state = .stopped
@@ -293,8 +293,8 @@ extension Publisher {
 
     /// Durations of the phases that have ended, by name, in their order: what the log says, to the nanosecond.
     public var endedPhases: [(name: String, outcome: PhaseOutcome, duration: Duration)] {
-        segment.board.withLock { board in
-            board.lifecycle.phases.compactMap { phase in
+        segment.state.withLock { state in
+            state.lifecycle.phases.compactMap { phase in
                 guard case .ended(let outcome) = phase.state else { return nil }
                 return (phase.name, outcome, phase.ended.since(phase.started))
             }
@@ -303,7 +303,7 @@ extension Publisher {
 }
 
 extension Lifecycle {
-    fileprivate mutating func setBudgets(_ given: [ShutdownPhase]) {
+    fileprivate mutating func setBudgets(_ given: [PhaseBudget]) {
         for phase in given {
             guard
                 let index = phases.firstIndex(where: {
@@ -343,35 +343,35 @@ extension Publisher {
     /// Whether there is a file that others can read.
     package var isPublished: Bool { segment.isPublished }
 
-    package var lifecycle: Lifecycle { segment.board.withLock { $0.lifecycle } }
+    package var lifecycle: Lifecycle { segment.state.withLock { $0.lifecycle } }
 
     /// Declares a family without a series; `false` when there is no room for it, or its name has another shape.
     package func declare(_ family: MetricFamily) -> Bool {
-        segment.board.withLock { board in
-            if board.declarations.declare(family) != nil { return true }
-            board.declarations.refuse()
+        segment.state.withLock { state in
+            if state.metrics.declare(family) != nil { return true }
+            state.metrics.reject()
             return false
         }
     }
 
     /// Declares a series, or finds it; `nil` when there is no room for it, or the family's name has another shape.
     package func instrument(_ family: MetricFamily, _ values: [String]) -> Instrument? {
-        segment.board.withLock { board in
-            guard board.declarations.word(of: family, values) != nil else { return nil }
+        segment.state.withLock { state in
+            guard state.metrics.word(of: family, values) != nil else { return nil }
             switch family.kind {
-            case .histogram: return .histogram(board.histogram(family, values))
-            case .gauge: return .gauge(Gauge(cell: board.cell(family, values)))
+            case .histogram: return .histogram(state.histogram(family, values))
+            case .gauge: return .gauge(Gauge(cell: state.cell(family, values)))
             case .counter, .info, .stateset:
-                return .counter(Counter(cell: board.cell(family, values)))
+                return .counter(Counter(cell: state.cell(family, values)))
             }
         }
     }
 
     /// The recordings that are open, by their number; of two with the same, one.
     package var openRecordings: [UInt64: RecordingPublisher] {
-        segment.board.withLock { board in
-            let open = board.openRecordings.map { slot, recording in
-                let bytes = board.bytesCell(slot)
+        segment.state.withLock { state in
+            let open = state.openRecordings.map { slot, recording in
+                let bytes = state.bytesCell(slot)
                 return (recording.id, RecordingPublisher(self, slot: slot, bytes: bytes))
             }
             return Dictionary(open) { first, _ in first }
@@ -425,25 +425,25 @@ public final class RecordingPublisher: Sendable {
     /// Says that the recording goes on in another file.
     public func continues(in path: String, container: String) {
         guard let slot else { return }
-        publisher.segment.board.withLock { board in
+        publisher.segment.state.withLock { state in
             guard !hasEnded.load(ordering: .relaxed) else { return }
-            board.move(slot, to: path, container: container)
+            state.move(slot, to: path, container: container)
         }
     }
 
     /// Says that nothing more will be written, and the file is being finalized.
     public func finalizing() {
         guard let slot else { return }
-        publisher.segment.board.withLock { board in
+        publisher.segment.state.withLock { state in
             guard !hasEnded.load(ordering: .relaxed) else { return }
-            board.finalize(slot)
+            state.finalize(slot)
         }
     }
 
     /// Says how it ended; a second end changes nothing, nor does one after the publisher's goodbye.
     public func end(_ result: RecordingResult) {
         guard !hasEnded.exchange(true, ordering: .relaxed) else { return }
-        publisher.segment.board.withLock { $0.close(slot, result) }
+        publisher.segment.state.withLock { $0.close(slot, result) }
     }
 }
 
@@ -471,9 +471,9 @@ extension Publisher {
             startedBoot: .now(),
             startedWall: .now()
         )
-        let (slot, bytes) = segment.board.withLock { board in
-            let slot = board.open(recording)
-            return (slot, board.bytesCell(slot))
+        let (slot, bytes) = segment.state.withLock { state in
+            let slot = state.open(recording)
+            return (slot, state.bytesCell(slot))
         }
         return RecordingPublisher(self, slot: slot, bytes: bytes)
     }
@@ -481,7 +481,7 @@ extension Publisher {
 
 /// Why a publisher does not start.
 ///
-/// A directory that is missing, full or read-only is no reason: see `Publisher.trouble`.
+/// A directory that is missing, full or read-only is no reason: see `Publisher.warning`.
 public enum PublisherError: Error, Equatable, CustomStringConvertible {
     /// Names are `[a-z0-9]([a-z0-9-]*[a-z0-9])?`, at most 63 characters.
     case invalidName(String)
@@ -503,7 +503,7 @@ public enum PublisherError: Error, Equatable, CustomStringConvertible {
 }
 
 /// A phase of a shutdown, declared at the start, so that its series exist before anything happens.
-public struct ShutdownPhase: Hashable, Sendable {
+public struct PhaseBudget: Hashable, Sendable {
     public let name: String
     public let budget: Duration
 

@@ -1,23 +1,23 @@
 import Posix
 
 /// A publisher's state, under its lock: what the records of the segment say.
-struct Board {
+struct PublisherState {
     let writer: SegmentWriter
     private(set) var header: SegmentHeader
-    var declarations: Declarations
+    var metrics: DeclaredMetrics
     private(set) var lifecycle = Lifecycle()
-    private var places: [RecordingRecord]
+    private var slots: [RecordingSlot]
     /// One for all histograms of the same bounds.
     private var histogramIndexes: [[UInt64]: HistogramIndex] = [:]
     /// Where all that found no room is written to, as far as one series of a valid family reaches.
-    private let scrap = SharedMemory(privateWords: 1 + HistogramBuckets.mostCells)
+    private let unpublishedWords = SharedMemory(privateWords: 1 + HistogramBuckets.maxCells)
 
     /// Fills new memory: header, lifecycle, the run's own families at 0 or where the last run left them, and history.
-    init(_ plan: RunPlan, _ memory: SharedMemory, _ inheritance: Inheritance) {
+    init(_ plan: RunSettings, _ memory: SharedMemory, _ carried: CarriedState) {
         writer = SegmentWriter(layout: plan.layout, memory: memory)
-        let placeCount = plan.layout[.recordings].count
-        places = (0..<placeCount).map { RecordingRecord(word: SegmentWord.firstFree + $0 * 2) }
-        declarations = Declarations(writer, firstWord: SegmentWord.firstFree + placeCount * 2)
+        let slotCount = plan.layout[.recordings].count
+        slots = (0..<slotCount).map { RecordingSlot(word: SegmentWord.firstFree + $0 * 2) }
+        metrics = DeclaredMetrics(writer, firstWord: SegmentWord.firstFree + slotCount * 2)
         header = SegmentHeader(identity: plan.identity, layout: plan.layout, historyCount: 0)
         writer.write(header)
         lifecycle.phases = plan.phases.map {
@@ -25,30 +25,30 @@ struct Board {
         }
         change { _ in }
         declareRunMetrics(plan)
-        take(over: inheritance)
+        apply(carried)
     }
 
     /// Goes on where the run's last publisher left its segment, which is mapped at `memory`.
     ///
     /// - Throws: when its parts do not stand where a publisher puts them.
     init(
-        resuming parts: SegmentParts,
+        resuming parts: SegmentRecords,
         _ header: SegmentHeader,
         _ memory: SharedMemory
     ) throws(SegmentError) {
         let layout = header.layout
         self.header = header
         writer = SegmentWriter(layout: layout, memory: memory)
-        let placeCount = layout[.recordings].count
-        places = (0..<placeCount).map { RecordingRecord(word: SegmentWord.firstFree + $0 * 2) }
-        for place in parts.places {
-            guard let slot = places.firstIndex(where: { $0.word == place.word }) else {
+        let slotCount = layout[.recordings].count
+        slots = (0..<slotCount).map { RecordingSlot(word: SegmentWord.firstFree + $0 * 2) }
+        for place in parts.slots {
+            guard let slot = slots.firstIndex(where: { $0.word == place.word }) else {
                 throw .damaged(.recordings)
             }
-            places[slot] = place
+            slots[slot] = place
         }
-        let firstWord = max(SegmentWord.firstFree + placeCount * 2, parts.usedWords)
-        declarations = try Declarations(writer, resuming: parts, firstWord: firstWord)
+        let firstWord = max(SegmentWord.firstFree + slotCount * 2, parts.usedWords)
+        metrics = try DeclaredMetrics(writer, resuming: parts, firstWord: firstWord)
         lifecycle = parts.lifecycle
         writer.settle()
         for word in firstWord..<layout[.words].count { writer.store(0, word: word) }
@@ -62,24 +62,24 @@ struct Board {
         writer.write(.lifecycle, slot: 0, fields.bytes)
     }
 
-    private mutating func declareRunMetrics(_ plan: RunPlan) {
+    private mutating func declareRunMetrics(_ plan: RunSettings) {
         let created = plan.identity.startedWall
         for (family, series) in RunMetrics.families(phases: plan.phases.map(\.name)) {
-            declarations.declare(family)
+            metrics.declare(family)
             for values in series {
-                _ = declarations.word(of: family, values, created: created)
+                _ = metrics.word(of: family, values, created: created)
             }
         }
         let version = plan.identity.version.fitting(64)
-        if let word = declarations.word(of: RunMetrics.recorderInfo, [version], created: created) {
+        if let word = metrics.word(of: RunMetrics.recorderInfo, [version], created: created) {
             writer.store(1, word: word)
         }
     }
 
     /// Adds what earlier runs have counted to what this one has, and takes over their history; once in a run.
-    mutating func take(over inheritance: Inheritance) {
-        for one in inheritance.series where declarations.agree(with: one.family) {
-            let word = declarations.word(
+    mutating func apply(_ carried: CarriedState) {
+        for one in carried.series where metrics.agree(with: one.family) {
+            let word = metrics.word(
                 of: one.family,
                 one.values,
                 created: one.created,
@@ -90,11 +90,11 @@ struct Board {
                 writer.addSaturating(cell, word: first + offset)
             }
         }
-        guard !inheritance.history.isEmpty else { return }
-        for (slot, run) in inheritance.history.enumerated() {
+        guard !carried.history.isEmpty else { return }
+        for (slot, run) in carried.history.enumerated() {
             writer.write(.history, slot: slot, run.fields)
         }
-        header.historyCount = inheritance.history.count
+        header.historyCount = carried.history.count
         writer.write(header)
     }
 
@@ -102,8 +102,8 @@ struct Board {
     func rewrite() {
         writer.write(header)
         writer.settle()
-        declarations.rewrite()
-        for slot in places.indices where places[slot] != RecordingRecord(word: places[slot].word) {
+        metrics.rewrite()
+        for slot in slots.indices where slots[slot] != RecordingSlot(word: slots[slot].word) {
             write(slot)
         }
         var fields = RecordWriter()
@@ -112,28 +112,28 @@ struct Board {
     }
 }
 
-extension Board {
+extension PublisherState {
     /// Finds a place for a recording; `nil` when all are taken.
     mutating func open(_ recording: OpenRecording) -> Int? {
-        guard let slot = places.firstIndex(where: { $0.open == nil }) else {
-            declarations.refuse()
+        guard let slot = slots.firstIndex(where: { $0.open == nil }) else {
+            metrics.reject()
             return nil
         }
-        writer.store(0, word: places[slot].word)
-        writer.store(0, word: places[slot].word + 1)
-        places[slot].open = recording
+        writer.store(0, word: slots[slot].word)
+        writer.store(0, word: slots[slot].word + 1)
+        slots[slot].open = recording
         write(slot)
         return slot
     }
 
     mutating func move(_ slot: Int, to path: String, container: String) {
-        places[slot].open?.path = path
-        places[slot].open?.container = container
+        slots[slot].open?.path = path
+        slots[slot].open?.container = container
         write(slot)
     }
 
     mutating func finalize(_ slot: Int) {
-        places[slot].open?.state = .finalizing
+        slots[slot].open?.state = .finalizing
         write(slot)
     }
 
@@ -143,27 +143,29 @@ extension Board {
     mutating func close(_ slot: Int?, _ result: RecordingResult) {
         guard lifecycle.state != .stopped else { return }
         let index = RecordingResult.allCases.firstIndex(of: result) ?? 0
-        let count = places[slot ?? 0].ended[index]
-        places[slot ?? 0].ended[index] = count.addingWithSaturation(1)
-        if let slot { places[slot].open = nil }
+        let count = slots[slot ?? 0].ended[index]
+        slots[slot ?? 0].ended[index] = count.addingWithSaturation(1)
+        if let slot { slots[slot].open = nil }
         write(slot ?? 0)
     }
 
     /// The cell of a recording's bytes; one that nobody sees, where it has no place.
     func bytesCell(_ slot: Int?) -> Cell {
-        slot.map { writer.cell(places[$0].word) } ?? Cell(address: scrap.address)
+        slot.map { writer.cell(slots[$0].word) } ?? Cell(address: unpublishedWords.address)
     }
 
     private func write(_ slot: Int) {
-        writer.write(.recordings, slot: slot, places[slot].fields)
+        writer.write(.recordings, slot: slot, slots[slot].fields)
     }
 }
 
-extension Board {
+extension PublisherState {
     /// The first cell of a series; one that nobody sees, where there is no room for it.
     mutating func cell(_ family: MetricFamily, _ values: [String]) -> Cell {
-        if let word = declarations.word(of: family, values) { return writer.cell(word) }
-        guard family.wordsPerSeries > scrap.wordCount else { return Cell(address: scrap.address) }
+        if let word = metrics.word(of: family, values) { return writer.cell(word) }
+        guard family.wordsPerSeries > unpublishedWords.wordCount else {
+            return Cell(address: unpublishedWords.address)
+        }
         return Cell(address: SharedMemory(privateWords: family.wordsPerSeries).address)
     }
 
@@ -177,25 +179,25 @@ extension Board {
 
     /// The recordings that are open, each with its slot.
     var openRecordings: [(slot: Int, recording: OpenRecording)] {
-        places.enumerated().compactMap { slot, place in place.open.map { (slot, $0) } }
+        slots.enumerated().compactMap { slot, place in place.open.map { (slot, $0) } }
     }
 
-    /// Gives all memory back: the board and its handles end with it.
+    /// Gives all memory back: the state and its handles end with it.
     @unsafe func releaseMemory() {
         unsafe writer.memory.release()
-        unsafe scrap.release()
+        unsafe unpublishedWords.release()
         for index in histogramIndexes.values { unsafe index.memory.release() }
     }
 }
 
 /// What a publisher has declared in its segment: families, their series, and the words that these use.
-struct Declarations {
+struct DeclaredMetrics {
     private let writer: SegmentWriter
     private var families: [Family] = []
     private var series: [SeriesRecord] = []
     private var seriesIndex: [SeriesKey: Int] = [:]
     private var nextWord: Int
-    private var refused: UInt64 = 0
+    private var rejected: UInt64 = 0
 
     private struct Family {
         var family: MetricFamily
@@ -212,11 +214,11 @@ struct Declarations {
     /// A series that was retired stays so, and its words are free: its family may have had another shape then.
     init(
         _ writer: SegmentWriter,
-        resuming parts: SegmentParts,
+        resuming parts: SegmentRecords,
         firstWord: Int
     ) throws(SegmentError) {
         self.init(writer, firstWord: firstWord)
-        refused = writer.load(word: SegmentWord.refused)
+        rejected = writer.load(word: SegmentWord.rejected)
         guard parts.families.map(\.slot) == Array(parts.families.indices) else {
             throw .damaged(.families)
         }
@@ -241,7 +243,7 @@ struct Declarations {
     ) -> Int? {
         guard let slot = declare(family, inherited: inherited), values.count == family.labels.count
         else {
-            refuse()
+            reject()
             return nil
         }
         let key = SeriesKey(family: slot, values: values)
@@ -254,7 +256,7 @@ struct Declarations {
         guard SeriesRecord.holds(values), series.count < writer.layout[.series].count,
             nextWord + size <= writer.layout[.words].count
         else {
-            refuse()
+            reject()
             return nil
         }
         seriesIndex[key] = series.count
@@ -294,9 +296,9 @@ struct Declarations {
     }
 
     /// Counts something that found no room.
-    mutating func refuse() {
-        refused = refused.addingWithSaturation(1)
-        writer.store(refused, word: SegmentWord.refused)
+    mutating func reject() {
+        rejected = rejected.addingWithSaturation(1)
+        writer.store(rejected, word: SegmentWord.rejected)
     }
 
     /// Writes all records again.
@@ -305,7 +307,7 @@ struct Declarations {
             writer.write(.families, slot: slot, FamilyRecord.fields(one.family))
         }
         for (slot, one) in series.enumerated() { writer.write(.series, slot: slot, one.fields) }
-        writer.store(refused, word: SegmentWord.refused)
+        writer.store(rejected, word: SegmentWord.rejected)
     }
 
     private mutating func adopt(_ family: MetricFamily, slot: Int) -> Int? {
@@ -386,7 +388,7 @@ struct SegmentWriter: Sendable {
         // Other processes may write to the file, anything: it must not end this one.
         let next = max(1, (generations.max() ?? 0) &+ 1)
         let copy = Int(next % UInt64(section.copies))
-        let record = RecordFrame.seal(generation: next, fields: fields, stride: section.stride)
+        let record = RecordCoding.encode(generation: next, fields: fields, stride: section.stride)
         memory.increment(firstWord + SegmentWord.change)
         store(record, at: section.offset(ofSlot: slot, copy: copy))
         memory.increment(firstWord + SegmentWord.change)

@@ -6,7 +6,7 @@ package import Posix
 /// Its lock is held for the process, which may well live, until it comes back (`Publisher.init(resuming:)`) or this object
 /// goes: then the run is judged as any other whose owner is gone.
 package final class RelayedSegment {
-    package let identity: Identity
+    package let identity: RunIdentity
     private let directory: String
     private var file: FileDescriptor?
 
@@ -19,7 +19,7 @@ package final class RelayedSegment {
             let file = try? FileDescriptor(opening: path, O_RDWR | O_NONBLOCK | O_NOFOLLOW),
             let status = try? file.status(), status.st_uid == geteuid(),
             status.st_mode & 0o022 == 0,
-            (try? file.tryLock()) == true, let parts = try? SegmentParts(of: file),
+            (try? file.tryLock()) == true, let parts = try? SegmentRecords(of: file),
             parts.lifecycle.state != .stopped
         else { return nil }
         identity = parts.identity
@@ -33,21 +33,21 @@ package final class RelayedSegment {
     }
 
     /// Gives up the lock.
-    package func giveUp() { file = nil }
+    package func abandon() { file = nil }
 
     /// What a publisher goes on with, by the same file and the same lock.
-    fileprivate func start() throws(SegmentError) -> RunPlan.Start {
+    fileprivate func start() throws(SegmentError) -> RunSettings.Start {
         guard let file = file.take() else { throw .missing }
         let header = try SegmentHeader(of: file)
-        let parts = try SegmentParts(of: file)
+        let parts = try SegmentRecords(of: file)
         let size = header.layout.fileSize
         let memory = try SegmentError.wrapping { () throws(SystemError) in
             try file.allocate(size)
             return try SharedMemory(mapping: file, wordCount: size / 8)
         }
         do throws(SegmentError) {
-            let board = try Board(resuming: parts, header, memory)
-            return RunPlan.Start(board: board, file: file, trouble: nil, directory: directory)
+            let state = try PublisherState(resuming: parts, header, memory)
+            return RunSettings.Start(state: state, file: file, warning: nil, directory: directory)
         } catch {
             unsafe memory.release()
             throw error
@@ -83,7 +83,7 @@ extension SegmentHeader {
     }
 }
 
-extension SegmentParts {
+extension SegmentRecords {
     fileprivate init(of file: borrowing FileDescriptor) throws(SegmentError) {
         let header = try SegmentHeader(of: file)
         let bytes: [UInt8]

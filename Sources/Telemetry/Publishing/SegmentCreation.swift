@@ -7,7 +7,7 @@ import Posix
 /// finds whether an owner of the final name lives. The lock stays with the file when it gets its final name.
 ///
 /// Dropped before `finish`, it leaves nothing behind.
-struct SegmentBirth: ~Copyable {
+struct SegmentCreation: ~Copyable {
     private let directory: String
     private let name: String
     /// `nil` once it has the final name.
@@ -26,7 +26,7 @@ struct SegmentBirth: ~Copyable {
 
     /// What came of an attempt.
     enum Beginning: ~Copyable {
-        case begun(SegmentBirth)
+        case begun(SegmentCreation)
         /// A recorder of this name is starting or running.
         case running
         /// Another process holds a lock that says so, but shows no sign of life; or the like.
@@ -38,16 +38,16 @@ struct SegmentBirth: ~Copyable {
     /// What has the provisional name and is not a file of this user alone is removed, and so is one on which somebody
     /// holds a read lock, as whoever may read it can. It is never written to.
     ///
-    /// `own` are files that this run has locked itself, whatever name they have; `patience` is for another start that holds
+    /// `own` are files that this run has locked itself, whatever name they have; `timeout` is for another start that holds
     /// the provisional file.
     static func begin(
         directory: String,
         name: String,
         own: [FileIdentity] = [],
-        patience: Duration = .zero
+        timeout: Duration = .zero
     ) throws(SystemError) -> Beginning {
         let provisional = provisionalPath(directory, name)
-        let deadline = BootTime.now().advanced(by: patience)
+        let deadline = BootTime.now().advanced(by: timeout)
         while true {
             switch try occupant(of: path(directory, name), own: own) {
             case .nobody: break
@@ -69,9 +69,9 @@ struct SegmentBirth: ~Copyable {
             }
             // Its owner may have given it the final name, and ended, between these two steps.
             guard try FileIdentity(of: file) == FileIdentity(named: provisional) else { continue }
-            let birth = SegmentBirth(directory: directory, name: name, file: file)
+            let creation = SegmentCreation(directory: directory, name: name, file: file)
             switch try occupant(of: path(directory, name), own: own) {
-            case .nobody: return .begun(birth)
+            case .nobody: return .begun(creation)
             case .running: return .running
             case .unresponsive(let reason): return .blocked(reason)
             }
@@ -91,14 +91,15 @@ struct SegmentBirth: ~Copyable {
     /// What the run before left, judged; an error when its segment cannot be read, which is then lost.
     ///
     /// Nothing where the segment is of the run `except` itself.
-    borrowing func inheritance(except runID: [UInt8] = []) throws(SegmentError) -> Inheritance {
+    borrowing func carried(except runID: [UInt8] = []) throws(SegmentError) -> CarriedState {
         var reader = SegmentReader(path: path)
         do throws(SegmentError) {
             let snapshot = try reader.snapshot()
-            return snapshot.contents.identity.runID == runID ? Inheritance() : Inheritance(snapshot)
+            return snapshot.contents.identity.runID == runID
+                ? CarriedState() : CarriedState(snapshot)
         } catch {
             guard error == .missing else { throw error }
-            return Inheritance()
+            return CarriedState()
         }
     }
 
@@ -131,7 +132,7 @@ struct SegmentBirth: ~Copyable {
 }
 
 /// What happens before the file is created.
-extension SegmentBirth {
+extension SegmentCreation {
     private enum Occupant {
         case nobody, running
         case unresponsive(String)
@@ -232,32 +233,32 @@ struct FileIdentity: Hashable, Sendable {
 }
 
 /// All that is known of a run before its segment exists.
-struct RunPlan {
-    let identity: Identity
+struct RunSettings {
+    let identity: RunIdentity
     let layout: SegmentLayout
-    let phases: [ShutdownPhase]
+    let phases: [PhaseBudget]
 
     /// A run that has its segment, or works on private memory.
     struct Start: ~Copyable {
-        let board: Board
+        let state: PublisherState
         var file: FileDescriptor?
-        let trouble: String?
+        let warning: String?
         let directory: String
     }
 
     /// Starts on a file, or without one where that fails; `nil` when a recorder of this name is running.
     ///
-    /// `patience` is for another start of the name that is under way.
-    func start(in directory: String, patience: Duration = .zero) -> Start? {
+    /// `timeout` is for another start of the name that is under way.
+    func start(in directory: String, timeout: Duration = .zero) -> Start? {
         do throws(SystemError) {
             try FileSystem.makeDirectory(directory)
-            let beginning = try SegmentBirth.begin(
+            let beginning = try SegmentCreation.begin(
                 directory: directory,
                 name: identity.name,
-                patience: patience
+                timeout: timeout
             )
             switch consume beginning {
-            case .begun(var birth): return try start(&birth, directory)
+            case .begun(var creation): return try start(&creation, directory)
             case .running: return nil
             case .blocked(let reason): return startPrivately(directory, reason)
             }
@@ -267,20 +268,20 @@ struct RunPlan {
     }
 
     private func start(
-        _ birth: inout SegmentBirth,
+        _ creation: inout SegmentCreation,
         _ directory: String
     ) throws(SystemError) -> Start {
-        var (inheritance, trouble): (_, String?) = (Inheritance(), nil)
+        var (carried, warning): (_, String?) = (CarriedState(), nil)
         do throws(SegmentError) {
-            inheritance = try birth.inheritance()
+            carried = try creation.carried()
         } catch {
-            trouble = "counts of earlier runs are lost: their segment is \(error)"
+            warning = "counts of earlier runs are lost: their segment is \(error)"
         }
-        let memory = try birth.memory(layout)
-        let board = Board(self, memory, inheritance)
+        let memory = try creation.memory(layout)
+        let state = PublisherState(self, memory, carried)
         do throws(SystemError) {
-            let file = try birth.finish()
-            return Start(board: board, file: file, trouble: trouble, directory: directory)
+            let file = try creation.finish()
+            return Start(state: state, file: file, warning: warning, directory: directory)
         } catch {
             memory.detach()
             throw error
@@ -293,15 +294,15 @@ struct RunPlan {
             (try? SharedMemory(movableWords: layout.fileSize / 8))
             ?? SharedMemory(privateWords: layout.fileSize / 8)
         return Start(
-            board: Board(self, memory, Inheritance()),
+            state: PublisherState(self, memory, CarriedState()),
             file: nil,
-            trouble: "telemetry is not published: \(reason)",
+            warning: "telemetry is not published: \(reason)",
             directory: directory
         )
     }
 }
 
-extension Identity {
+extension RunIdentity {
     /// A run that starts now.
     package init(starting name: String, _ version: String, heartbeatInterval: Duration) {
         var generator = SystemRandomNumberGenerator()
@@ -317,9 +318,9 @@ extension Identity {
     }
 }
 
-extension ShutdownPhase {
-    static func areValid(_ phases: [ShutdownPhase]) -> Bool {
-        phases.count <= Lifecycle.mostPhases
+extension PhaseBudget {
+    static func areValid(_ phases: [PhaseBudget]) -> Bool {
+        phases.count <= Lifecycle.maxPhases
             && Set(phases.map { ExactText($0.name) }).count == phases.count
             && phases.allSatisfy { (1..<Lifecycle.phaseNameBytes).contains($0.name.utf8.count) }
     }

@@ -4,7 +4,7 @@ package import Posix
 ///
 /// Immutable, and shared by the snapshots taken of it.
 package final class SegmentContents: Sendable {
-    package let identity: Identity
+    package let identity: RunIdentity
     package let lifecycle: Lifecycle
     package let families: [MetricFamily]
     /// Live series, in the order of their families.
@@ -35,25 +35,25 @@ package final class SegmentContents: Sendable {
     }
 
     /// Where the recordings are, whose order this is.
-    let places: [RecordingRecord]
+    let slots: [RecordingSlot]
     let runCells: RunCells
-    let shown: [ShownRecording]
+    let shown: [DisplayedRecording]
     /// Words of the file that anything here refers to; a snapshot has those of the shown recordings behind them.
     let fileWords: Int
-    var addedWords: Int { shown.count * ShownRecording.addedWords }
+    var addedWords: Int { shown.count * DisplayedRecording.addedWords }
 
-    init(_ parts: SegmentParts) {
+    init(_ parts: SegmentRecords) {
         identity = parts.identity
         lifecycle = parts.lifecycle
         families = parts.families.map(\.family)
         history = parts.history
-        places = parts.places.filter { $0.open != nil }
-        recordings = places.compactMap(\.open)
+        slots = parts.slots.filter { $0.open != nil }
+        recordings = slots.compactMap(\.open)
         ended = RecordingResult.allCases.indices.map { index in
-            parts.places.reduce(0) { $0 &+ $1.ended[index] }
+            parts.slots.reduce(0) { $0 &+ $1.ended[index] }
         }
         fileWords = parts.usedWords
-        shown = ShownRecording.newest(of: parts.places, firstAddedWord: parts.usedWords)
+        shown = DisplayedRecording.newest(of: parts.slots, firstAddedWord: parts.usedWords)
         let declared = parts.liveSeries()
         runCells = RunCells(families, declared, phases: lifecycle.phases)
         series = (declared + shown.flatMap { [families] in $0.series(families) })
@@ -64,7 +64,7 @@ package final class SegmentContents: Sendable {
 }
 
 /// The recording whose gauges stand for its stream: of several at a time, the newest.
-struct ShownRecording: Sendable {
+struct DisplayedRecording: Sendable {
     /// Words that each adds to a snapshot: its start, and the time of its last write.
     static let addedWords = 2
 
@@ -73,9 +73,9 @@ struct ShownRecording: Sendable {
     let word: Int
     let addedWord: Int
 
-    static func newest(of places: [RecordingRecord], firstAddedWord: Int) -> [ShownRecording] {
-        var byStream: [SeriesKey: RecordingRecord] = [:]
-        for place in places {
+    static func newest(of slots: [RecordingSlot], firstAddedWord: Int) -> [DisplayedRecording] {
+        var byStream: [SeriesKey: RecordingSlot] = [:]
+        for place in slots {
             guard let open = place.open else { continue }
             let stream = SeriesKey(family: 0, values: [open.stream])
             if let rival = byStream[stream]?.open, rival.startedBoot > open.startedBoot {
@@ -86,7 +86,7 @@ struct ShownRecording: Sendable {
         let newest = byStream.sorted { $0.key.values[0] < $1.key.values[0] }.enumerated()
         return newest.compactMap { index, entry in
             entry.value.open.map {
-                ShownRecording(
+                DisplayedRecording(
                     recording: $0,
                     word: entry.value.word,
                     addedWord: firstAddedWord + index * addedWords
@@ -107,13 +107,13 @@ struct ShownRecording: Sendable {
 }
 
 /// The records of a segment, parsed from a copy of the file: total, for any bytes whatsoever.
-struct SegmentParts {
-    var identity: Identity
+struct SegmentRecords {
+    var identity: RunIdentity
     var lifecycle: Lifecycle
     /// Declared families, each with the slot that series name it by.
     var families: [(slot: Int, family: MetricFamily)] = []
     var series: [(slot: Int, record: SeriesRecord)] = []
-    var places: [RecordingRecord] = []
+    var slots: [RecordingSlot] = []
     var history: [PastRun] = []
     var usedWords = SegmentWord.firstFree
 
@@ -122,7 +122,7 @@ struct SegmentParts {
         guard file.count >= header.layout.fileSize else { throw .truncated }
         let layout = header.layout
         identity = header.identity
-        guard case .fields(var record) = RecordFrame.open(file, layout[.lifecycle], slot: 0),
+        guard case .fields(var record) = RecordCoding.decode(file, layout[.lifecycle], slot: 0),
             let lifecycle = Lifecycle(&record)
         else { throw .damaged(.lifecycle) }
         self.lifecycle = lifecycle
@@ -161,7 +161,7 @@ struct SegmentParts {
     ) throws(SegmentError) {
         var names: Set<String> = []
         for slot in 0..<section.count {
-            switch RecordFrame.open(file, section, slot: slot) {
+            switch RecordCoding.decode(file, section, slot: slot) {
             case .never: continue
             case .damaged: throw .damaged(.families)
             case .fields(let record):
@@ -179,7 +179,7 @@ struct SegmentParts {
         var claimedWords = 0
         let familyBySlot = Dictionary(uniqueKeysWithValues: families.map { ($0.slot, $0.family) })
         for slot in 0..<layout[.series].count {
-            switch RecordFrame.open(file, layout[.series], slot: slot) {
+            switch RecordCoding.decode(file, layout[.series], slot: slot) {
             case .never: continue
             case .damaged: throw .damaged(.series)
             case .fields(let fields):
@@ -207,14 +207,14 @@ struct SegmentParts {
         _ layout: SegmentLayout
     ) throws(SegmentError) {
         for slot in 0..<layout[.recordings].count {
-            switch RecordFrame.open(file, layout[.recordings], slot: slot) {
+            switch RecordCoding.decode(file, layout[.recordings], slot: slot) {
             case .never: continue
             case .damaged: throw .damaged(.recordings)
             case .fields(let fields):
-                guard let place = RecordingRecord(fields), use(place.word, 2, of: layout) else {
+                guard let place = RecordingSlot(fields), use(place.word, 2, of: layout) else {
                     throw .damaged(.recordings)
                 }
-                places.append(place)
+                slots.append(place)
             }
         }
     }
@@ -225,7 +225,7 @@ struct SegmentParts {
         count: Int
     ) throws(SegmentError) {
         for slot in 0..<count {
-            guard case .fields(let fields) = RecordFrame.open(file, section, slot: slot),
+            guard case .fields(let fields) = RecordCoding.decode(file, section, slot: slot),
                 let run = PastRun(fields)
             else { throw .damaged(.history) }
             history.append(run)

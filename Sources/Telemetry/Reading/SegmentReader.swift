@@ -196,7 +196,7 @@ private final class OpenSegment {
             hadEndMark = hasMark
         }
         return Result { () throws(SegmentError) in
-            SegmentContents(try SegmentParts(bytes, header))
+            SegmentContents(try SegmentRecords(bytes, header))
         }
     }
 
@@ -256,12 +256,12 @@ private struct HeartbeatObserver {
     /// older than the last look, which did not find it.
     private(set) var areOfOtherClock = false
 
-    mutating func note(_ new: BootTime, of identity: Identity, at now: BootTime) {
+    mutating func note(_ new: BootTime, of identity: RunIdentity, at now: BootTime) {
         if new != heartbeat {
-            let patience = Verdict.patience(
+            let timeout = Verdict.heartbeatTimeout(
                 heartbeatInterval: .nanoseconds(identity.heartbeatInterval)
             )
-            if heartbeat != nil, last.since(new) > patience { areOfOtherClock = true }
+            if heartbeat != nil, last.since(new) > timeout { areOfOtherClock = true }
             (heartbeat, since) = (new, now)
         }
         if new > now { areOfOtherClock = true }
@@ -278,7 +278,7 @@ private struct CounterMinimum {
     private var series: [SeriesName: [UInt64]] = [:]
     private let runID: [UInt8]
     /// Where those that are still below are in the words; for these records only.
-    private var places: (contents: SegmentContents, entries: [(word: Int, name: SeriesName)])?
+    private var positions: (contents: SegmentContents, entries: [(word: Int, name: SeriesName)])?
 
     private struct SeriesName: Hashable {
         let family: String
@@ -299,15 +299,15 @@ private struct CounterMinimum {
             series = [:]
             return
         }
-        if places?.contents !== contents {
+        if positions?.contents !== contents {
             var entries: [(word: Int, name: SeriesName)] = []
             Self.forEachSeries(of: contents) { name, range in
                 guard series[name]?.count == range.count else { return }
                 entries.append((range.lowerBound, name))
             }
-            places = (contents, entries)
+            positions = (contents, entries)
         }
-        places?.entries.removeAll { word, name in
+        positions?.entries.removeAll { word, name in
             var isBelow = false
             for (offset, least) in (series[name] ?? []).enumerated()
             where words[word + offset] < least {

@@ -29,7 +29,7 @@ package struct Snapshot: Sendable {
         let run = ObservedRun(
             contents,
             heartbeat: BootTime(nanoseconds: fileWords[SegmentWord.heartbeat]),
-            refused: fileWords[SegmentWord.refused],
+            rejected: fileWords[SegmentWord.rejected],
             isOwned: isOwned,
             now: now,
             wall: wall,
@@ -39,7 +39,7 @@ package struct Snapshot: Sendable {
         )
         let runBootID = contents.identity.bootID
         isOfAnotherBoot = runBootID != bootID && runBootID.isKnown && bootID.isKnown
-        var filled = RunWords(words: fileWords)
+        var filled = SnapshotWords(words: fileWords)
         for shown in contents.shown {
             let stamp = BootTime(nanoseconds: filled.words[shown.word + 1])
             let lastWrite = run.wall(max(stamp, shown.recording.startedBoot))
@@ -57,8 +57,8 @@ package struct Snapshot: Sendable {
     }
 
     /// The same cells, when the file can no longer be read: nothing tells that the recorder lives.
-    package var wordsOfUnseenRecorder: [UInt64] {
-        var unseen = RunWords(words: words)
+    package var wordsWhenUnreadable: [UInt64] {
+        var unseen = SnapshotWords(words: words)
         unseen.set(contents.runCells.up, 0)
         return unseen.words
     }

@@ -4,8 +4,8 @@ import Posix
 ///
 /// An observation counts in one cell; the buckets of either kind are sums of neighbouring cells.
 package struct HistogramBuckets: Hashable, Sendable {
-    static let mostBounds = 32
-    static let mostCells = mostBounds + ExponentialBuckets.most + 2
+    static let maxBounds = 32
+    static let maxCells = maxBounds + ExponentialBuckets.maxCount + 2
 
     /// Upper bounds of the classic buckets but `+Inf`, ascending, in the cells' unit.
     package let bounds: [UInt64]
@@ -27,7 +27,7 @@ package struct HistogramBuckets: Hashable, Sendable {
     package var cellCount: Int { cellBounds.count + 1 }
 
     func isValid(scale: UInt64) -> Bool {
-        (1...Self.mostBounds).contains(bounds.count)
+        (1...Self.maxBounds).contains(bounds.count)
             && zip(bounds, bounds.dropFirst()).allSatisfy { $0 < $1 }
             && exponential?.isValid(scale: scale) ?? true
     }
@@ -68,7 +68,7 @@ package struct HistogramBuckets: Hashable, Sendable {
 package struct ExponentialBuckets: Hashable, Sendable {
     static let schemas = 0...3
     /// Buckets between the lowest power of two and the highest.
-    static let most = 256
+    static let maxCount = 256
 
     package let schema: Int
     /// The zero bucket ends at this power of two, in units.
@@ -88,7 +88,7 @@ package struct ExponentialBuckets: Hashable, Sendable {
             min(exponents.first ?? 0, highest - 20),
             scale.leadingZeroBitCount - UInt64.bitWidth
         )
-        let schema = Self.schemas.last { (highest - lowest) << $0 <= Self.most }
+        let schema = Self.schemas.last { (highest - lowest) << $0 <= Self.maxCount }
         self.init(schema: schema ?? 0, lowest: lowest, highest: highest)
     }
 
@@ -97,7 +97,8 @@ package struct ExponentialBuckets: Hashable, Sendable {
 
     /// Whether a segment may hold it, for cells of this `scale`.
     func isValid(scale: UInt64) -> Bool {
-        Self.schemas.contains(schema) && lowest < highest && highest - lowest <= Self.most >> schema
+        Self.schemas.contains(schema) && lowest < highest
+            && highest - lowest <= Self.maxCount >> schema
             && lowest >= Int(Int8.min) && highest <= Self.highestPossible(scale)
     }
 

@@ -37,10 +37,10 @@ package struct PhaseRecord: Hashable, Sendable {
 
 /// The life of one run, from start to exit status.
 package struct Lifecycle: Hashable, Sendable {
-    static let mostPhases = 16
+    static let maxPhases = 16
     static let phaseNameBytes = 32
-    static let fieldBytes = 64 + mostPhases * 64
-    static let stride = RecordFrame.overhead + fieldBytes
+    static let fieldBytes = 64 + maxPhases * 64
+    static let stride = RecordCoding.overhead + fieldBytes
 
     package var state = RunState.starting
     /// The signal that began the shutdown; 0 for none.
@@ -79,7 +79,7 @@ extension Lifecycle {
         writer.integer(endedWall.nanoseconds)
         writer.integer(exitStatus)
         writer.integer(UInt32(phases.count))
-        for index in 0..<Self.mostPhases {
+        for index in 0..<Self.maxPhases {
             guard index < phases.count else {
                 writer.raw([], width: 64)
                 continue
@@ -101,8 +101,8 @@ extension Lifecycle {
         endedWall = WallTime(nanoseconds: record.integer())
         exitStatus = record.integer()
         let count = Int(record.integer(UInt32.self))
-        guard count <= Self.mostPhases else { return nil }
-        for index in 0..<Self.mostPhases {
+        guard count <= Self.maxPhases else { return nil }
+        for index in 0..<Self.maxPhases {
             guard let phase = PhaseRecord(&record) else { return nil }
             if index < count { phases.append(phase) }
         }
@@ -151,7 +151,7 @@ extension PhaseRecord.State {
 }
 
 /// Who writes a segment: written once, before the file gets its name.
-package struct Identity: Hashable, Sendable {
+package struct RunIdentity: Hashable, Sendable {
     static let nameBytes = 64
     static let versionBytes = 64
 

@@ -137,15 +137,15 @@ private func isName(_ text: String, colons: Bool) -> Bool {
 
 /// A metric family as a record.
 enum FamilyRecord {
-    static let mostLabels = 4
+    static let maxLabels = 4
     static let stride =
-        RecordFrame.overhead + 16 + 72 + 200 + 16 + 104
-        + HistogramBuckets.mostBounds * 8
+        RecordCoding.overhead + 16 + 72 + 200 + 16 + 104
+        + HistogramBuckets.maxBounds * 8
 
     /// Whether all of it fits; help that is too long is cut, nothing else is.
     static func holds(_ family: MetricFamily) -> Bool {
         family.isValid && family.name.utf8.count <= 72 && family.unit.utf8.count <= 16
-            && family.labels.count <= mostLabels
+            && family.labels.count <= maxLabels
             && family.labels.reduce(0) { $0 + 1 + $1.utf8.count } <= 104
     }
 
@@ -177,8 +177,8 @@ enum FamilyRecord {
         let (name, help, unit) = (
             record.text(width: 72), record.text(width: 200), record.text(width: 16)
         )
-        guard let kind, let encoding, labelCount <= mostLabels,
-            boundCount <= HistogramBuckets.mostBounds,
+        guard let kind, let encoding, labelCount <= maxLabels,
+            boundCount <= HistogramBuckets.maxBounds,
             let labels = record.texts(labelCount, width: 104)
         else { return nil }
         let family = MetricFamily(
@@ -215,7 +215,7 @@ enum FamilyRecord {
 /// One series of a family: its label values, and where its cells are.
 struct SeriesRecord: Hashable, Sendable {
     static let valueBytes = 144
-    static let stride = RecordFrame.overhead + 24 + valueBytes
+    static let stride = RecordCoding.overhead + 24 + valueBytes
 
     /// Index of the family's slot.
     var family: Int
@@ -254,7 +254,7 @@ struct SeriesRecord: Hashable, Sendable {
         isRetired = record.integer(UInt32.self) != 0
         let count = Int(record.integer(UInt32.self))
         created = WallTime(nanoseconds: record.integer())
-        guard count <= FamilyRecord.mostLabels,
+        guard count <= FamilyRecord.maxLabels,
             let values = record.texts(count, width: Self.valueBytes)
         else { return nil }
         self.values = values

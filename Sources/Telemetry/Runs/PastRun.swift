@@ -4,14 +4,14 @@ package import Posix
 package struct PastRun: Hashable, Sendable {
     /// Entries that a segment keeps.
     static let kept = 32
-    static let stride = RecordFrame.overhead + 64 + Lifecycle.fieldBytes
+    static let stride = RecordCoding.overhead + 64 + Lifecycle.fieldBytes
 
     package var runID: [UInt8]
     package var startedBoot: BootTime
     package var startedWall: WallTime
     /// The last heartbeat, or the last change of the lifecycle when that is later.
     package var lastSeen: BootTime
-    package var end: RunEnd
+    package var end: RunOutcome
     /// Recordings that were open when it ended.
     package var abandoned: UInt32
     package var lifecycle: Lifecycle
@@ -36,7 +36,7 @@ package struct PastRun: Hashable, Sendable {
         startedBoot = BootTime(nanoseconds: record.integer())
         startedWall = WallTime(nanoseconds: record.integer())
         lastSeen = BootTime(nanoseconds: record.integer())
-        let end = RunEnd(rawValue: record.integer())
+        let end = RunOutcome(rawValue: record.integer())
         abandoned = record.integer()
         _ = record.raw(width: 16)
         guard let end, let lifecycle = Lifecycle(&record) else { return nil }
@@ -44,9 +44,9 @@ package struct PastRun: Hashable, Sendable {
     }
 
     package init(
-        _ identity: Identity,
+        _ identity: RunIdentity,
         _ lifecycle: Lifecycle,
-        end: RunEnd,
+        end: RunOutcome,
         lastSeen: BootTime,
         abandoned: Int
     ) {
@@ -97,7 +97,7 @@ extension PastRun {
 }
 
 /// What a run takes over from the one before it: accumulated counts, with the verdict on its end counted in, and history.
-struct Inheritance {
+struct CarriedState {
     struct Series {
         let family: MetricFamily
         let values: [String]

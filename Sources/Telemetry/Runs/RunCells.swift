@@ -2,18 +2,18 @@ import Posix
 
 /// Where the cells of the run's own families are in a segment; `nil` for those that it does not have.
 struct RunCells: Sendable {
-    let up, start, heartbeat, runs, refused: Int?
+    let up, start, heartbeat, runs, rejected: Int?
     let active, finalizing, started: Int?
     let inProgress, gracePeriod, deadline, requested, duration, crashes: Int?
     let lastTime, lastDuration, lastGraceUsed, lastAbandoned: Int?
     /// In the order of `RunMetrics`' lists of label values.
     let states, results, shutdowns, lastOutcomes: [Int?]
-    let phases: [Phase]
+    let phases: [PhaseCells]
     /// The last shutdown may have had other phases than the one that is declared now.
     let lastPhases: [(name: String, cell: Int?)]
 
     /// The cells of one phase.
-    struct Phase: Sendable {
+    struct PhaseCells: Sendable {
         let active, elapsed, budget, duration: Int?
         let outcomes: [Int?]
     }
@@ -24,7 +24,7 @@ struct RunCells: Sendable {
         start = index[RunMetrics.recorderStart]
         heartbeat = index[RunMetrics.recorderHeartbeat]
         runs = index[RunMetrics.recorderRuns]
-        refused = index[RunMetrics.refusedDeclarations]
+        rejected = index[RunMetrics.rejectedDeclarations]
         active = index[RunMetrics.recordingsActive]
         finalizing = index[RunMetrics.recordingsFinalizing]
         started = index[RunMetrics.recordingsStarted]
@@ -43,7 +43,7 @@ struct RunCells: Sendable {
         shutdowns = RunMetrics.shutdownOutcomes.map { index[RunMetrics.shutdowns, $0] }
         lastOutcomes = RunMetrics.lastOutcomes.map { index[RunMetrics.lastShutdownOutcome, $0] }
         self.phases = phases.map { phase in
-            Phase(
+            PhaseCells(
                 active: index[RunMetrics.phaseActive, phase.name],
                 elapsed: index[RunMetrics.phaseElapsed, phase.name],
                 budget: index[RunMetrics.phaseBudget, phase.name],
@@ -84,7 +84,7 @@ private struct CellIndex {
 }
 
 /// The words of a snapshot, while the run's own cells are being filled.
-struct RunWords {
+struct SnapshotWords {
     var words: [UInt64]
 
     mutating func set(_ cell: Int?, _ value: UInt64) {
@@ -113,7 +113,7 @@ struct RunWords {
 /// This is the only place where a run's end turns into counts: an exporter applies it to the words of every snapshot,
 /// and the next run applies it once to the words that it carries forward.
 extension RunCells {
-    func fill(_ words: inout RunWords, from run: ObservedRun) {
+    func fill(_ words: inout SnapshotWords, from run: ObservedRun) {
         fillRun(&words, run)
         fillRecordings(&words, run)
         fillShutdown(&words, run)
@@ -122,17 +122,17 @@ extension RunCells {
         if let last = run.past ?? run.contents.history.last { fillLast(&words, last) }
     }
 
-    private func fillRun(_ words: inout RunWords, _ run: ObservedRun) {
+    private func fillRun(_ words: inout SnapshotWords, _ run: ObservedRun) {
         let identity = run.contents.identity
         words.set(up, run.isOwned ? 1 : 0)
         words.set(start, identity.startedWall.nanoseconds)
         words.set(heartbeat, run.wall(run.heartbeat).nanoseconds)
         words.add(runs, 1)
-        words.add(refused, run.refused)
+        words.add(rejected, run.rejected)
         words.choose(run.state.rawValue, of: states)
     }
 
-    private func fillRecordings(_ words: inout RunWords, _ run: ObservedRun) {
+    private func fillRecordings(_ words: inout SnapshotWords, _ run: ObservedRun) {
         let open = run.past == nil ? run.contents.recordings : []
         words.set(active, UInt64(open.count { $0.state == .recording }))
         words.set(finalizing, UInt64(open.count { $0.state == .finalizing }))
@@ -142,7 +142,7 @@ extension RunCells {
         words.add(results.last ?? nil, UInt64(run.past?.abandoned ?? 0))
     }
 
-    private func fillShutdown(_ words: inout RunWords, _ run: ObservedRun) {
+    private func fillShutdown(_ words: inout SnapshotWords, _ run: ObservedRun) {
         let lifecycle = run.contents.lifecycle
         let isRunning = run.past == nil && lifecycle.isShuttingDown
         words.set(inProgress, isRunning ? 1 : 0)
@@ -153,7 +153,7 @@ extension RunCells {
         words.set(deadline, hasDeadline ? wall : 0)
     }
 
-    private func fillPhases(_ words: inout RunWords, _ run: ObservedRun) {
+    private func fillPhases(_ words: inout SnapshotWords, _ run: ObservedRun) {
         for (phase, cells) in zip(run.contents.lifecycle.phases, phases) {
             words.set(cells.active, run.past == nil && phase.state == .running ? 1 : 0)
             words.set(cells.elapsed, run.past == nil ? run.elapsed(phase) : 0)
@@ -166,7 +166,8 @@ extension RunCells {
     }
 
     /// Counts the end of the run itself.
-    private func count(_ words: inout RunWords, _ past: PastRun, of contents: SegmentContents) {
+    private func count(_ words: inout SnapshotWords, _ past: PastRun, of contents: SegmentContents)
+    {
         switch past.end {
         case .clean: words.add(shutdowns[0], 1)
         case .degraded: words.add(shutdowns[1], 1)
@@ -182,13 +183,13 @@ extension RunCells {
         }
     }
 
-    private func fillLast(_ words: inout RunWords, _ past: PastRun) {
+    private func fillLast(_ words: inout SnapshotWords, _ past: PastRun) {
         let began = past.lifecycle.requestedBoot
         words.set(lastTime, past.wall(began.nanoseconds > 0 ? began : past.lastSeen).nanoseconds)
         words.set(lastDuration, past.shutdownDuration)
         words.set(lastGraceUsed, past.graceUsed.bitPattern)
         words.set(lastAbandoned, UInt64(past.abandoned))
-        words.choose(RunEnd.allCases.firstIndex(of: past.end), of: lastOutcomes)
+        words.choose(RunOutcome.allCases.firstIndex(of: past.end), of: lastOutcomes)
         for (name, cell) in lastPhases {
             let phase = past.lifecycle.phases.first { ExactText($0.name) == ExactText(name) }
             words.set(cell, phase.map { past.duration(of: $0) } ?? 0)

@@ -3,11 +3,11 @@
 /// Nobody counts into their cells while a run lives. The cells hold what earlier runs left; the current run's part is
 /// derived from its records by whoever reads (`RunCells`), so that no death can come between a fact and its count.
 package enum RunMetrics {
-    static let runStates = ShownState.allCases.map { "\($0)" }
+    static let runStates = ObservedState.allCases.map { "\($0)" }
     static let recordingResults = RecordingResult.allCases.map(\.rawValue) + ["abandoned"]
     static let phaseOutcomes = PhaseOutcome.allCases.map { "\($0)" } + ["killed"]
     static let shutdownOutcomes = ["clean", "degraded", "killed"]
-    static let lastOutcomes = RunEnd.allCases.map(\.label)
+    static let lastOutcomes = RunOutcome.allCases.map(\.label)
 
     /// Upper bounds of the histograms of shutdowns and of their phases: 1 ms to 120 s.
     package static let durationBounds: [UInt64] = [
@@ -36,7 +36,7 @@ package enum RunMetrics {
         recorderUp, recorderStart, recorderHeartbeat, recorderRuns, recordingsActive,
         recordingsFinalizing, recordingsStarted, shutdownInProgress, shutdownGracePeriod,
         shutdownDeadline, shutdownStart, shutdownDuration, crashes, lastShutdownTime,
-        lastShutdownDuration, lastShutdownGraceUsed, lastShutdownAbandoned, refusedDeclarations,
+        lastShutdownDuration, lastShutdownGraceUsed, lastShutdownAbandoned, rejectedDeclarations,
     ]
     static let perRecording = [recordingStart, recordingLastWrite, recordingBytes]
 
@@ -93,7 +93,7 @@ package enum RunMetrics {
         unit: "bytes",
         labels: ["stream"]
     )
-    static let refusedDeclarations = counter(
+    static let rejectedDeclarations = counter(
         "telemetry_refused_declarations_total",
         "Metrics and recordings that found no room in the telemetry segment."
     )

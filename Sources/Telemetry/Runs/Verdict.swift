@@ -1,7 +1,7 @@
 import Posix
 
 /// How a run ended; the name is the label of `streamvault_last_shutdown_outcome`.
-package enum RunEnd: UInt32, CaseIterable, Sendable {
+package enum RunOutcome: UInt32, CaseIterable, Sendable {
     /// By itself, every phase ok, no recording left behind.
     case clean = 1
     /// By itself, but a phase failed or ran out of its budget, or a recording was left behind; or with an exit status that is
@@ -20,7 +20,7 @@ package enum Verdict: Hashable, Sendable {
     case alive
     /// Its process lives, its loop does not: no heartbeat for three intervals and at least ten seconds.
     case hung
-    case ended(RunEnd)
+    case ended(RunOutcome)
 
     /// The one rule, used by an exporter on a living run and by the next run on a dead one.
     ///
@@ -38,8 +38,8 @@ package enum Verdict: Hashable, Sendable {
         overdue: Duration? = nil,
         heartbeatInterval: Duration
     ) -> Verdict {
-        let patience = Self.patience(heartbeatInterval: heartbeatInterval)
-        let isSilent = silence ?? .zero > patience
+        let timeout = Self.heartbeatTimeout(heartbeatInterval: heartbeatInterval)
+        let isSilent = silence ?? .zero > timeout
         switch lifecycle.state {
         case .stopped:
             let isClean =
@@ -48,7 +48,7 @@ package enum Verdict: Hashable, Sendable {
             return .ended(isClean ? .clean : .degraded)
         case .stopping:
             guard isOwned else { return .ended(.killed) }
-            let isOver = overdue.map { $0 > patience } ?? (silence ?? .zero > .seconds(600))
+            let isOver = overdue.map { $0 > timeout } ?? (silence ?? .zero > .seconds(600))
             return isSilent && isOver ? .hung : .alive
         case .starting, .recording, .draining:
             guard isOwned else { return .ended(.crashed) }
@@ -57,7 +57,7 @@ package enum Verdict: Hashable, Sendable {
     }
 
     /// How long a run may be without a heartbeat before it counts as hung.
-    package static func patience(heartbeatInterval: Duration) -> Duration {
+    package static func heartbeatTimeout(heartbeatInterval: Duration) -> Duration {
         max(.seconds(10), heartbeatInterval * 3)
     }
 }
@@ -76,7 +76,7 @@ extension PhaseRecord.State {
 struct ObservedRun {
     let contents: SegmentContents
     let heartbeat: BootTime
-    let refused: UInt64
+    let rejected: UInt64
     let isOwned: Bool
     let verdict: Verdict
     let now: BootTime
@@ -91,7 +91,7 @@ struct ObservedRun {
     init(
         _ contents: SegmentContents,
         heartbeat: BootTime,
-        refused: UInt64,
+        rejected: UInt64,
         isOwned: Bool,
         now: BootTime,
         wall: WallTime?,
@@ -101,7 +101,7 @@ struct ObservedRun {
     ) {
         let identity = contents.identity
         let hasSameClock = identity.bootID == bootID && !hasOtherClock
-        (self.contents, self.refused, self.isOwned, self.now) = (contents, refused, isOwned, now)
+        (self.contents, self.rejected, self.isOwned, self.now) = (contents, rejected, isOwned, now)
         self.heartbeat = max(heartbeat, identity.startedBoot)
         let step = wall.map { identity.clockStep(at: now, showing: $0) }
         clockStep = isOwned && hasSameClock ? step ?? 0 : 0
@@ -134,10 +134,10 @@ struct ObservedRun {
     }
 
     /// The state that is shown.
-    var state: ShownState {
+    var state: ObservedState {
         switch verdict {
         case .hung: .hung
-        case .alive: ShownState(contents.lifecycle.state)
+        case .alive: ObservedState(contents.lifecycle.state)
         case .ended(.clean), .ended(.degraded): .stopped
         case .ended(.killed): .killed
         case .ended(.crashed): .crashed
@@ -155,7 +155,7 @@ struct ObservedRun {
 }
 
 /// A value of `streamvault_recorder_state`: what the recorder says of itself, or what can be seen from outside only.
-enum ShownState: Int, CaseIterable {
+enum ObservedState: Int, CaseIterable {
     case starting, recording, draining, stopping, stopped, killed, crashed, hung
 
     init(_ state: RunState) {

@@ -25,7 +25,7 @@ final class APIBench: Sendable {
     init(
         _ streams: [StreamConfiguration],
         _ settings: Broadcaster.Settings = .init(),
-        phases: [ShutdownPhase] = []
+        phases: [PhaseBudget] = []
     ) throws {
         let wakeup = try Wakeup()
         let logPath = "\(files.path)/log"

@@ -9,7 +9,7 @@ final class PaperSegment {
     static let second: UInt64 = 1_000_000_000
     static let bootID = BootID(bytes: [UInt8](repeating: 7, count: 16))
 
-    var board: Board
+    var state: PublisherState
     private let memory: SharedMemory
     private let layout: SegmentLayout
 
@@ -19,7 +19,7 @@ final class PaperSegment {
     ) {
         layout = SegmentLayout(capacity)
         memory = SharedMemory(privateWords: layout.fileSize / 8)
-        let identity = Identity(
+        let identity = RunIdentity(
             name: "paper",
             version: "1.0",
             runID: [UInt8](repeating: 1, count: 16),
@@ -28,16 +28,16 @@ final class PaperSegment {
             startedWall: Self.startedWall,
             heartbeatInterval: Self.second
         )
-        let plan = RunPlan(
+        let plan = RunSettings(
             identity: identity,
             layout: layout,
-            phases: phases.map { ShutdownPhase($0, budget: .seconds(10)) }
+            phases: phases.map { PhaseBudget($0, budget: .seconds(10)) }
         )
-        board = Board(plan, memory, Inheritance())
+        state = PublisherState(plan, memory, CarriedState())
     }
 
     func beat(at seconds: Double) {
-        board.writer.store(Self.stamp(seconds).nanoseconds, word: SegmentWord.heartbeat)
+        state.writer.store(Self.stamp(seconds).nanoseconds, word: SegmentWord.heartbeat)
     }
 
     /// The file that it would be.
@@ -76,7 +76,7 @@ extension Snapshot {
         hasOtherClock: Bool = false
     ) throws(SegmentError) {
         let header = try SegmentHeader(bytes)
-        let contents = SegmentContents(try SegmentParts(bytes, header))
+        let contents = SegmentContents(try SegmentRecords(bytes, header))
         let first = header.layout[.words].offset
         var words = (0..<contents.fileWords).map { bytes.word(at: first + $0 * 8) }
         words += [UInt64](repeating: 0, count: contents.addedWords)

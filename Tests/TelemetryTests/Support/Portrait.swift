@@ -4,7 +4,7 @@ import Posix
 
 /// A segment as `read_segment.py` prints it.
 struct Portrait: Decodable {
-    struct Identity: Decodable, Equatable {
+    struct RunIdentity: Decodable, Equatable {
         let name, version, runId, bootId: String
         let startedBoot, startedWall, heartbeatInterval: UInt64
     }
@@ -52,7 +52,7 @@ struct Portrait: Decodable {
         let lifecycle: Life
     }
 
-    let identity: Identity
+    let identity: RunIdentity
     let owned: Bool
     let verdict: String
     let lifecycle: Life
@@ -66,7 +66,7 @@ struct Portrait: Decodable {
 extension Portrait {
     init(_ snapshot: Snapshot) {
         let contents = snapshot.contents
-        identity = Identity(contents.identity)
+        identity = RunIdentity(contents.identity)
         owned = snapshot.isOwned
         verdict =
             switch snapshot.verdict {
@@ -114,8 +114,8 @@ extension Portrait {
     }
 }
 
-extension Portrait.Identity {
-    fileprivate init(_ identity: StreamVaultTelemetry.Identity) {
+extension Portrait.RunIdentity {
+    fileprivate init(_ identity: StreamVaultTelemetry.RunIdentity) {
         (name, version) = (identity.name, identity.version)
         (runId, bootId) = (hexadecimal(identity.runID), hexadecimal(identity.bootID.bytes))
         startedBoot = identity.startedBoot.nanoseconds

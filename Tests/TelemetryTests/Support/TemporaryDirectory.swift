@@ -42,7 +42,7 @@ final class TemporaryDirectory: Sendable {
             directory: path,
             name: "test",
             version: version,
-            phases: phases.map { ShutdownPhase($0, budget: .seconds(10)) },
+            phases: phases.map { PhaseBudget($0, budget: .seconds(10)) },
             capacity: capacity
         )
     }

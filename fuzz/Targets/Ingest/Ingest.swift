@@ -42,7 +42,7 @@ private func run(_ hello: IngestHello) throws(IngestError) -> IngestRun {
     (capacity.series, capacity.words, capacity.recordings) = (128, 1024, 2)
     do throws(PublisherError) {
         let publisher = try Publisher(
-            Identity(starting: hello.name, hello.version, heartbeatInterval: .seconds(1)),
+            RunIdentity(starting: hello.name, hello.version, heartbeatInterval: .seconds(1)),
             directory: "/nowhere",
             phases: hello.phases,
             capacity: capacity

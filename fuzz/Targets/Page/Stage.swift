@@ -48,7 +48,7 @@ enum Stage {
     }
 
     private static func publish() throws {
-        let phases = [ShutdownPhase("recordings", budget: .seconds(30))]
+        let phases = [PhaseBudget("recordings", budget: .seconds(30))]
         let publisher = try Publisher(
             directory: directory,
             name: "cam-1",

@@ -41,7 +41,7 @@ struct SampleSegment {
             directory: directory,
             name: "sample",
             version: "1",
-            phases: ["recordings", "database"].map { ShutdownPhase($0, budget: .seconds(1)) },
+            phases: ["recordings", "database"].map { PhaseBudget($0, budget: .seconds(1)) },
             capacity: capacity
         )
         publisher.counter("a_total", "A.", labels: ["x": "\\\"\n"]).add(1)

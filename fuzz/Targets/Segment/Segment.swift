@@ -53,7 +53,7 @@ private struct ParsedSegment {
 
     init(_ file: [UInt8]) throws(SegmentError) {
         let header = try SegmentHeader(file)
-        contents = SegmentContents(try SegmentParts(file, header))
+        contents = SegmentContents(try SegmentRecords(file, header))
         let first = header.layout[.words].offset
         words = (0..<contents.fileWords).map { file.word(at: first + $0 * 8) }
     }

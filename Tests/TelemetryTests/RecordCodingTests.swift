@@ -18,7 +18,7 @@ struct RecordFrameTests {
                 return bytes
             case .whole(let generation):
                 let fields = [UInt8(generation)] + [UInt8](repeating: 7, count: 15)
-                return RecordFrame.seal(generation: generation, fields: fields, stride: 32)
+                return RecordCoding.seal(generation: generation, fields: fields, stride: 32)
             }
         }
     }
@@ -46,7 +46,7 @@ struct RecordFrameTests {
     )
     func copies(_ one: Case) {
         let section = SegmentLayout.Section(offset: 0, stride: 32, count: 1, copies: 2)
-        let slot = RecordFrame.open(one.first.bytes + one.second.bytes, section, slot: 0)
+        let slot = RecordCoding.open(one.first.bytes + one.second.bytes, section, slot: 0)
         switch slot {
         case .never: #expect(one.expected == 0)
         case .damaged: #expect(one.expected == nil)
@@ -57,7 +57,7 @@ struct RecordFrameTests {
     @Test("a record with a single copy has nothing to fall back to")
     func single() {
         let section = SegmentLayout.Section(offset: 0, stride: 32, count: 1, copies: 1)
-        guard case .damaged = RecordFrame.open(Copy.torn.bytes, section, slot: 0) else {
+        guard case .damaged = RecordCoding.open(Copy.torn.bytes, section, slot: 0) else {
             Issue.record("a torn copy was accepted")
             return
         }

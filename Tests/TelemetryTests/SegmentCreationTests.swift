@@ -15,7 +15,7 @@ struct BirthTests {
         let directory = try TemporaryDirectory()
         try directory.write([UInt8](repeating: 0xFF, count: size), to: ".test.telemetry.new")
         let publisher = try directory.start()
-        #expect(publisher.trouble == nil)
+        #expect(publisher.warning == nil)
         #expect(directory.entries == ["test.telemetry"])
         #expect(try directory.snapshot().verdict == .alive)
         #expect(
@@ -46,7 +46,7 @@ struct BirthTests {
     )
     func unusable(directory: String) throws {
         let publisher = try Publisher(directory: directory, name: "test", version: "1")
-        #expect(publisher.trouble?.hasPrefix("telemetry is not published: ") == true)
+        #expect(publisher.warning?.hasPrefix("telemetry is not published: ") == true)
         useAll(publisher)
     }
 
@@ -55,7 +55,7 @@ struct BirthTests {
         let directory = try TemporaryDirectory()
         try FileSystem.makeDirectory(directory.segmentPath())
         let publisher = try directory.start()
-        #expect(publisher.trouble?.hasPrefix("telemetry is not published: rename") == true)
+        #expect(publisher.warning?.hasPrefix("telemetry is not published: rename") == true)
         useAll(publisher)
         #expect(directory.entries == ["test.telemetry"], "nothing else is left behind")
     }
@@ -138,6 +138,6 @@ struct BirthTests {
         publisher.histogram("test_seconds", "Test.").observe(.seconds(3))
         publisher.startRecording(id: 1, stream: "a", path: "/a", container: "ts").end(.failed)
         publisher.beginShutdown(signal: 15, gracePeriod: nil)
-        publisher.goodbye(exitStatus: 0)
+        publisher.finish(exitStatus: 0)
     }
 }

@@ -29,8 +29,8 @@ package struct OpenRecording: Hashable, Sendable {
 /// One place for a recording: what is open in it now, and how many ended in it before, by result.
 ///
 /// Both stand in one record, so that an end and its count are one write, and no death can come between them.
-struct RecordingRecord: Hashable, Sendable {
-    static let stride = RecordFrame.overhead + 8 + 24 + 24 + 8 + 64 + 256
+struct RecordingSlot: Hashable, Sendable {
+    static let stride = RecordCoding.overhead + 8 + 24 + 24 + 8 + 64 + 256
 
     /// Index of the word with the bytes written; the word after it is the time of the last write.
     var word: Int
@@ -89,9 +89,9 @@ package struct RecordingProgress: Sendable {
 }
 
 extension Snapshot {
-    /// All open recordings, in the order of their places.
+    /// All open recordings, in the order of their slots.
     package var recordings: [RecordingProgress] {
-        contents.places.compactMap { place in
+        contents.slots.compactMap { place in
             place.open.map {
                 RecordingProgress(
                     recording: $0,
