@@ -67,8 +67,8 @@ package final class StagedRun {
         state.writer.store(BootTime.now().nanoseconds, word: SegmentWord.heartbeat)
     }
 
-    func enter(_ state: RunState) {
-        state.change { $0.state = state }
+    func enter(_ runState: RunState) {
+        state.change { $0.state = runState }
     }
 
     func record(

@@ -2,7 +2,7 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("DeclaredMetrics")
+@Suite("Declared metrics")
 struct DeclarationTests {
     @Test("a retired series is not shown, keeps its count, and comes back with it")
     func retire() throws {

@@ -7,9 +7,9 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("Files that come and go under writers at full speed", .timeLimit(.minutes(5)))
+@Suite("Files that are removed and truncated while threads publish", .timeLimit(.minutes(5)))
 struct MoveTests {
-    /// Threads that count in every way, each knowing its own total.
+    /// Threads that count in all ways, each of which knows its own total.
     private final class Writers: Sendable {
         static let count = 3
         let isDone = Atomic(false)
@@ -62,18 +62,58 @@ struct MoveTests {
         }
     }
 
-    @Test("no count is lost or counted twice, and no reader ever sees one fall")
+    /// A thread that reads as fast as it can: each snapshot shows a running recorder, and no count that is lower than before.
+    private final class ConstantReading: Sendable {
+        private let isDone = Atomic(false)
+        private let group = DispatchGroup()
+
+        init(of directory: TemporaryDirectory) {
+            group.enter()
+            Thread.detachNewThread { [self] in
+                read(directory)
+                group.leave()
+            }
+        }
+
+        func stop() {
+            isDone.store(true, ordering: .relaxed)
+            group.wait()
+        }
+
+        private func read(_ directory: TemporaryDirectory) {
+            var reader = SegmentReader(path: directory.segmentPath())
+            var last: Snapshot?
+            var isSameFile = false
+            while !isDone.load(ordering: .relaxed) {
+                do throws(SegmentError) {
+                    // As if the path had been looked up long before the file is read.
+                    isSameFile.toggle()
+                    let snapshot = try reader.snapshot(isSameFile: isSameFile, after: last)
+                    #expect(snapshot.verdict == .alive)
+                    expect(snapshot.counts, notBelow: last?.counts ?? [:])
+                    last = snapshot
+                } catch {
+                    // As the exporter does.
+                    reader = SegmentReader(path: directory.segmentPath())
+                }
+            }
+        }
+
+        private func expect(_ counts: [String: [UInt64]], notBelow last: [String: [UInt64]]) {
+            for (name, before) in last {
+                let now = counts[name] ?? []
+                #expect(now.count == before.count, "\(name) is missing")
+                #expect(!zip(now, before).contains { $0 < $1 }, "\(name): \(before), \(now)")
+            }
+        }
+    }
+
+    @Test("no count is lost or counted twice, and no reader sees a lower one than before")
     func moves() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.startUnwatched()
         let writers = Writers(publisher)
-        let isDone = Atomic(false)
-        let observed = DispatchGroup()
-        observed.enter()
-        Thread.detachNewThread {
-            Self.observe(directory, until: isDone)
-            observed.leave()
-        }
+        let reading = ConstantReading(of: directory)
         let rounds = Effort.isExhaustive ? 1000 : 100
         for _ in 0..<rounds {
             publisher.heartbeat()
@@ -81,8 +121,7 @@ struct MoveTests {
             #expect(publisher.check()?.published == .removed)
         }
         writers.stop()
-        isDone.store(true, ordering: .relaxed)
-        observed.wait()
+        reading.stop()
         let snapshot = try directory.snapshot()
         let total = writers.totals.reduce(0) { $0 + $1.shared.load(ordering: .relaxed) }
         #expect(snapshot.value("test_shared_total") == total)
@@ -93,46 +132,12 @@ struct MoveTests {
         }
     }
 
-    /// Reads as fast as it can: each snapshot shows a run that is alive, and counts that are not below the ones before.
-    private static func observe(
-        _ directory: TemporaryDirectory,
-        until isDone: borrowing Atomic<Bool>
-    ) {
-        var reader = SegmentReader(path: directory.segmentPath())
-        var last: Snapshot?
-        var mayBeOld = false
-        while !isDone.load(ordering: .relaxed) {
-            do throws(SegmentError) {
-                // As when its name was looked up a while before the file is read.
-                mayBeOld.toggle()
-                let snapshot = try reader.snapshot(isSameFile: mayBeOld, after: last)
-                #expect(snapshot.verdict == .alive)
-                let counts = snapshot.counts
-                for (name, before) in last?.counts ?? [:] {
-                    let now = counts[name] ?? []
-                    #expect(now.count == before.count, "\(name) is gone")
-                    #expect(!zip(now, before).contains { $0 < $1 }, "\(name): \(before), \(now)")
-                }
-                last = snapshot
-            } catch {
-                // As an exporter does.
-                reader = SegmentReader(path: directory.segmentPath())
-            }
-        }
-    }
-
-    @Test("no cut ends the process, it publishes again after each, and no reader sees a count fall")
+    @Test("a truncated file is published again, and no reader sees a lower count than before")
     func cuts() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.startUnwatched()
         let writers = Writers(publisher)
-        let isDone = Atomic(false)
-        let observed = DispatchGroup()
-        observed.enter()
-        Thread.detachNewThread {
-            Self.observe(directory, until: isDone)
-            observed.leave()
-        }
+        let reading = ConstantReading(of: directory)
         let size = try directory.bytes().count
         var random = SeededGenerator(state: 1)
         let rounds = Effort.isExhaustive ? 1000 : 100
@@ -141,7 +146,7 @@ struct MoveTests {
             publisher.heartbeat()
             #expect(truncate(directory.segmentPath(), length) == 0)
             if round % 6 == 0 { #expect(truncate(directory.segmentPath(), size) == 0) }
-            // A second cut may hit the new file on its way: then the next check is the one.
+            // Truncation during the publication makes the next check publish.
             var published: PublisherEvent.Cause?
             while published == nil { published = publisher.check()?.published }
             #expect(published == .truncated)
@@ -149,8 +154,7 @@ struct MoveTests {
             #expect(try directory.snapshot().verdict == .alive)
         }
         writers.stop()
-        isDone.store(true, ordering: .relaxed)
-        observed.wait()
+        reading.stop()
         #expect(publisher.check() == nil)
         let counter = publisher.counter("test_shared_total", "Test.")
         let before = try #require(try directory.snapshot().value("test_shared_total"))
@@ -159,7 +163,7 @@ struct MoveTests {
     }
 
     @Test(
-        "faults elsewhere end the process as before",
+        "faults in other memory end the process as before",
         arguments: [("bus", SIGBUS), ("null", SIGSEGV)]
     )
     func elsewhere(fault: String, signal: CInt) throws {

@@ -4,9 +4,9 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-/// Each step between looking up a file's name and reading it, with what can happen there.
+/// Changes between the moments when a path is looked up and when the file is read.
 ///
-/// `isSameFile` stands for a name that was looked up before the change.
+/// `isSameFile` is the path that was looked up before the change.
 @Suite("A file that is replaced while it is being read", .timeLimit(.minutes(5)))
 struct ReplacedFileTests {
     private let directory: TemporaryDirectory
@@ -17,7 +17,7 @@ struct ReplacedFileTests {
         reader = SegmentReader(path: directory.segmentPath())
     }
 
-    @Test("a run that published anew and then ended has ended as its new file says")
+    @Test("a run that published in a new file and then ended has ended as the new file says")
     mutating func end() throws {
         do {
             let publisher = try directory.startUnwatched()
@@ -30,7 +30,7 @@ struct ReplacedFileTests {
         #expect(try reader.snapshot(isSameFile: true).verdict == .ended(.clean))
     }
 
-    @Test("a run that gave up its former file is alive, however late that file is read")
+    @Test("a run that has released its former file is alive, however late that file is read")
     mutating func formerFile() throws {
         let publisher = try directory.startUnwatched()
         let counter = publisher.counter("test_total", "Test.")
@@ -45,7 +45,7 @@ struct ReplacedFileTests {
         #expect(snapshot.value("test_total") == 3)
     }
 
-    @Test("a file without an owner and without a name says nothing")
+    @Test("a removed file without an owner is missing")
     mutating func removed() throws {
         do {
             let publisher = try directory.startUnwatched()
@@ -56,7 +56,7 @@ struct ReplacedFileTests {
         #expect(throws: SegmentError.missing) { try reader.snapshot(isSameFile: true) }
     }
 
-    @Test("files that are replaced by others without an owner, again and again, say nothing")
+    @Test("of two files without an owner, the one that has the name is read")
     mutating func followingRuns() throws {
         do { _ = try directory.startUnwatched() }
         #expect(try reader.snapshot().verdict == .ended(.crashed))
@@ -65,7 +65,7 @@ struct ReplacedFileTests {
         #expect(snapshot.value("crashes_total") == 2, "the file that has the name")
     }
 
-    @Test("a copy that has the name of a run that is alive does not end it")
+    @Test("a copy with the name of the file of a running recorder is not read")
     mutating func copy() throws {
         let publisher = try directory.startUnwatched()
         let counter = publisher.counter("test_total", "Test.")
@@ -77,7 +77,7 @@ struct ReplacedFileTests {
         for _ in 0..<2 {
             let snapshot = try reader.snapshot()
             #expect(snapshot.verdict == .alive)
-            #expect(snapshot.value("test_total") == 3, "of the file that it publishes in")
+            #expect(snapshot.value("test_total") == 3, "of the recorder's file")
         }
         #expect(publisher.check()?.published == .replaced)
         #expect(try reader.snapshot().verdict == .alive)
@@ -86,7 +86,7 @@ struct ReplacedFileTests {
     }
 
     @Test(
-        "a file that was cut and has grown again is no segment without metrics",
+        "a file that was truncated and has grown again is refused",
         arguments: [0, 511, 1000, 100_000]
     )
     mutating func regrown(length: Int) throws {
@@ -96,7 +96,7 @@ struct ReplacedFileTests {
         let size = try directory.bytes().count
         #expect(truncate(directory.segmentPath(), length) == 0)
         #expect(truncate(directory.segmentPath(), size) == 0)
-        // It does not know yet, and writes to the file.
+        // The publisher has not noticed yet, and writes to the file.
         for state in [RunState.draining, .recording] {
             publisher.enter(state)
             #expect(throws: SegmentError.self) { try reader.snapshot() }
@@ -107,7 +107,7 @@ struct ReplacedFileTests {
         #expect(snapshot.value("recorder_runs_total") == 1)
     }
 
-    @Test("what a cut has cost does not make the counters of the run fall")
+    @Test("counts lost by truncation do not make the counters of the run lower")
     mutating func cut() throws {
         let publisher = try directory.startUnwatched()
         let rare = publisher.counter("test_rare_total", "Test.")
@@ -125,14 +125,14 @@ struct ReplacedFileTests {
         #expect(truncate(directory.segmentPath(), 0) == 0)
         #expect(throws: SegmentError.self) { try reader.snapshot() }
         #expect(publisher.check()?.published == .truncated)
-        // An exporter drops a file that it cannot read, and keeps what it has read.
+        // The exporter closes a file that it cannot read, and keeps its last snapshot.
         reader = SegmentReader(path: directory.segmentPath())
         var snapshot = try reader.snapshot(after: before)
         #expect(snapshot.value("test_rare_total") == 11)
         #expect(snapshot.value("test_steady_total") == 11)
         #expect(snapshot.buckets("test_seconds") == [2, 0])
-        #expect(snapshot.value("test") == (1.0).bitPattern, "a gauge may fall")
-        #expect(try directory.snapshot().value("test_rare_total") == 10, "lost, for other readers")
+        #expect(snapshot.value("test") == (1.0).bitPattern, "a gauge may be lower")
+        #expect(try directory.snapshot().value("test_rare_total") == 10, "lower for a new reader")
         for _ in 0..<5 { steady.add(1) }
         _ = publisher.counter("test_new_total", "Test.")  // Other records.
         snapshot = try reader.snapshot(after: snapshot)
@@ -145,7 +145,7 @@ struct ReplacedFileTests {
         #expect(snapshot.buckets("test_seconds") == [2, 1])
     }
 
-    @Test("the next run's counters are its own")
+    @Test("the counters of the next run may be lower")
     mutating func nextRun() throws {
         var before: Snapshot
         do {
@@ -159,7 +159,9 @@ struct ReplacedFileTests {
         #expect(try reader.snapshot(after: before).value("test_total") == 1)
     }
 
-    @Test("what is counted when a publication is reported survives a cut that follows at once")
+    @Test(
+        "what is counted when a publication is reported is not lost by a truncation right after it"
+    )
     func countedEvent() throws {
         let publisher = try directory.startUnwatched()
         let counter = publisher.counter("test_total", "Test.")
@@ -171,25 +173,25 @@ struct ReplacedFileTests {
         #expect(try directory.snapshot().value("test_total") == 2)
     }
 
-    /// Heartbeats that a time namespace shifts: each later than the one before, and all before or after the present.
+    /// Heartbeats of another time namespace: each later than the one before, and all long before or after the present.
     @Test(
-        "a clock that differs, with one boot id, makes nobody look hung",
+        "a clock that differs although the boot id is the same does not make a recorder hung",
         arguments: [false, true]
     )
     mutating func timeNamespace(isAhead: Bool) throws {
         let publisher = try directory.startUnwatched()
         let start = BootTime(nanoseconds: isAhead ? BootTime.now().nanoseconds * 2 : 1_000_000)
-        try setStart(start)
+        try directory.setStart(start)
         for second in 1...3 {
-            try write(start.advanced(by: .seconds(second)), at: 512 + 8)
+            try directory.setHeartbeat(start.advanced(by: .seconds(second)))
             let snapshot = try reader.snapshot()
-            // A clock that is behind is known by the second heartbeat.
+            // A clock that is behind is detected with the second heartbeat.
             if second > 1 || isAhead { #expect(snapshot.verdict == .alive) }
         }
         withExtendedLifetime(publisher) {}
     }
 
-    @Test("where the clock differs, a run is hung when its heartbeat has not changed for long")
+    @Test("where the clock differs, a run is hung if its heartbeat has not changed for long")
     func timeNamespaceHung() throws {
         let segment = PaperSegment()
         segment.state.change { $0.state = .recording }
@@ -204,18 +206,5 @@ struct ReplacedFileTests {
             )
             #expect(snapshot.verdict == verdict)
         }
-    }
-
-    private func setStart(_ start: BootTime) throws {
-        let file = try FileDescriptor(opening: directory.segmentPath(), O_RDWR)
-        try write(start, at: 56)
-        let header = try file.bytes(at: 0, count: SegmentLayout.headerSize)
-        try write(BootTime(nanoseconds: UInt64(Checksum.crc32(header[..<504]))), at: 504)
-    }
-
-    private func write(_ time: BootTime, at offset: Int) throws {
-        let file = try FileDescriptor(opening: directory.segmentPath(), O_RDWR)
-        var word = time.nanoseconds.littleEndian
-        #expect(pwrite(file.rawValue, &word, 8, off_t(offset)) == 8)
     }
 }

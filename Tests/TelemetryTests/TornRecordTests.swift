@@ -39,7 +39,7 @@ struct TornRecordTests {
         Step(
             testDescription: "a series retired",
             before: { _ = $0.cell(family, ["a"]) },
-            write: { $0.declarations.retire("test_total", ["a"]) }
+            write: { $0.metrics.retire("test_total", ["a"]) }
         ),
     ]
 

@@ -1,9 +1,9 @@
-/// A record as it stands in the file: its generation, its fields, and a checksum over both.
+/// A record in the file: its generation, its fields, and a checksum of both.
 ///
-/// Two copies are written in turn. Whoever finds a copy half-written or damaged sees the same: a checksum that does not
-/// hold; the other copy is then the truth.
+/// Most records have two copies, which are written alternately. If the checksum of one copy does not match, because it is
+/// being written or is damaged, the other copy is valid.
 enum RecordCoding {
-    /// Bytes that the frame adds to the fields.
+    /// Bytes of the generation and the checksum.
     static let overhead = 16
 
     static func encode(generation: UInt64, fields: [UInt8], stride: Int) -> [UInt8] {
@@ -14,14 +14,15 @@ enum RecordCoding {
         return writer.bytes
     }
 
-    /// What a slot holds.
+    /// The content of a slot.
     enum Slot {
+        /// No record was ever written completely.
         case never
         case fields(RecordReader)
         case damaged
     }
 
-    /// Finds the newest whole copy of a slot.
+    /// Finds the newest valid copy in a slot.
     static func decode(_ file: [UInt8], _ section: SegmentLayout.Section, slot: Int) -> Slot {
         let start = section.offset(ofSlot: slot, copy: 0)
         let first = Copy(file, at: start, section.stride)
@@ -35,11 +36,11 @@ enum RecordCoding {
             first.generation > second.generation ? (first, second) : (second, first)
         if newer.isComplete(file) { return .fields(newer.fields(file)) }
         if older.isComplete(file) { return .fields(older.fields(file)) }
-        // An interrupted first write leaves the other copy untouched: the record was never created.
+        // If the first write was interrupted, the other copy is blank: the record was never created.
         return first.isBlank || second.isBlank ? .never : .damaged
     }
 
-    /// One copy of a record, of which only the two ends have been looked at.
+    /// One copy of a record; only its generation and checksum have been read.
     private struct Copy {
         let start: Int
         let end: Int
@@ -64,7 +65,7 @@ enum RecordCoding {
     }
 }
 
-/// Reads the fields of a record; past its end every field is zero or empty, as a later minor version may append fields.
+/// Reads the fields of a record; beyond its end they are zero or empty, since later minor versions may append fields.
 struct RecordReader {
     private let bytes: ArraySlice<UInt8>
     private var position: Int
@@ -93,14 +94,14 @@ struct RecordReader {
         return bytes[position..<end]
     }
 
-    /// UTF-8 up to the first zero; what is not UTF-8 becomes U+FFFD.
+    /// UTF-8 up to the first zero; invalid UTF-8 becomes U+FFFD.
     mutating func text(width: Int) -> String {
         let field = raw(width: width)
         let end = field.firstIndex(of: 0) ?? field.endIndex
         return String(decoding: field[..<end], as: UTF8.self)
     }
 
-    /// As many strings as `count` says; `nil` when they do not fit.
+    /// Reads `count` strings; `nil` if they do not fit.
     mutating func texts(_ count: Int, width: Int) -> [String]? {
         var rest = raw(width: width)
         var values: [String] = []
@@ -114,7 +115,7 @@ struct RecordReader {
 }
 
 extension [UInt8] {
-    /// The little-endian word at a byte offset; one out of range is a bug and traps.
+    /// The little-endian word at a byte offset; traps if it is out of range.
     func word(at offset: Int) -> UInt64 {
         precondition(offset >= 0 && offset <= count - 8)
         return unsafe withUnsafeBytes {
@@ -123,7 +124,7 @@ extension [UInt8] {
     }
 }
 
-/// Lays out the fields of a record, little-endian, one after the other.
+/// Writes the fields of a record one after the other, little-endian.
 struct RecordWriter {
     private(set) var bytes: [UInt8] = []
 
@@ -136,19 +137,19 @@ struct RecordWriter {
         if value.count < width { bytes += [UInt8](repeating: 0, count: width - value.count) }
     }
 
-    /// UTF-8, padded with zeros; text that is too long is cut between characters.
+    /// UTF-8, padded with zeros; longer text is truncated between characters.
     mutating func text(_ value: String, width: Int) {
         raw(Array(value.fitting(width).utf8), width: width)
     }
 
-    /// Strings behind each other, each after a byte with its length.
+    /// Strings, each preceded by a byte with its length.
     mutating func texts(_ values: [String], width: Int) {
         raw(values.flatMap { [UInt8($0.utf8.count)] + Array($0.utf8) }, width: width)
     }
 }
 
 extension String {
-    /// The longest prefix of whole characters that takes at most `width` bytes of UTF-8.
+    /// The longest prefix of complete characters that has at most `width` bytes of UTF-8.
     func fitting(_ width: Int) -> String {
         var (kept, size) = (self[...], utf8.count)
         while size > width, let last = kept.popLast() { size -= last.utf8.count }
@@ -156,7 +157,7 @@ extension String {
     }
 }
 
-/// CRC-32 as zlib, PNG and Ethernet use it (polynomial 0xEDB88320, reflected), so that every language has it at hand.
+/// CRC-32 as in zlib, PNG and Ethernet (polynomial 0xEDB88320, reflected), which every language has.
 enum Checksum {
     static func crc32(_ bytes: ArraySlice<UInt8>) -> UInt32 {
         unsafe bytes.withUnsafeBytes { bytes in
@@ -176,7 +177,7 @@ enum Checksum {
         }
     }
 
-    /// Eight bytes in one step, each by a table of its own.
+    /// Processes eight bytes at once, each with its own table.
     private static func next(_ word: UInt64) -> UInt32 {
         var (crc, rest, table) = (UInt32(0), word, 7 * 256)
         while table >= 0 {
@@ -186,7 +187,7 @@ enum Checksum {
         return crc
     }
 
-    /// Table `n` gives what a byte does to the checksum when `n` bytes follow it.
+    /// Table `n` has the effect of a byte on the checksum when `n` bytes follow it.
     private static let tables: [UInt32] = {
         var tables: [UInt32] = (0..<256).map { byte in
             (0..<8).reduce(UInt32(byte)) { crc, _ in

@@ -1,6 +1,6 @@
 import Posix
 
-/// Where everything stands in a segment: computed by the writer, found in the header by a reader.
+/// The position of each part of a segment: computed by the writer, read from the header by a reader.
 ///
 /// The table with every offset is in `docs/segment.md`.
 struct SegmentLayout: Equatable, Sendable {
@@ -9,7 +9,7 @@ struct SegmentLayout: Equatable, Sendable {
     static let minor: UInt16 = 0
     static let headerSize = 512
     static let maxFileSize = 16 << 20
-    /// The last 8 bytes of a file, the magic backwards: any truncation of the file destroys it.
+    /// The last 8 bytes of a file, the magic backwards: any truncation removes it.
     static let endMark = magic.word(at: 0).byteSwapped
 
     /// The parts of a segment, in the order of the header's table.
@@ -49,13 +49,13 @@ struct SegmentLayout: Equatable, Sendable {
         fileSize += 64  // For the mark at the end.
     }
 
-    /// Index of the file's word that has the mark; `nil` where the file has no room for it.
+    /// Index of the file's word with the end mark; `nil` if the file has no room for it.
     var endMarkWord: Int? {
         let end = sections.map { $0.offset + $0.byteCount }.max() ?? fileSize
         return fileSize % 8 == 0 && fileSize - 8 >= end ? fileSize / 8 - 1 : nil
     }
 
-    /// A layout as a header gives it; `nil` when it does not hold together or does not fit the file.
+    /// The layout in a header; `nil` if it is inconsistent or does not fit the file.
     init?(sections: [Section], fileSize: Int) {
         guard sections.count == Part.allCases.count, fileSize <= Self.maxFileSize else {
             return nil
@@ -72,7 +72,7 @@ struct SegmentLayout: Equatable, Sendable {
 }
 
 extension SegmentLayout.Section {
-    /// Whether it lies behind the parts before it: each byte of a file is then read once, whatever the header says.
+    /// Whether it lies behind the parts before it, so that no byte of a file is read twice, whatever the header says.
     fileprivate func fits(between start: Int, and end: Int) -> Bool {
         let limit = SegmentLayout.maxFileSize
         guard (start...limit).contains(offset), (8...limit).contains(stride), offset % 8 == 0,
@@ -82,7 +82,7 @@ extension SegmentLayout.Section {
         return !overflow && size <= end && offset <= end - size
     }
 
-    /// Whether a minor version of this layout may have it: fields are appended, never taken away.
+    /// Whether a minor version of this layout may have it: fields may be appended, but not removed.
     fileprivate func isShaped(for part: SegmentLayout.Part) -> Bool {
         switch part {
         case .words: stride == 8 && copies == 1 && count >= SegmentWord.firstFree
@@ -115,7 +115,7 @@ extension SegmentLayout.Part {
 }
 
 extension SegmentLayout.Section {
-    /// Whether it has more slots than any publisher makes: a reader's memory is bounded by that.
+    /// Whether it has more slots than any publisher creates, which bounds the memory of a reader.
     func isTooLarge(for part: SegmentLayout.Part) -> Bool {
         switch part {
         case .words: count > SegmentCapacity.maxAllWords
@@ -128,41 +128,41 @@ extension SegmentLayout.Section {
     }
 }
 
-/// Words with a meaning of their own, before those of the metrics.
+/// The words before those of recordings and metrics.
 enum SegmentWord {
     /// Counts changes of records; odd while one is being written.
     static let change = 0
-    /// `CLOCK_BOOTTIME` nanoseconds at the last sign of life.
+    /// `CLOCK_BOOTTIME` nanoseconds at the last heartbeat.
     static let heartbeat = 1
-    /// Declarations that found no room.
+    /// Number of declarations and recordings for which there was no room.
     static let rejected = 2
     static let firstFree = 8
 }
 
-/// How much a segment can hold; the defaults make a file of half a MiB.
+/// How much a segment can hold; with the defaults, the file has half a MiB.
 ///
-/// A number below 1 counts as 1; one beyond its maximum (1024 families, 16384 series, 1024 recordings, and 524288 words
-/// less eight and two for each recording) as that.
+/// Numbers are limited to the range from 1 to the maximum: 1024 families, 16384 series, 1024 recordings, and 524288 words
+/// minus eight and two for each recording.
 public struct SegmentCapacity: Sendable {
     public var families = 128
     public var series = 512
-    /// 64-bit words of all series: one a counter or gauge, up to 292 a histogram, about 180 with the usual bounds.
+    /// 64-bit words of all series: one for a counter or gauge; up to 292 for a histogram, about 180 with the default bounds.
     public var words = 8192
-    /// Recordings that can be open at a time.
+    /// Recordings that can be open at the same time.
     public var recordings = 64
 
     static let maxFamilies = 1024
     static let maxSeries = 16_384
     static let maxAllWords = 524_288
     static let maxRecordings = 1024
-    /// Slots of the history; publishers have 32.
+    /// Slots of the history; a publisher uses 32.
     static let maxHistory = 256
 
     public init() {}
 
     var allWords: Int { SegmentWord.firstFree + recordings * 2 + words }
 
-    /// What a reader accepts, whatever was asked for: the largest is below `SegmentLayout.maxFileSize`.
+    /// Within the limits of readers; the file is then always smaller than `SegmentLayout.maxFileSize`.
     fileprivate var clamped: SegmentCapacity {
         var capacity = self
         capacity.families = min(max(1, families), Self.maxFamilies)
@@ -174,11 +174,11 @@ public struct SegmentCapacity: Sendable {
     }
 }
 
-/// The first 512 bytes of a segment: what it is, who writes it, and where everything stands.
+/// The first 512 bytes of a segment: its version, the run that writes it, and its layout.
 struct SegmentHeader: Equatable {
     var identity: RunIdentity
     var layout: SegmentLayout
-    /// Entries of the history that are filled, the oldest first.
+    /// Number of entries in the history, the oldest first.
     var historyCount: Int
 
     var bytes: [UInt8] {
@@ -203,9 +203,9 @@ struct SegmentHeader: Equatable {
         return writer.bytes
     }
 
-    /// Reads the header of a file, from its first bytes, which are the header's at least.
+    /// Reads the header from the first bytes of a file, at least 512.
     ///
-    /// - Throws: what the bytes say is wrong; whether the file is as long as the header says is for the caller to see.
+    /// - Throws: the error in these bytes. The caller compares the size of the file with that in the header.
     init(_ bytes: [UInt8]) throws(SegmentError) {
         guard bytes.starts(with: SegmentLayout.magic) else { throw .notASegment }
         var record = RecordReader(bytes.prefix(SegmentLayout.headerSize).dropFirst(8))

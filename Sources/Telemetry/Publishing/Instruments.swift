@@ -1,22 +1,22 @@
 public import Synchronization
 
-/// A counter that any thread may add to: one locked addition on shared memory.
+/// A counter that any thread may add to: one atomic addition in shared memory.
 public struct Counter: Sendable {
     @usableFromInline let cell: Cell
 
     @inlinable public func add(_ amount: UInt64 = 1) { cell.add(amount) }
 }
 
-/// A gauge that any thread may set: one store to shared memory.
+/// A gauge that any thread may set: one store in shared memory.
 public struct Gauge: Sendable {
     @usableFromInline let cell: Cell
 
     @inlinable public func set(_ value: Double) { cell.store(value.bitPattern) }
 }
 
-/// A histogram of whole numbers, such as nanoseconds, that any thread may observe into.
+/// A histogram of integers, such as nanoseconds, that any thread may observe values in.
 @safe public struct Histogram: Sendable {
-    /// The sum; the cells of the buckets follow.
+    /// The sum, followed by the cells of the buckets.
     @usableFromInline let sum: Cell
     /// Address of a `HistogramIndex`.
     @usableFromInline let index: UInt
@@ -36,10 +36,10 @@ public struct Gauge: Sendable {
         observe(duration.nanosecondsClamped)
     }
 
-    /// How many bounds are below a value, found without a branch that depends on the value.
+    /// The number of bounds below a value, found without a branch that depends on the value.
     ///
-    /// A processor cannot guess where a duration falls, and wrong guesses cost more than the search. Hence the bit cast:
-    /// of `? 1 : 0` the compiler makes a branch.
+    /// A processor cannot predict durations, and mispredicted branches cost more than the search. Hence the bit cast: the
+    /// compiler turns `? 1 : 0` into a branch.
     @inlinable func cell(of value: UInt64) -> Int {
         let table = unsafe UnsafePointer<UInt64>(bitPattern: index).unsafelyUnwrapped
         let first = Int(truncatingIfNeeded: unsafe table[Self.slot(of: value)])
@@ -51,9 +51,7 @@ public struct Gauge: Sendable {
         return cell
     }
 
-    /// Eight slots for every power of two: its exponent, and the three binary digits that follow the first.
-    ///
-    /// 0 has the slot of 1.
+    /// Eight slots for each power of two: the exponent and the three binary digits after the first; 0 has the slot of 1.
     @inlinable static func slot(of value: UInt64) -> Int {
         let zeros = (value | 1).leadingZeroBitCount
         let digits = Int(truncatingIfNeeded: ((value | 1) &<< zeros) &>> 60)
@@ -63,14 +61,14 @@ public struct Gauge: Sendable {
     @inlinable static var slotCount: Int { 64 * 8 }
 }
 
-/// A counter with one writer, which needs no locked addition.
+/// A counter with a single writer, which needs no atomic addition.
 public struct SingleWriterCounter: ~Copyable, Sendable {
     @usableFromInline let cell: Cell
 
     @inlinable public mutating func add(_ amount: UInt64 = 1) { cell.addAlone(amount) }
 }
 
-/// A histogram with one writer, which needs no locked addition.
+/// A histogram with a single writer, which needs no atomic addition.
 public struct SingleWriterHistogram: ~Copyable, Sendable {
     @usableFromInline let shared: Histogram
 
@@ -81,7 +79,7 @@ public struct SingleWriterHistogram: ~Copyable, Sendable {
     }
 }
 
-/// One word of a segment, by its address: the memory is never unmapped.
+/// One word of a segment, by its address: the memory is not unmapped while handles may be used.
 @usableFromInline @safe struct Cell: Sendable {
     @usableFromInline let address: UInt
 
@@ -98,7 +96,7 @@ public struct SingleWriterHistogram: ~Copyable, Sendable {
         unsafe word.pointee.store(value &+ amount, ordering: .relaxed)
     }
 
-    /// Stays at the largest number, once it has come to it; near that, an addition of another thread may be lost.
+    /// The sum saturates at the largest number; close to it, an addition by another thread may be lost.
     @inlinable func addSaturating(_ amount: UInt64) {
         let value = unsafe word.pointee.load(ordering: .relaxed)
         guard value <= .max - amount else { return store(.max) }
@@ -129,7 +127,7 @@ public struct SingleWriterHistogram: ~Copyable, Sendable {
 extension Duration {
     /// Whole nanoseconds, 0 for a negative duration.
     ///
-    /// 512 is a factor of 1,000,000,000: after the shift all durations up to 2.6 hours fit a word, where the division by
+    /// 512 is a factor of 1,000,000,000: after the shift, durations up to 2.6 hours fit a word, and the division of a word by
     /// a constant is a multiplication.
     @inlinable var nanosecondsClamped: UInt64 {
         let shifted = attoseconds >> 9

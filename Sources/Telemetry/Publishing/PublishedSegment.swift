@@ -2,11 +2,11 @@ import Glibc
 import Posix
 import Synchronization
 
-/// A publisher's segment: its records and cells in memory, and the file by which readers find them.
+/// A publisher's segment: records and cells in memory, and the file in which readers find them.
 ///
-/// Other processes can remove, replace, move or cut the file, or its directory may appear late. `check` notices that and
-/// publishes in a new file, which is mapped at the same address: handles stay as they are, and no count is lost but what
-/// was counted since the last check when a file was cut.
+/// Other processes can remove, replace, move or truncate the file, and its directory may be created late. `check` detects
+/// this and publishes in a new file, which is mapped at the same address, so handles stay valid. Only the truncation of a
+/// file loses counts: those since the last check.
 final class PublishedSegment: Sendable {
     let state: Mutex<PublisherState>
     private let memory: SharedMemory
@@ -14,7 +14,7 @@ final class PublishedSegment: Sendable {
     private let files: Mutex<Files>
     private let upkeep: Mutex<Upkeep>
 
-    /// A file on which this run holds the lock.
+    /// A file that this run has locked.
     private final class LockedFile: Sendable {
         let descriptor: FileDescriptor
         let identity: FileIdentity
@@ -28,33 +28,33 @@ final class PublishedSegment: Sendable {
     }
 
     private struct Files {
-        /// `nil` as long as nothing was published.
+        /// `nil` before the first publication.
         var current: LockedFile?
-        /// Those before it: a reader that has just opened one asks for its lock.
+        /// Earlier files, locked for readers that have just opened them.
         var former: [LockedFile] = []
         var hasEnded = false
     }
 
-    /// Belongs to whoever checks, one at a time.
+    /// The state of checks, of which one runs at a time.
     private struct Upkeep {
-        /// Why a new file is needed; `nil` when readers find the current one.
+        /// Why a new file is needed; `nil` if readers find the current one.
         var cause: PublisherEvent.Cause?
-        /// Whether what earlier runs left was taken over, or there was nothing.
+        /// Whether the state of earlier runs was taken over, if there was any.
         var hasCarriedState: Bool
-        /// Two copies of the memory: one is in use while the other is being made.
+        /// Two copies of the memory: one is valid while the other is being written.
         var copies: [Copy] = []
         var reports = ReportLimiter()
 
         struct Copy {
             let memory: SharedMemory
-            /// The count of changes of records when all of the segment was copied.
+            /// The count of changes of records when the complete segment was copied.
             var changes: UInt64?
         }
     }
 
-    /// How long a file that is no longer published keeps its lock.
+    /// How long an earlier file stays locked.
     private static let formerFileLifetime = Duration.seconds(10)
-    /// How often a new file is made in one check where files are cut.
+    /// Maximum number of new files in one check, if files are truncated meanwhile.
     private static let maxAttempts = 8
 
     init(_ start: consuming RunSettings.Start) {
@@ -66,22 +66,22 @@ final class PublishedSegment: Sendable {
         let hasFile = file != nil
         files = Mutex(Files(current: file))
         state = Mutex(initial)
-        // The run before is judged where there is a file: a start that failed has not looked.
+        // A start without a file has not read the state of the previous run.
         upkeep = Mutex(Upkeep(cause: hasFile ? nil : .late, hasCarriedState: hasFile))
         upkeep.withLock { keepCopy(&$0) }
     }
 
-    /// Whether there is a file that others can read, as of the last check.
+    /// Whether there was a file for readers at the last check.
     var isPublished: Bool { files.withLock { $0.current != nil } }
 
-    /// Gives up the lock; the memory stays mapped, for handles that are still used.
+    /// Releases the lock; the memory stays mapped, because handles may still be used.
     func end() {
         releaseFiles()
-        // A check that is under way keeps them.
+        // A check that is running keeps them.
         upkeep.withLockIfAvailable { releaseCopies(&$0) }
     }
 
-    /// Gives all memory back: the state and its handles end with it.
+    /// Frees all memory: the state and its handles must not be used any more.
     @unsafe func release() {
         releaseFiles()
         upkeep.withLock { releaseCopies(&$0) }
@@ -97,7 +97,7 @@ final class PublishedSegment: Sendable {
     private func releaseFiles() {
         files.withLock { files in
             for file in files.former { file.descriptor.unlock() }
-            // A mapping keeps a lock, too.
+            // A mapping also keeps the lock.
             files.current?.descriptor.unlock()
             files = Files(hasEnded: true)
         }
@@ -106,10 +106,10 @@ final class PublishedSegment: Sendable {
 
 /// The checks.
 extension PublishedSegment {
-    /// Looks whether readers find what is published, and makes it so where they do not.
+    /// Checks whether readers find the segment, and publishes in a new file if not.
     ///
-    /// It may wait for a file system that hangs: not for the loop that sends heartbeats. Nobody else waits for it.
-    /// - Returns: what is new; `nil` when nothing is.
+    /// It waits if the file system does, so the thread that sends heartbeats must not call it. No other call waits for it.
+    /// - Returns: what has changed; `nil` if nothing has.
     func check(at now: BootTime = .now()) -> PublisherEvent? {
         upkeep.withLock { upkeep in
             let identity = forgetFormerFiles(at: now)
@@ -138,10 +138,10 @@ extension PublishedSegment {
         }
     }
 
-    /// Copies what was counted since the last check, so that it survives when the file is cut.
+    /// Copies the memory, so that what was counted since the last check survives the truncation of the file.
     func keepCopy() { upkeep.withLock { keepCopy(&$0) } }
 
-    /// Why the file's name does not lead to it; `nil` where it does.
+    /// Why the path does not lead to the current file; `nil` if it does.
     private func deviation(
         from identity: FileIdentity,
         _ former: PublisherEvent.Cause?
@@ -153,18 +153,18 @@ extension PublishedSegment {
         return found == identity ? former : .replaced
     }
 
-    /// Publishes in a new file, also where the old or the new one is cut meanwhile.
+    /// Publishes in a new file, even if files are truncated meanwhile.
     private func publish(_ upkeep: inout Upkeep) throws(PublishingFailure) {
         for _ in 0..<Self.maxAttempts {
             if try publishOnce(&upkeep) { return }
             if !isIntact { restore(&upkeep) }
         }
-        throw PublishingFailure(description: "the file is cut again and again")
+        throw PublishingFailure(description: "the file was truncated repeatedly")
     }
 
-    /// Creates a file, moves the memory to it, and gives it the name; `false` where a file was cut meanwhile.
+    /// Creates a file, moves the memory to it, and gives it the name; `false` if a file was truncated meanwhile.
     ///
-    /// In this order: a reader that finds the name finds all counts, and a lock.
+    /// In this order: under its name, a reader always finds a locked file with all counts.
     private func publishOnce(_ upkeep: inout Upkeep) throws(PublishingFailure) -> Bool {
         let own = files.withLock { $0.former + ($0.current.map { [$0] } ?? []) }.map(\.identity)
         let beginning = try PublishingFailure.wrapping { () throws(SystemError) in
@@ -183,7 +183,7 @@ extension PublishedSegment {
             let target = try PublishingFailure.wrapping { () throws(SystemError) in
                 try creation.memory(header.layout)
             }
-            // Under the lock: a record is more than one store.
+            // With the state locked, because writing a record takes several stores.
             guard state.withLock({ _ in memory.move(to: target) }), isIntact else { return false }
             let file = try PublishingFailure.wrapping { () throws(SystemError) in
                 try LockedFile(try creation.finish())
@@ -206,10 +206,10 @@ extension PublishedSegment {
 
     private var name: String { header.identity.name }
 
-    /// Forgets the files that no reader can be about to ask; the identity of the current one.
+    /// Releases earlier files that no reader can have just opened; returns the identity of the current file.
     private func forgetFormerFiles(at now: BootTime) -> FileIdentity? {
         files.withLock { files in
-            // Each is published until the next one is opened.
+            // The last earlier file was published until the current one was opened.
             files.former.removeAll { _ in
                 guard let current = files.current else { return false }
                 return now.since(current.openedAt) > Self.formerFileLifetime
@@ -219,15 +219,15 @@ extension PublishedSegment {
     }
 }
 
-/// Cut files.
+/// Truncated files.
 extension PublishedSegment {
-    /// Whether nobody has cut the file: not every cut raises a signal.
+    /// Whether the file was not truncated, which does not always raise a signal.
     private var isIntact: Bool {
         let isIntact = state.withLock { $0.writer.isIntact($0.header) }
         return isIntact && !memory.isLost
     }
 
-    /// Continues in private memory from the last copy.
+    /// Continues in private memory with the last copy.
     private func restore(_ upkeep: inout Upkeep) {
         memory.discardFile()
         memory.acknowledgeLoss()
@@ -235,7 +235,7 @@ extension PublishedSegment {
         for index in upkeep.copies.indices { upkeep.copies[index].changes = nil }
     }
 
-    /// Copies what a cut of the file would destroy; the records only when one has changed.
+    /// Copies what the truncation of the file would destroy; records only if one has changed.
     private func keepCopy(_ upkeep: inout Upkeep) {
         guard isPublished else { return }
         if upkeep.copies.isEmpty {
@@ -251,7 +251,7 @@ extension PublishedSegment {
             copy.memory.copy(words, of: memory)
             return changes
         }
-        // A file that was cut meanwhile gave zeros.
+        // If the file was truncated meanwhile, the copy has zeros.
         guard isIntact else { return }
         upkeep.copies[0].changes = changes
         memory.keepCopy(copy.memory)
@@ -259,7 +259,7 @@ extension PublishedSegment {
     }
 }
 
-/// Why nothing can be published now, in one line.
+/// Why the segment cannot be published now, in one line.
 private struct PublishingFailure: Error {
     let description: String
 
@@ -274,7 +274,7 @@ private struct PublishingFailure: Error {
     }
 }
 
-/// Says the same once, and then every ten minutes.
+/// Reports the same event once, and then every ten minutes.
 private struct ReportLimiter {
     private static let interval = Duration.seconds(600)
 
@@ -289,7 +289,7 @@ private struct ReportLimiter {
     }
 
     mutating func published(after cause: PublisherEvent.Cause, at now: BootTime) -> PublisherEvent {
-        // What was said to be broken is said to work again.
+        // A recovery is reported if the failure was.
         let isNews = isFailing || loggedAt[cause].map { now.since($0) >= Self.interval } ?? true
         isFailing = false
         if isNews { loggedAt[cause] = now }

@@ -1,46 +1,46 @@
 import Posix
 import Synchronization
 
-/// Publishes what a recorder does into its telemetry segment, for an exporter to serve.
+/// Publishes the state and the metrics of a recorder in its telemetry segment, from which an exporter serves them.
 ///
 /// Publishing a value is a store or an addition in shared memory: it does not block, allocate, lock or fail. Declaring
-/// metrics, recordings and the shutdown take a short lock of this process. Nothing here throws but the start.
+/// metrics, recordings and the shutdown hold a lock of this process for a short time. Only the start throws.
 ///
-/// Keep it for the life of the process, and make one only: the memory that handles point to is never given back, and
-/// with the publisher goes the lock that says that the recorder lives.
+/// Create one publisher and keep it for the life of the process: the memory that handles refer to is never freed, and the
+/// lock that tells readers that the recorder is running is released with the publisher.
 ///
-/// A thread of its own checks the file every second, and publishes in a new one when it was removed, replaced or cut, or
-/// could not be made at the start: see `onEvent`. It handles SIGBUS and SIGSEGV in its own memory, and passes all others on
-/// to the handlers that were there before.
+/// A thread checks the file every second and publishes in a new one if it was removed, replaced or truncated, or could not
+/// be created at the start (`onEvent`). The publisher handles SIGBUS and SIGSEGV in its own memory, and passes all others
+/// to the handlers that were installed before.
 public final class Publisher: Sendable {
-    /// What is wrong, in one line, for the log; `nil` when all is well.
+    /// What failed at the start, in one line for the log; `nil` if nothing did.
     ///
-    /// A directory that is missing, full or read-only must not cost a recording: the publisher then works on private
-    /// memory, and nobody sees what it publishes until a later attempt succeeds. Or the segment of the run before could not
-    /// be read, and its counts are lost.
+    /// A directory that is missing, full or read-only must not prevent a recording: the publisher then works in private
+    /// memory, and readers see nothing until a later attempt succeeds. Or the segment of the previous run could not be read,
+    /// and its counts are lost.
     public let warning: String?
 
     let segment: PublishedSegment
     private let heartbeatCell: Cell
-    /// The same for this process, which the file's surroundings cannot change.
+    /// The same in memory that no other process can change.
     private let lastHeartbeat = Atomic<UInt64>(0)
     private let observer: Observer
 
-    /// Who is told of events; the thread has it, too.
+    /// Receives events; shared with the thread.
     private final class Observer: Sendable {
         let report = Mutex<(@Sendable (PublisherEvent) -> Void)?>(nil)
     }
 
-    /// Starts a run: finds how the one before it ended, takes over its counts, and gives the segment its name.
+    /// Starts a run: determines how the previous run ended, takes over its counts, and creates the segment.
     ///
     /// - Parameters:
-    ///   - directory: shared with the exporter; the file is `NAME.telemetry` in it.
-    ///   - name: names the recorder, its file, and the label `recorder`.
-    ///   - version: the recorder's own, for `streamvault_recorder_info`.
-    ///   - heartbeatInterval: promises a call of `heartbeat()` that often.
-    ///   - phases: of the shutdown, in their order.
+    ///   - directory: shared with the exporter; the file in it is `NAME.telemetry`.
+    ///   - name: the name of the recorder and of its file, and the value of the label `recorder`.
+    ///   - version: the recorder's version, for `streamvault_recorder_info`.
+    ///   - heartbeatInterval: the maximum time between calls of `heartbeat()`.
+    ///   - phases: the phases of the shutdown, in order.
     ///   - capacity: how much the segment can hold.
-    /// - Throws: `PublisherError`; what is wrong with the directory is no error, but `warning`.
+    /// - Throws: `PublisherError`. Problems with the directory do not throw; see `warning`.
     public convenience init(
         directory: String,
         name: String,
@@ -59,9 +59,9 @@ public final class Publisher: Sendable {
         startChecks()
     }
 
-    /// Starts the run that `identity` describes; the caller calls `check` every second or so.
+    /// Starts the run that `identity` describes; the caller has to call `check` about once a second.
     ///
-    /// `timeout` is for another start of the name that is under way.
+    /// `timeout` is for another recorder of this name that is starting.
     package convenience init(
         _ identity: RunIdentity,
         directory: String,
@@ -93,15 +93,15 @@ public final class Publisher: Sendable {
 
     deinit { segment.end() }
 
-    /// Sets who is told when the file had to be published anew, or cannot be; on a thread of the publisher.
+    /// Sets a function that is called, on a thread of the publisher, when a new file was or could not be published.
     public func onEvent(_ report: @escaping @Sendable (PublisherEvent) -> Void) {
         observer.report.withLock { $0 = report }
     }
 
-    /// Looks whether readers find the file, and publishes in a new one where they do not; `nil` when nothing is new.
+    /// Checks whether readers find the file, and publishes in a new one if not; `nil` if nothing has changed.
     package func check() -> PublisherEvent? { segment.check() }
 
-    /// Checks every second, on a thread that a file system which hangs can hold up; without a thread, nobody does.
+    /// Checks every second, on a thread because a file system may hang; without a thread, nothing is checked.
     private func startChecks() {
         let observer = observer
         try? DetachedThread.start(named: "telemetry") { [weak segment] in
@@ -125,7 +125,7 @@ public final class Publisher: Sendable {
         segment.keepCopy()
     }
 
-    /// Says that the loop that does the work still turns; not for a timer of its own, or a hang would look healthy.
+    /// Reports that the main loop is running; a timer outside of that loop would hide that the loop hangs.
     public func heartbeat() {
         let now = BootTime.now().nanoseconds
         heartbeatCell.store(now)
@@ -137,7 +137,7 @@ public final class Publisher: Sendable {
         BootTime.now().since(BootTime(nanoseconds: lastHeartbeat.load(ordering: .relaxed)))
     }
 
-    /// Says what the recorder is doing now; the shutdown has calls of its own, and once it began, this one says nothing.
+    /// Sets the state of the recorder; no effect during a shutdown, which has its own calls.
     public func enter(_ runState: RunState) {
         guard !runState.isEnding else { return }
         segment.state.withLock { state in
@@ -148,13 +148,13 @@ public final class Publisher: Sendable {
 }
 
 extension Publisher {
-    /// Declares a counter, or finds it; it goes on where the last run left it.
+    /// Declares a counter, or finds it; it continues with the value of the previous run.
     ///
     /// - Parameters:
-    ///   - name: in full, ending in `_total`.
-    ///   - help: at most 200 bytes are kept.
-    ///   - labels: at most four; values come from closed sets. One name always has the same label names.
-    /// - Returns: a handle that any thread may use, also when there was no room, and nobody sees it.
+    ///   - name: the complete name, which ends in `_total`.
+    ///   - help: at most 200 bytes; the rest is dropped.
+    ///   - labels: at most four; the number of different values must be limited. A name always has the same label names.
+    /// - Returns: a handle that any thread may use. If there was no room, it has no effect.
     public func counter(
         _ name: String,
         _ help: String,
@@ -164,7 +164,7 @@ extension Publisher {
         return Counter(cell: cell(family, labels))
     }
 
-    /// A counter that only the caller adds to; see `counter`.
+    /// Declares a counter that only the caller adds to; see `counter`.
     public func singleWriterCounter(
         _ name: String,
         _ help: String,
@@ -173,9 +173,9 @@ extension Publisher {
         SingleWriterCounter(cell: counter(name, help, labels: labels).cell)
     }
 
-    /// Declares a gauge, or finds it; it starts at 0 in every run.
+    /// Declares a gauge, or finds it; it is 0 at the start of every run.
     ///
-    /// `unit` is the base unit that the name ends in, or empty.
+    /// `unit` is the base unit, with which the name ends, or empty.
     public func gauge(
         _ name: String,
         _ help: String,
@@ -187,10 +187,10 @@ extension Publisher {
         return Gauge(cell: cell(family, labels))
     }
 
-    /// Declares a histogram of durations, or finds it; it goes on where the last run left it.
+    /// Declares a histogram of durations, or finds it; it continues with the values of the previous run.
     ///
-    /// The name ends in `_seconds`. `bounds` are the classic buckets' upper bounds but `+Inf`, ascending, at most 32;
-    /// 1 ms to 120 s where none are given. Those of a native histogram are counted beside them, at no further cost.
+    /// The name ends in `_seconds`. `bounds` are the upper bounds of the classic buckets except `+Inf`, ascending, at most 32;
+    /// the default is 1 ms to 120 s. The buckets of a native histogram are counted as well, at no further cost.
     public func histogram(
         _ name: String,
         _ help: String,
@@ -206,7 +206,7 @@ extension Publisher {
         return segment.state.withLock { $0.histogram(family, labels.map(\.value)) }
     }
 
-    /// A histogram that only the caller observes into; see `histogram`.
+    /// Declares a histogram in which only the caller observes values; see `histogram`.
     public func singleWriterHistogram(
         _ name: String,
         _ help: String,
@@ -216,9 +216,9 @@ extension Publisher {
         SingleWriterHistogram(shared: histogram(name, help, bounds: bounds, labels: labels))
     }
 
-    /// Takes the series with these label values out of what is shown; declaring it again brings it back.
+    /// Removes the series with these label values from the exposition, until it is declared again.
     public func retire(_ name: String, _ values: [String] = []) {
-        segment.state.withLock { $0.declarations.retire(name, values) }
+        segment.state.withLock { $0.metrics.retire(name, values) }
     }
 
     private func cell(_ family: MetricFamily, _ labels: KeyValuePairs<String, String>) -> Cell {
@@ -227,12 +227,12 @@ extension Publisher {
 }
 
 extension Publisher {
-    /// Says that a shutdown has been asked for; its first phase begins with the same write.
+    /// Reports that a shutdown was requested; its first phase begins in the same write.
     ///
     /// - Parameters:
     ///   - signal: number of the signal, 0 for none.
-    ///   - gracePeriod: granted for all of it; `nil` when not known.
-    ///   - phases: declared at the start, with the budgets that they now have; names that were not declared are left out.
+    ///   - gracePeriod: of the complete shutdown; `nil` if not known.
+    ///   - phases: the current budgets; phases that were not declared at the start are ignored.
     public func beginShutdown(signal: Int32, gracePeriod: Duration?, phases: [PhaseBudget] = []) {
         let (boot, wall) = (BootTime.now(), WallTime.now())
         segment.state.withLock { state in
@@ -249,9 +249,9 @@ extension Publisher {
         }
     }
 
-    /// Says that a phase begins; the one that runs ends with `outcome` in the same write and at the same moment.
+    /// Reports that a phase begins; the running phase ends with `outcome` at the same time, in the same write.
     ///
-    /// A name that was not declared, or whose phase has run, only ends the one that runs.
+    /// If `name` was not declared, or its phase has begun before, only the running phase ends.
     public func beginPhase(_ name: String, after outcome: PhaseOutcome = .ok) {
         let now = BootTime.now()
         segment.state.withLock { state in
@@ -263,7 +263,7 @@ extension Publisher {
         }
     }
 
-    /// Says that the phase that runs ends, and none follows yet.
+    /// Reports that the running phase ends; the next one has not begun yet.
     public func endPhase(_ outcome: PhaseOutcome = .ok) {
         let now = BootTime.now()
         segment.state.withLock { state in
@@ -274,9 +274,9 @@ extension Publisher {
         }
     }
 
-    /// The last word: the last phase ends with `outcome`, and the process exits with `exitStatus`, now.
+    /// Reports the end of the run: the running phase ends with `outcome`, and the process exits with `exitStatus`.
     ///
-    /// Only the first one counts; recordings that are still open then are abandoned.
+    /// Only the first call has an effect. Recordings that are still open are counted as abandoned.
     public func finish(_ outcome: PhaseOutcome = .ok, exitStatus: Int32) {
         let (boot, wall) = (BootTime.now(), WallTime.now())
         segment.state.withLock { state in
@@ -291,7 +291,7 @@ extension Publisher {
         heartbeat()
     }
 
-    /// Durations of the phases that have ended, by name, in their order: what the log says, to the nanosecond.
+    /// The phases that have ended, in order, with the durations that readers see.
     public var endedPhases: [(name: String, outcome: PhaseOutcome, duration: Duration)] {
         segment.state.withLock { state in
             state.lifecycle.phases.compactMap { phase in
@@ -331,21 +331,21 @@ extension Lifecycle {
     }
 }
 
-/// A declared series of a family of any kind.
+/// A handle for a series of any kind.
 package enum Instrument: Sendable {
     case counter(Counter)
     case gauge(Gauge)
     case histogram(Histogram)
 }
 
-/// What an exporter needs that publishes for others: answers where a recorder is not to be bothered, and its memory back.
+/// For an exporter, which publishes for clients: calls that report failures, and the release of memory.
 extension Publisher {
-    /// Whether there is a file that others can read.
+    /// Whether there is a file for readers.
     package var isPublished: Bool { segment.isPublished }
 
     package var lifecycle: Lifecycle { segment.state.withLock { $0.lifecycle } }
 
-    /// Declares a family without a series; `false` when there is no room for it, or its name has another shape.
+    /// Declares a family without a series; `false` if there is no room or the name has another shape.
     package func declare(_ family: MetricFamily) -> Bool {
         segment.state.withLock { state in
             if state.metrics.declare(family) != nil { return true }
@@ -354,7 +354,7 @@ extension Publisher {
         }
     }
 
-    /// Declares a series, or finds it; `nil` when there is no room for it, or the family's name has another shape.
+    /// Declares a series, or finds it; `nil` if there is no room or the name has another shape.
     package func instrument(_ family: MetricFamily, _ values: [String]) -> Instrument? {
         segment.state.withLock { state in
             guard state.metrics.word(of: family, values) != nil else { return nil }
@@ -367,7 +367,7 @@ extension Publisher {
         }
     }
 
-    /// The recordings that are open, by their number; of two with the same, one.
+    /// The open recordings by id; of several with the same id, one.
     package var openRecordings: [UInt64: RecordingPublisher] {
         segment.state.withLock { state in
             let open = state.openRecordings.map { slot, recording in
@@ -378,28 +378,28 @@ extension Publisher {
         }
     }
 
-    /// Gives the memory back: neither the publisher nor a handle of it may be used afterwards.
+    /// Frees the memory: neither the publisher nor its handles may be used afterwards.
     @unsafe package func releaseMemory() {
         unsafe segment.release()
     }
 }
 
 extension MetricFamily {
-    /// Whether a segment can hold it, and an exposition show it.
+    /// Whether a segment and an exposition can contain it.
     package var isPublishable: Bool { FamilyRecord.holds(self) }
 
-    /// Whether a segment can hold a series with these label values.
+    /// Whether a segment can contain a series with these label values.
     package static func holds(_ values: [String]) -> Bool { SeriesRecord.holds(values) }
 
-    /// Whether the name is one that every segment has, derived from the run's records.
+    /// Whether it is the name of one of `RunMetrics`.
     package static func isReserved(_ name: String) -> Bool {
         RunMetrics.fixedFamilies[name] != nil
     }
 }
 
-/// Publishes one recording, from its start to its end.
+/// Publishes one recording from its start to its end.
 ///
-/// One thread reports its writes. Of a recording that finds no place (`SegmentCapacity.recordings`), only the end is seen.
+/// Only one thread may report its writes. If there is no room for it (`SegmentCapacity.recordings`), only its end is counted.
 public final class RecordingPublisher: Sendable {
     private let publisher: Publisher
     private let slot: Int?
@@ -410,19 +410,19 @@ public final class RecordingPublisher: Sendable {
         (self.publisher, self.slot, self.bytes) = (publisher, slot, bytes)
     }
 
-    /// Says that media was written just now; nothing after the end, when another recording may have this one's place.
+    /// Reports that media was written; no effect after the end, when another recording may have the slot.
     ///
-    /// - Parameter count: bytes since the last call.
+    /// - Parameter count: number of bytes since the last call.
     public func wrote(_ count: Int) {
         guard !hasEnded.load(ordering: .relaxed) else { return }
         bytes.addAlone(UInt64(clamping: count))
         bytes.following(1).store(BootTime.now().nanoseconds)
     }
 
-    /// What has been written so far.
+    /// Number of bytes written so far.
     package var bytesWritten: UInt64 { bytes.load() }
 
-    /// Says that the recording goes on in another file.
+    /// Reports that the recording continues in another file.
     public func continues(in path: String, container: String) {
         guard let slot else { return }
         publisher.segment.state.withLock { state in
@@ -431,7 +431,7 @@ public final class RecordingPublisher: Sendable {
         }
     }
 
-    /// Says that nothing more will be written, and the file is being finalized.
+    /// Reports that nothing more will be written and the file is being finalized.
     public func finalizing() {
         guard let slot else { return }
         publisher.segment.state.withLock { state in
@@ -440,7 +440,7 @@ public final class RecordingPublisher: Sendable {
         }
     }
 
-    /// Says how it ended; a second end changes nothing, nor does one after the publisher's goodbye.
+    /// Reports how the recording ended; no effect if it has ended before, or after `Publisher.finish`.
     public func end(_ result: RecordingResult) {
         guard !hasEnded.exchange(true, ordering: .relaxed) else { return }
         publisher.segment.state.withLock { $0.close(slot, result) }
@@ -448,14 +448,14 @@ public final class RecordingPublisher: Sendable {
 }
 
 extension Publisher {
-    /// Says that a recording has started.
+    /// Reports that a recording has started.
     ///
     /// - Parameters:
-    ///   - id: the recorder's own number for it.
-    ///   - stream: its name in the configuration, at most 64 bytes: the label `stream`.
-    ///   - path: the file that is being written; at most 256 bytes are kept.
+    ///   - id: the recorder's number for the recording.
+    ///   - stream: the name of the stream, at most 64 bytes; the value of the label `stream`.
+    ///   - path: the file that is being written, at most 256 bytes.
     ///   - container: such as `ts`, at most 8 bytes.
-    /// - Returns: what its writes and its end are reported to.
+    /// - Returns: an object to which writes and the end are reported.
     public func startRecording(
         id: UInt64,
         stream: String,
@@ -479,15 +479,15 @@ extension Publisher {
     }
 }
 
-/// Why a publisher does not start.
+/// Why a publisher cannot start.
 ///
-/// A directory that is missing, full or read-only is no reason: see `Publisher.warning`.
+/// A directory that is missing, full or read-only does not prevent the start; see `Publisher.warning`.
 public enum PublisherError: Error, Equatable, CustomStringConvertible {
-    /// Names are `[a-z0-9]([a-z0-9-]*[a-z0-9])?`, at most 63 characters.
+    /// A name must be `[a-z0-9]([a-z0-9-]*[a-z0-9])?` with at most 63 characters.
     case invalidName(String)
     /// A recorder of this name is running.
     case nameTaken(String)
-    /// At most 16 phases, each with a different name of at most 31 bytes.
+    /// At most 16 phases with different names of at most 31 bytes are possible.
     case invalidPhases
 
     public var description: String {
@@ -502,7 +502,7 @@ public enum PublisherError: Error, Equatable, CustomStringConvertible {
     }
 }
 
-/// A phase of a shutdown, declared at the start, so that its series exist before anything happens.
+/// A phase of a shutdown with its time limit; declared at the start, so that its series exist from then on.
 public struct PhaseBudget: Hashable, Sendable {
     public let name: String
     public let budget: Duration
@@ -512,31 +512,31 @@ public struct PhaseBudget: Hashable, Sendable {
     }
 }
 
-/// What became of a publisher's file while it ran, for its log and its metrics.
+/// A change of a publisher's file, for the log and the metrics.
 public struct PublisherEvent: Sendable {
     /// Why a new file was needed.
     public enum Cause: String, CaseIterable, Sendable {
-        /// Nothing could be published at the start.
+        /// The file could not be created at the start.
         case late
         /// The file, or its directory, was removed.
         case removed
         /// Another file, or another directory, has the name.
         case replaced
-        /// The file was cut. What was counted since the last check, up to a second before, is lost.
+        /// The file was truncated. What was counted since the last check, at most a second, is lost.
         case truncated
-        /// The file could not be looked up; it is the same as before.
+        /// The path could not be looked up for a time; the file is the same as before.
         case unreachable
     }
 
     public enum Kind: Sendable {
         /// Readers find all counts again.
         case published(after: Cause)
-        /// Readers find nothing, for this reason; the publisher tries again every second.
+        /// Readers find no file, for this reason; the publisher tries again every second.
         case unpublished(String)
     }
 
     public let kind: Kind
-    /// Whether the same was reported less than ten minutes ago: to be counted, not logged.
+    /// Whether the same event was reported less than ten minutes ago: it should be counted, but not logged.
     public let isRepeated: Bool
 
     init(_ kind: Kind, isRepeated: Bool) {

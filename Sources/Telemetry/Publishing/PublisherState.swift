@@ -1,18 +1,18 @@
 import Posix
 
-/// A publisher's state, under its lock: what the records of the segment say.
+/// The state of a publisher, protected by its lock: what the records of the segment contain.
 struct PublisherState {
     let writer: SegmentWriter
     private(set) var header: SegmentHeader
     var metrics: DeclaredMetrics
     private(set) var lifecycle = Lifecycle()
     private var slots: [RecordingSlot]
-    /// One for all histograms of the same bounds.
+    /// Histograms with the same bounds share one.
     private var histogramIndexes: [[UInt64]: HistogramIndex] = [:]
-    /// Where all that found no room is written to, as far as one series of a valid family reaches.
+    /// Memory for handles of series for which there was no room; large enough for a series of any valid family.
     private let unpublishedWords = SharedMemory(privateWords: 1 + HistogramBuckets.maxCells)
 
-    /// Fills new memory: header, lifecycle, the run's own families at 0 or where the last run left them, and history.
+    /// Writes a new segment: header, lifecycle, history, and the families in `RunMetrics` with the values of earlier runs.
     init(_ plan: RunSettings, _ memory: SharedMemory, _ carried: CarriedState) {
         writer = SegmentWriter(layout: plan.layout, memory: memory)
         let slotCount = plan.layout[.recordings].count
@@ -28,9 +28,9 @@ struct PublisherState {
         apply(carried)
     }
 
-    /// Goes on where the run's last publisher left its segment, which is mapped at `memory`.
+    /// Continues with the segment of the run's previous publisher, which is mapped at `memory`.
     ///
-    /// - Throws: when its parts do not stand where a publisher puts them.
+    /// - Throws: if its records are not where a publisher writes them.
     init(
         resuming parts: SegmentRecords,
         _ header: SegmentHeader,
@@ -54,7 +54,7 @@ struct PublisherState {
         for word in firstWord..<layout[.words].count { writer.store(0, word: word) }
     }
 
-    /// Changes the lifecycle and writes it, in one step for any reader.
+    /// Changes the lifecycle and writes it; a reader sees all changes or none.
     mutating func change(_ body: (inout Lifecycle) -> Void) {
         body(&lifecycle)
         var fields = RecordWriter()
@@ -76,7 +76,7 @@ struct PublisherState {
         }
     }
 
-    /// Adds what earlier runs have counted to what this one has, and takes over their history; once in a run.
+    /// Adds the counts of earlier runs to those of this run, and takes over their history; once in a run.
     mutating func apply(_ carried: CarriedState) {
         for one in carried.series where metrics.agree(with: one.family) {
             let word = metrics.word(
@@ -98,7 +98,7 @@ struct PublisherState {
         writer.write(header)
     }
 
-    /// Writes all that is known here, over whatever another process has made of it; the history and the cells stay.
+    /// Writes all records again, which another process may have overwritten, but neither the history nor the cells.
     func rewrite() {
         writer.write(header)
         writer.settle()
@@ -113,7 +113,7 @@ struct PublisherState {
 }
 
 extension PublisherState {
-    /// Finds a place for a recording; `nil` when all are taken.
+    /// Opens a recording in a free slot; `nil` if there is none.
     mutating func open(_ recording: OpenRecording) -> Int? {
         guard let slot = slots.firstIndex(where: { $0.open == nil }) else {
             metrics.reject()
@@ -137,9 +137,9 @@ extension PublisherState {
         write(slot)
     }
 
-    /// Closes a recording and counts it, in one write; one that has no place is counted in the first.
+    /// Closes a recording and counts it in one write; a recording without a slot is counted in the first slot.
     ///
-    /// After the goodbye nothing is changed: the recording counts as abandoned, as readers have been told.
+    /// Nothing changes after `finish`, because readers have already counted the recording as abandoned.
     mutating func close(_ slot: Int?, _ result: RecordingResult) {
         guard lifecycle.state != .stopped else { return }
         let index = RecordingResult.allCases.firstIndex(of: result) ?? 0
@@ -149,7 +149,7 @@ extension PublisherState {
         write(slot ?? 0)
     }
 
-    /// The cell of a recording's bytes; one that nobody sees, where it has no place.
+    /// The cell for the bytes of a recording; without a slot, one that is not published.
     func bytesCell(_ slot: Int?) -> Cell {
         slot.map { writer.cell(slots[$0].word) } ?? Cell(address: unpublishedWords.address)
     }
@@ -160,7 +160,7 @@ extension PublisherState {
 }
 
 extension PublisherState {
-    /// The first cell of a series; one that nobody sees, where there is no room for it.
+    /// The first cell of a series; one that is not published if there is no room.
     mutating func cell(_ family: MetricFamily, _ values: [String]) -> Cell {
         if let word = metrics.word(of: family, values) { return writer.cell(word) }
         guard family.wordsPerSeries > unpublishedWords.wordCount else {
@@ -169,7 +169,7 @@ extension PublisherState {
         return Cell(address: SharedMemory(privateWords: family.wordsPerSeries).address)
     }
 
-    /// A handle of a histogram's series.
+    /// A handle for a series of a histogram.
     mutating func histogram(_ family: MetricFamily, _ values: [String]) -> Histogram {
         let bounds = family.buckets?.cellBounds ?? []
         let index = histogramIndexes[bounds] ?? HistogramIndex(bounds)
@@ -177,12 +177,12 @@ extension PublisherState {
         return Histogram(sum: cell(family, values), index: index)
     }
 
-    /// The recordings that are open, each with its slot.
+    /// The open recordings with their slots.
     var openRecordings: [(slot: Int, recording: OpenRecording)] {
         slots.enumerated().compactMap { slot, place in place.open.map { (slot, $0) } }
     }
 
-    /// Gives all memory back: the state and its handles end with it.
+    /// Frees all memory: the state and its handles must not be used any more.
     @unsafe func releaseMemory() {
         unsafe writer.memory.release()
         unsafe unpublishedWords.release()
@@ -190,7 +190,7 @@ extension PublisherState {
     }
 }
 
-/// What a publisher has declared in its segment: families, their series, and the words that these use.
+/// The declared metrics of a segment: families, series, and the words that they use.
 struct DeclaredMetrics {
     private let writer: SegmentWriter
     private var families: [Family] = []
@@ -201,7 +201,7 @@ struct DeclaredMetrics {
 
     private struct Family {
         var family: MetricFamily
-        /// Declared by an earlier run only: this one may still give it another shape.
+        /// Declared by an earlier run only, so this run may declare another shape.
         var isInherited: Bool
     }
 
@@ -209,9 +209,9 @@ struct DeclaredMetrics {
         (self.writer, nextWord) = (writer, firstWord)
     }
 
-    /// What the run's last publisher declared; the words from `firstWord` on are free.
+    /// The metrics that the run's previous publisher declared; the words from `firstWord` on are free.
     ///
-    /// A series that was retired stays so, and its words are free: its family may have had another shape then.
+    /// Retired series stay retired, and their words are free, because their families may have had other shapes.
     init(
         _ writer: SegmentWriter,
         resuming parts: SegmentRecords,
@@ -232,9 +232,9 @@ struct DeclaredMetrics {
         }
     }
 
-    /// The index of a series' first word, found or made; `nil`, and counted, when there is no room or no such shape.
+    /// The index of the first word of a series, which is declared if necessary.
     ///
-    /// `created` says since when it counts, if it is made.
+    /// `nil`, and counted, if there is no room or the family has another shape. `created` is for a new series.
     mutating func word(
         of family: MetricFamily,
         _ values: [String],
@@ -268,12 +268,12 @@ struct DeclaredMetrics {
         return series[series.count - 1].word
     }
 
-    /// Whether `family`, of an earlier run, means what this run means by its name: other counts end with the earlier run.
+    /// Whether `family`, of an earlier run, has the same shape in this run; otherwise its counts are not carried over.
     func agree(with family: MetricFamily) -> Bool {
         families.first { $0.family.name == family.name }?.family.hasShape(of: family) ?? true
     }
 
-    /// Declares a family; its slot, or `nil` when its name has another shape or there is no room.
+    /// Declares a family; returns its slot, or `nil` if its name has another shape or there is no room.
     @discardableResult
     mutating func declare(_ family: MetricFamily, inherited: Bool = false) -> Int? {
         if let slot = families.firstIndex(where: { $0.family.name == family.name }) {
@@ -287,7 +287,7 @@ struct DeclaredMetrics {
         return families.count - 1
     }
 
-    /// Takes a series out of the exposition; its words stay its own, for when it comes back.
+    /// Removes a series from the exposition; it keeps its words in case it is declared again.
     mutating func retire(_ name: String, _ values: [String]) {
         guard let slot = families.firstIndex(where: { $0.family.name == name }),
             let index = seriesIndex[SeriesKey(family: slot, values: values)]
@@ -295,7 +295,7 @@ struct DeclaredMetrics {
         setRetired(true, index)
     }
 
-    /// Counts something that found no room.
+    /// Counts a declaration or recording for which there was no room.
     mutating func reject() {
         rejected = rejected.addingWithSaturation(1)
         writer.store(rejected, word: SegmentWord.rejected)
@@ -318,7 +318,7 @@ struct DeclaredMetrics {
         }
         if !known.family.hasShape(of: family) {
             guard known.isInherited, FamilyRecord.holds(family) else { return nil }
-            // Another version's meaning of this name ends here, and with it what was counted.
+            // Another version used this name for something else: its counts end here.
             dropSeries(of: slot)
         }
         families[slot] = Family(family: family, isInherited: false)
@@ -337,7 +337,7 @@ struct DeclaredMetrics {
         setRetired(false, index)
     }
 
-    /// Corrects when a series began to count: in an earlier run than this one.
+    /// Sets the time since which a series counts to that of an earlier run.
     private mutating func date(_ index: Int, _ created: WallTime) {
         guard series[index].created != created else { return }
         series[index].created = created
@@ -351,20 +351,20 @@ struct DeclaredMetrics {
     }
 }
 
-/// Writes records into a segment's memory, so that a reader finds each either as it was or as it is.
+/// Writes records into the memory of a segment; a reader sees each record either before or after a write.
 struct SegmentWriter: Sendable {
     let layout: SegmentLayout
     let memory: SharedMemory
 
     private var firstWord: Int { layout[.words].offset / 8 }
 
-    /// Writes the header, and the mark at the end; readers do not see the file yet.
+    /// Writes the header and the end mark, before readers see the file.
     func write(_ header: SegmentHeader) {
         store(header.bytes, at: 0)
         if let word = layout.endMarkWord { memory.store(SegmentLayout.endMark, at: word) }
     }
 
-    /// Whether the header and the mark at the end are still what `write` has stored: whoever cuts the file destroys one.
+    /// Whether the header and the end mark are unchanged; truncating the file destroys one of them.
     func isIntact(_ header: SegmentHeader) -> Bool {
         let bytes = header.bytes
         guard (0..<bytes.count / 8).allSatisfy({ memory.load($0) == bytes.word(at: $0 * 8) }) else {
@@ -376,7 +376,7 @@ struct SegmentWriter: Sendable {
     /// The count of changes of records.
     var changes: UInt64 { load(word: SegmentWord.change) }
 
-    /// The file's words that have no records.
+    /// The part of words, as indexes of the file's words.
     var words: Range<Int> { firstWord..<firstWord + layout[.words].count }
 
     /// Writes the next copy of a record, over the older one.
@@ -385,7 +385,7 @@ struct SegmentWriter: Sendable {
         let generations = (0..<section.copies).map {
             memory.load(section.offset(ofSlot: slot, copy: $0) / 8)
         }
-        // Other processes may write to the file, anything: it must not end this one.
+        // Other processes may write anything to the file, which must not cause a trap.
         let next = max(1, (generations.max() ?? 0) &+ 1)
         let copy = Int(next % UInt64(section.copies))
         let record = RecordCoding.encode(generation: next, fields: fields, stride: section.stride)
@@ -394,7 +394,7 @@ struct SegmentWriter: Sendable {
         memory.increment(firstWord + SegmentWord.change)
     }
 
-    /// Ends the change in whose middle the segment's last writer died.
+    /// Ends the change that the segment's previous writer was making when it was killed.
     func settle() {
         let changes = firstWord + SegmentWord.change
         if memory.load(changes) % 2 == 1 { memory.increment(changes) }

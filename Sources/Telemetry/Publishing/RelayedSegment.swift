@@ -1,18 +1,18 @@
 import Glibc
 package import Posix
 
-/// A segment that an exporter kept for a process which speaks to its ingest socket, found when that exporter was gone.
+/// A segment that an earlier exporter published for a client of its ingest socket.
 ///
-/// Its lock is held for the process, which may well live, until it comes back (`Publisher.init(resuming:)`) or this object
-/// goes: then the run is judged as any other whose owner is gone.
+/// The client may still be running, so this object holds the lock for it until the client reconnects
+/// (`Publisher.init(resuming:)`) or the object is released: then the run has ended like any other without an owner.
 package final class RelayedSegment {
     package let identity: RunIdentity
     private let directory: String
     private var file: FileDescriptor?
 
-    /// Takes the lock of a relayed run that is not over; `nil` for any other file, and for a run that somebody keeps.
+    /// Locks the segment of a relayed run that has not ended; `nil` for any other file, and if the lock is held.
     ///
-    /// No process outlives a boot, so a run of another one is over. A file that others may write, or cut, is not ours.
+    /// A run of another boot has ended. A file that other users may write to is not used.
     package init?(of path: String, bootID: BootID) {
         guard let header = SegmentHeader(ofFileAt: path), header.identity.isRelayed,
             header.identity.bootID == bootID,
@@ -27,15 +27,15 @@ package final class RelayedSegment {
         self.file = consume file
     }
 
-    /// Whether the file of `path` is a relayed run, living or over.
+    /// Whether the file at `path` is the segment of a relayed run, which may have ended.
     package static func isRelayed(_ path: String) -> Bool {
         SegmentHeader(ofFileAt: path)?.identity.isRelayed == true
     }
 
-    /// Gives up the lock.
+    /// Releases the lock.
     package func abandon() { file = nil }
 
-    /// What a publisher goes on with, by the same file and the same lock.
+    /// Continues the run with the same file and lock.
     fileprivate func start() throws(SegmentError) -> RunSettings.Start {
         guard let file = file.take() else { throw .missing }
         let header = try SegmentHeader(of: file)
@@ -56,7 +56,7 @@ package final class RelayedSegment {
 }
 
 extension Publisher {
-    /// Goes on with a run whose last publisher is gone, although its process is not.
+    /// Continues a run whose previous publisher has exited while its process is still running.
     package convenience init(resuming segment: RelayedSegment) throws(SegmentError) {
         self.init(try segment.start())
     }
@@ -73,7 +73,7 @@ extension SegmentHeader {
         try self.init(bytes)
     }
 
-    /// `nil` where there is none.
+    /// `nil` if there is none.
     fileprivate init?(ofFileAt path: String) {
         guard let file = try? FileDescriptor(opening: path, O_RDONLY | O_NONBLOCK),
             let status = try? file.status(), status.st_mode & S_IFMT == S_IFREG,

@@ -1,16 +1,16 @@
 import Glibc
 import Posix
 
-/// Gives a segment's file its name only when it is complete.
+/// Creates the file of a segment, which gets its name when it is complete.
 ///
-/// Starting recorders of one name meet at the file with the provisional name: its lock lets one of them on, which then
-/// finds whether an owner of the final name lives. The lock stays with the file when it gets its final name.
+/// Recorders of the same name that start at the same time compete for the lock of the file with the provisional name. The
+/// one that gets it checks whether the file with the final name has an owner. The lock stays when the file is renamed.
 ///
-/// Dropped before `finish`, it leaves nothing behind.
+/// If it is dropped before `finish`, the provisional file is removed.
 struct SegmentCreation: ~Copyable {
     private let directory: String
     private let name: String
-    /// `nil` once it has the final name.
+    /// `nil` after it was given the final name.
     private var file: FileDescriptor?
 
     private var provisionalPath: String { Self.provisionalPath(directory, name) }
@@ -24,22 +24,21 @@ struct SegmentCreation: ~Copyable {
         "\(directory)/.\(name).telemetry.new"
     }
 
-    /// What came of an attempt.
+    /// The result of `begin`.
     enum Beginning: ~Copyable {
         case begun(SegmentCreation)
-        /// A recorder of this name is starting or running.
+        /// A recorder of this name is running.
         case running
-        /// Another process holds a lock that says so, but shows no sign of life; or the like.
+        /// Another process holds a lock, but no recorder sends heartbeats; the text says where.
         case blocked(String)
     }
 
-    /// Opens and locks the file under its provisional name; a leftover of a start that was killed is used again.
+    /// Opens and locks the file with the provisional name; a file left by a start that was killed is used again.
     ///
-    /// What has the provisional name and is not a file of this user alone is removed, and so is one on which somebody
-    /// holds a read lock, as whoever may read it can. It is never written to.
+    /// Anything else with that name is removed and never written to: what is no file, files of other users or with other
+    /// names, and files with a read lock, which any process that may read the file can hold.
     ///
-    /// `own` are files that this run has locked itself, whatever name they have; `timeout` is for another start that holds
-    /// the provisional file.
+    /// `own` are files that this run has locked. `timeout` is for another start that has locked the provisional file.
     static func begin(
         directory: String,
         name: String,
@@ -67,7 +66,7 @@ struct SegmentCreation: ~Copyable {
                 _ = try pause.wait(until: BootTime.now().advanced(by: .milliseconds(5)))
                 continue
             }
-            // Its owner may have given it the final name, and ended, between these two steps.
+            // Between these two steps, its owner may have given it the final name and exited.
             guard try FileIdentity(of: file) == FileIdentity(named: provisional) else { continue }
             let creation = SegmentCreation(directory: directory, name: name, file: file)
             switch try occupant(of: path(directory, name), own: own) {
@@ -84,13 +83,13 @@ struct SegmentCreation: ~Copyable {
     }
 
     deinit {
-        // Its lock is still held, so it is nobody else's.
+        // The lock is still held, so no other process uses the file.
         if file != nil { try? FileSystem.unlink(provisionalPath) }
     }
 
-    /// What the run before left, judged; an error when its segment cannot be read, which is then lost.
+    /// The state that the previous run left; empty if the segment is of the run `except`.
     ///
-    /// Nothing where the segment is of the run `except` itself.
+    /// - Throws: if the segment of that run cannot be read. Its state is lost then.
     borrowing func carried(except runID: [UInt8] = []) throws(SegmentError) -> CarriedState {
         var reader = SegmentReader(path: path)
         do throws(SegmentError) {
@@ -103,7 +102,7 @@ struct SegmentCreation: ~Copyable {
         }
     }
 
-    /// Memory of the file, allocated to its last byte: a later store can then not fail.
+    /// Maps the file, which is allocated completely, so that later stores cannot fail.
     borrowing func memory(_ layout: SegmentLayout) throws(SystemError) -> SharedMemory {
         switch file {
         case .none: preconditionFailure("it has its final name")
@@ -114,12 +113,12 @@ struct SegmentCreation: ~Copyable {
         }
     }
 
-    /// Gives the file its name; the lock lives as long as the descriptor.
+    /// Gives the file its name; the lock is held as long as the descriptor is open.
     mutating func finish() throws(SystemError) -> FileDescriptor {
         guard let file = file.take() else { preconditionFailure("it has its final name") }
         do throws(SystemError) {
             try FileSystem.rename(provisionalPath, to: path)
-            // The provisional name may have been given to another file meanwhile.
+            // Another file may have got the provisional name meanwhile.
             guard try FileIdentity(of: file) == FileIdentity(named: path) else {
                 throw SystemError(call: "rename \(provisionalPath)", code: EEXIST)
             }
@@ -131,22 +130,22 @@ struct SegmentCreation: ~Copyable {
     }
 }
 
-/// What happens before the file is created.
+/// The steps before the file is created.
 extension SegmentCreation {
     private enum Occupant {
         case nobody, running
         case unresponsive(String)
     }
 
-    /// Who holds the final name.
+    /// Who owns the file with the final name.
     ///
-    /// A lock alone proves nothing: anybody who may write to the file can hold one. Whoever publishes also shows signs of life.
+    /// A lock alone is no proof, because any process that may write to the file can hold it. A recorder also sends heartbeats.
     private static func occupant(
         of path: String,
         own: [FileIdentity]
     ) throws(SystemError) -> Occupant {
         do throws(SystemError) {
-            // Not blocking: a pipe of this name would wait for its writer.
+            // Non-blocking, because opening a FIFO would wait for a writer.
             let file = try FileDescriptor(opening: path, O_RDONLY | O_NONBLOCK)
             let status = try file.status()
             guard status.st_mode & S_IFMT != S_IFDIR else {
@@ -168,7 +167,7 @@ extension SegmentCreation {
         }
     }
 
-    /// `nil` where something else had the name: it is removed now.
+    /// `nil` if something else had the name, which was removed.
     private static func openProvisional(_ path: String) throws(SystemError) -> FileDescriptor? {
         do throws(SystemError) {
             let flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK
@@ -179,7 +178,7 @@ extension SegmentCreation {
                 return file
             }
         } catch {
-            // A link, a directory, a socket, somebody else's file: whatever it is, it is no leftover of a start.
+            // A link, a directory, a socket or a file of another user: not left by a start.
             guard [ELOOP, EISDIR, ENXIO, EACCES].contains(error.code),
                 (try? FileSystem.linkStatus(of: path)) != nil
             else { throw error }
@@ -199,7 +198,7 @@ extension SegmentCreation {
 }
 
 extension Snapshot {
-    /// Whether its owner is one that publishes, as far as one look can tell.
+    /// Whether its owner sends heartbeats, as far as one snapshot can tell.
     fileprivate var showsLife: Bool {
         switch verdict {
         case .alive: !isOfAnotherBoot
@@ -208,7 +207,7 @@ extension Snapshot {
     }
 }
 
-/// What a file is, whatever its name: its device and inode.
+/// Identifies a file independently of its name: device and inode.
 struct FileIdentity: Hashable, Sendable {
     private let device: dev_t
     private let inode: ino_t
@@ -221,7 +220,7 @@ struct FileIdentity: Hashable, Sendable {
         self.init(try file.status())
     }
 
-    /// Of the file that a path leads to; `nil` where there is none.
+    /// The file at a path; `nil` if there is none.
     init?(named path: String) throws(SystemError) {
         do throws(SystemError) {
             self.init(try FileSystem.status(of: path))
@@ -232,13 +231,13 @@ struct FileIdentity: Hashable, Sendable {
     }
 }
 
-/// All that is known of a run before its segment exists.
+/// What defines a run before its segment exists.
 struct RunSettings {
     let identity: RunIdentity
     let layout: SegmentLayout
     let phases: [PhaseBudget]
 
-    /// A run that has its segment, or works on private memory.
+    /// A run that has started, with a segment file or in private memory.
     struct Start: ~Copyable {
         let state: PublisherState
         var file: FileDescriptor?
@@ -246,9 +245,9 @@ struct RunSettings {
         let directory: String
     }
 
-    /// Starts on a file, or without one where that fails; `nil` when a recorder of this name is running.
+    /// Starts with a file, or in private memory if that fails; `nil` if a recorder of this name is running.
     ///
-    /// `timeout` is for another start of the name that is under way.
+    /// `timeout` is for another recorder of this name that is starting.
     func start(in directory: String, timeout: Duration = .zero) -> Start? {
         do throws(SystemError) {
             try FileSystem.makeDirectory(directory)
@@ -289,7 +288,7 @@ struct RunSettings {
     }
 
     private func startPrivately(_ directory: String, _ reason: String) -> Start {
-        // Without a mapping it stays private for good, but no start fails for that.
+        // Memory that was not mapped can never be published, but the start does not fail.
         let memory =
             (try? SharedMemory(movableWords: layout.fileSize / 8))
             ?? SharedMemory(privateWords: layout.fileSize / 8)
@@ -303,7 +302,7 @@ struct RunSettings {
 }
 
 extension RunIdentity {
-    /// A run that starts now.
+    /// Identifies a run that starts now.
     package init(starting name: String, _ version: String, heartbeatInterval: Duration) {
         var generator = SystemRandomNumberGenerator()
         self.init(

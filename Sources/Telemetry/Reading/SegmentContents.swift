@@ -1,26 +1,26 @@
 package import Posix
 
-/// What a segment holds, but for the words: all that changes rarely.
+/// The contents of a segment except the words: all that changes rarely.
 ///
-/// Immutable, and shared by the snapshots taken of it.
+/// Immutable; snapshots share it.
 package final class SegmentContents: Sendable {
     package let identity: RunIdentity
     package let lifecycle: Lifecycle
     package let families: [MetricFamily]
-    /// Live series, in the order of their families.
+    /// Series that are not retired, in the order of their families.
     package let series: [Series]
     package let recordings: [OpenRecording]
-    /// Recordings of this run that ended, in the order of `RecordingResult.allCases`.
+    /// Numbers of recordings of this run that ended, in the order of `RecordingResult.allCases`.
     package let ended: [UInt64]
     /// The oldest run first.
     package let history: [PastRun]
 
-    /// A live series: its family's index, its label values, the index of its first word, and when it began to count.
+    /// A series: the index of its family, its label values, the index of its first word, and the time since which it counts.
     package struct Series: Sendable {
         package let family: Int
         package let values: [String]
         package let word: Int
-        /// The zero of 1970 where nobody knows.
+        /// 1970 if not known.
         package let created: WallTime
 
         package init(
@@ -34,11 +34,11 @@ package final class SegmentContents: Sendable {
         }
     }
 
-    /// Where the recordings are, whose order this is.
+    /// The slots of `recordings`, in the same order.
     let slots: [RecordingSlot]
     let runCells: RunCells
     let shown: [DisplayedRecording]
-    /// Words of the file that anything here refers to; a snapshot has those of the shown recordings behind them.
+    /// Number of words of the file that are referred to; in a snapshot, those of `shown` follow.
     let fileWords: Int
     var addedWords: Int { shown.count * DisplayedRecording.addedWords }
 
@@ -63,13 +63,13 @@ package final class SegmentContents: Sendable {
     }
 }
 
-/// The recording whose gauges stand for its stream: of several at a time, the newest.
+/// The recording that provides the gauges of its stream: of several open ones, the newest.
 struct DisplayedRecording: Sendable {
-    /// Words that each adds to a snapshot: its start, and the time of its last write.
+    /// Words that each adds to a snapshot: its start and the time of its last write.
     static let addedWords = 2
 
     let recording: OpenRecording
-    /// Index of its bytes in the file's words; the stamp of its last write is behind it.
+    /// Index of the word with the number of its bytes; the next word is the time of its last write.
     let word: Int
     let addedWord: Int
 
@@ -95,7 +95,7 @@ struct DisplayedRecording: Sendable {
         }
     }
 
-    /// Its series, one of each family that is declared for recordings.
+    /// Its series: one for each of the families of recordings that the segment declares.
     func series(_ families: [MetricFamily]) -> [SegmentContents.Series] {
         let words = [addedWord, addedWord + 1, word]
         return zip(RunMetrics.perRecording, words).compactMap { family, word in
@@ -106,18 +106,18 @@ struct DisplayedRecording: Sendable {
     }
 }
 
-/// The records of a segment, parsed from a copy of the file: total, for any bytes whatsoever.
+/// The records of a segment, parsed from a copy of the file, which may contain any bytes.
 struct SegmentRecords {
     var identity: RunIdentity
     var lifecycle: Lifecycle
-    /// Declared families, each with the slot that series name it by.
+    /// Declared families, each with its slot, which series refer to.
     var families: [(slot: Int, family: MetricFamily)] = []
     var series: [(slot: Int, record: SeriesRecord)] = []
     var slots: [RecordingSlot] = []
     var history: [PastRun] = []
     var usedWords = SegmentWord.firstFree
 
-    /// Reads the records of a copy of the file, which is as long as the header says.
+    /// Reads the records from a copy of the complete file.
     init(_ file: [UInt8], _ header: SegmentHeader) throws(SegmentError) {
         guard file.count >= header.layout.fileSize else { throw .truncated }
         let layout = header.layout
@@ -128,13 +128,13 @@ struct SegmentRecords {
         self.lifecycle = lifecycle
         try readFamilies(file, layout[.families])
         try readSeries(file, layout)
-        try readPlaces(file, layout)
+        try readRecordings(file, layout)
         try readHistory(file, layout[.history], count: header.historyCount)
     }
 
-    /// Series that are not retired, without repetitions, by position of the family.
+    /// Series that are not retired, without duplicates; families are identified by their position.
     ///
-    /// Those of a recording's families are derived from the recordings: another one of the same stream would be a repetition.
+    /// Series of the families of recordings are derived, so declared ones are left out: they could be duplicates.
     func liveSeries() -> [SegmentContents.Series] {
         var positions: [Int: Int] = [:]
         for (position, entry) in families.enumerated()
@@ -184,9 +184,9 @@ struct SegmentRecords {
             case .damaged: throw .damaged(.series)
             case .fields(let fields):
                 guard let record = SeriesRecord(fields) else { throw .damaged(.series) }
-                // A family whose first write was interrupted was never created, and its series cannot be shown.
+                // If the first write of the family was interrupted, the family was never created.
                 guard let family = familyBySlot[record.family] else { continue }
-                // A retired one may be of what its family meant in an earlier run.
+                // A retired series may belong to an earlier declaration of the family, with another shape.
                 guard
                     record.isRetired
                         || record.values.count == family.labels.count
@@ -196,13 +196,13 @@ struct SegmentRecords {
                 series.append((slot, record))
             }
         }
-        // Series that share words would make a page of any length from a small file. A repetition of a series is not shown.
+        // Series that share words would make a long page from a small file. Duplicates are not shown.
         guard claimedWords > layout[.words].count else { return }
         let shownWords = liveSeries().reduce(0) { $0 + families[$1.family].family.wordsPerSeries }
         guard shownWords <= layout[.words].count else { throw .damaged(.series) }
     }
 
-    private mutating func readPlaces(
+    private mutating func readRecordings(
         _ file: [UInt8],
         _ layout: SegmentLayout
     ) throws(SegmentError) {
@@ -232,7 +232,7 @@ struct SegmentRecords {
         }
     }
 
-    /// Notes that words are referred to; `false` when the file does not have them.
+    /// Records a reference to words; `false` if the file does not have them.
     private mutating func use(_ first: Int, _ count: Int, of layout: SegmentLayout) -> Bool {
         guard first >= SegmentWord.firstFree, count <= layout[.words].count,
             first <= layout[.words].count - count

@@ -2,33 +2,33 @@ import Glibc
 package import Posix
 import Synchronization
 
-/// Reads the segment of a path again and again, cheaply: as long as no record changes, only the words are copied.
+/// Reads the segment at a path repeatedly; while no record changes, only the words are read.
 ///
-/// It never maps the file, so that no writer, however broken or hostile, can crash it.
+/// It does not map the file: a file that is truncated cannot crash the reader.
 package struct SegmentReader {
-    /// How often a file without an owner may be replaced during one read.
+    /// How often a file without an owner may be replaced by another one during one call.
     private static let maxReplacements = 8
 
     package let path: String
     private let bootID: BootID
     private var segment: OpenSegment?
     private var heartbeats = HeartbeatObserver()
-    /// Set when the run published in another file.
+    /// Set when the run has published in another file.
     private var minimum: CounterMinimum?
 
     package init(path: String, bootID: BootID = .current()) {
         (self.path, self.bootID) = (path, bootID)
     }
 
-    /// Takes a snapshot of the file that has the path's name now.
+    /// Takes a snapshot of the file that is now at the path.
     ///
     /// - Parameters:
-    ///   - isSameFile: the caller knows that this is the file of the last snapshot: looking it up by its path costs as much
-    ///     as reading it.
-    ///   - previous: the last snapshot of this path; the counters of its run do not fall below it when the run publishes in
-    ///     another file.
-    /// - Returns: the snapshot, judged at the moment of the read.
-    /// - Throws: `.missing` also for a file without an owner whose name is gone after it was read.
+    ///   - isSameFile: whether the caller knows that the path still leads to the file of the last snapshot. Looking up a path
+    ///     costs as much as reading the file.
+    ///   - previous: the last snapshot from this path. If the same run has published in another file since, no counter is
+    ///     lower than in this snapshot.
+    /// - Returns: the snapshot, with the verdict at the time of the read.
+    /// - Throws: `.missing` also if a file without an owner was removed while it was read.
     package mutating func snapshot(
         isSameFile: Bool = false,
         after previous: Snapshot? = nil
@@ -54,10 +54,10 @@ package struct SegmentReader {
         )
     }
 
-    /// Makes sure that a file without an owner is the one by which its recorder is found.
+    /// Checks that a file without an owner is the file of its recorder, and reads that file otherwise.
     ///
-    /// A recorder may have published in another file and given up this one since its name was looked up. A file that was
-    /// moved or copied over the name of a recorder that is running says nothing about that recorder: `former` does.
+    /// Since the path was looked up, the recorder may have published in another file and released this one. And another
+    /// process may have moved or copied a file over that of a running recorder; then `former` is the recorder's file.
     private mutating func confirm(
         _ found: Reading,
         _ segment: inout OpenSegment,
@@ -80,9 +80,9 @@ package struct SegmentReader {
         throw .missing
     }
 
-    /// What was read of a file at once.
+    /// What one read of a file returned.
     private struct Reading {
-        /// Whether a process held the lock before the rest was read: if none did, this is the owner's final state.
+        /// Whether a process held the lock before the rest was read; if not, the rest is the final state of the run.
         let isOwned: Bool
         let contents: SegmentContents
         var words: [UInt64]
@@ -102,7 +102,7 @@ package struct SegmentReader {
         }
     }
 
-    /// The open file, opened anew when another one has its name: a following run's.
+    /// The open file; opens another one if the path leads to it now.
     private mutating func current(isSameFile: Bool) throws(SegmentError) -> OpenSegment {
         if isSameFile, let segment { return segment }
         do throws(SystemError) {
@@ -119,19 +119,19 @@ package struct SegmentReader {
     }
 }
 
-/// A segment's file that is open, and what was last read of it.
+/// An open segment file, and the records that were last read from it.
 private final class OpenSegment {
-    /// Reads of the whole file before one is given up, or taken although the writer changed records meanwhile.
+    /// Number of reads of the complete file before an error, and before records are accepted that changed meanwhile.
     private static let (attempts, settledAttempts) = (8, 3)
 
     let file: FileDescriptor
     private let device: dev_t
     private let inode: ino_t
-    /// Written once, before the file got its name.
+    /// It does not change once the file has its name.
     private var header: SegmentHeader?
     /// Publishers of version 0.1.0 wrote none.
     private var hadEndMark = false
-    /// The records, or what is wrong with them, and the count of changes for which that is so.
+    /// The records or their error, and the count of changes for which these are valid.
     private var known: (changes: UInt64, records: Result<SegmentContents, SegmentError>)?
 
     init(_ file: consuming FileDescriptor) throws(SystemError) {
@@ -144,7 +144,7 @@ private final class OpenSegment {
         status.st_dev == device && status.st_ino == inode
     }
 
-    /// The records, and as many words as they refer to, with room behind them for those that a snapshot adds.
+    /// The records, and the words that they refer to, followed by room for those that a snapshot adds.
     func read() throws(SegmentError) -> (SegmentContents, [UInt64]) {
         if let header, let known {
             let words = try words(header, for: known.records)
@@ -155,10 +155,10 @@ private final class OpenSegment {
         return try readWhole(try currentHeader())
     }
 
-    /// Reads until no record changed meanwhile, a bounded number of times.
+    /// Reads the complete file until no record changes during the read, a limited number of times.
     ///
-    /// What is damaged then is damaged for good: while the count of changes stands still, at most one copy of one record
-    /// is being written. A writer that never rests is taken as it comes, as soon as all records hold, each for itself.
+    /// An error is permanent if the count of changes did not change: at most one copy of one record was being written then.
+    /// If a writer changes records all the time, they are accepted as soon as each record is valid by itself.
     private func readWhole(
         _ header: SegmentHeader
     ) throws(SegmentError) -> (SegmentContents, [UInt64]) {
@@ -182,13 +182,13 @@ private final class OpenSegment {
         throw failure
     }
 
-    /// The records of a copy of the file.
+    /// Reads the records, which may be invalid.
     private func records(
         _ header: SegmentHeader
     ) throws(SegmentError) -> Result<SegmentContents, SegmentError> {
         let bytes = try bytes(header.layout.fileSize)
         guard bytes.count == header.layout.fileSize else { throw .truncated }
-        // A file that was cut and has grown again has zeros from there on.
+        // In a file that was truncated and has grown again, the end is zero.
         guard try SegmentHeader(bytes) == header else { throw .damaged(.header) }
         if let word = header.layout.endMarkWord {
             let hasMark = bytes.word(at: word * 8) == SegmentLayout.endMark
@@ -200,7 +200,7 @@ private final class OpenSegment {
         }
     }
 
-    /// The header of a file that is as long as it says.
+    /// The header; the file is as long as the header says.
     private func currentHeader() throws(SegmentError) -> SegmentHeader {
         let status = try SegmentError.wrapping { () throws(SystemError) in try file.status() }
         guard status.st_mode & S_IFMT == S_IFREG else { throw .notASegment }
@@ -244,16 +244,16 @@ private final class OpenSegment {
     }
 }
 
-/// Measures by the reader's own clock for how long a heartbeat has not changed.
+/// Measures with the reader's clock how long a heartbeat has not changed.
 private struct HeartbeatObserver {
     private var heartbeat: BootTime?
-    /// When this heartbeat was first seen, and when it was last seen.
+    /// When this heartbeat was first and last seen.
     private var (since, last) = (BootTime(nanoseconds: 0), BootTime(nanoseconds: 0))
     private(set) var unchangedFor = Duration.zero
-    /// Whether the recorder's `CLOCK_BOOTTIME` differs from the reader's, although both have one boot id.
+    /// Whether the recorder's `CLOCK_BOOTTIME` differs from the reader's although both have the same boot id.
     ///
-    /// That is so where containers have time namespaces: the heartbeats are later than now, or a new one claims to be much
-    /// older than the last look, which did not find it.
+    /// Containers can have different clocks in time namespaces. Then a heartbeat is later than the present, or a new one is
+    /// much older than the last read, in which it was not there yet.
     private(set) var areOfOtherClock = false
 
     mutating func note(_ new: BootTime, of identity: RunIdentity, at now: BootTime) {
@@ -270,14 +270,14 @@ private struct HeartbeatObserver {
     }
 }
 
-/// What counters and histograms of a run showed before the run published in another file.
+/// The values of counters and histograms of a run before the run published in another file.
 ///
-/// What was counted within the last second before a file was cut is lost (see `PublishedSegment`). A counter that fell by that
-/// would look like one that began anew at zero: it stays as it was until the count is that high again.
+/// When a file is truncated, what was counted in the last second is lost (see `PublishedSegment`). To Prometheus, a counter
+/// that decreases has restarted from zero. Therefore each keeps its former value until its count is higher again.
 private struct CounterMinimum {
     private var series: [SeriesName: [UInt64]] = [:]
     private let runID: [UInt8]
-    /// Where those that are still below are in the words; for these records only.
+    /// Word indexes of those that are still lower; valid for these records only.
     private var positions: (contents: SegmentContents, entries: [(word: Int, name: SeriesName)])?
 
     private struct SeriesName: Hashable {
@@ -319,7 +319,7 @@ private struct CounterMinimum {
         }
     }
 
-    /// Those that are counted in their cells; the others are derived from records, of which nothing is lost.
+    /// Calls `body` for all series except derived ones, of which nothing is lost.
     private static func forEachSeries(
         of contents: SegmentContents,
         _ body: (SeriesName, Range<Int>) -> Void
@@ -336,7 +336,7 @@ private struct CounterMinimum {
 }
 
 extension FileDescriptor {
-    /// `count` little-endian words from `offset`, and `room` zeros behind them; `nil` when the file ends before.
+    /// `count` little-endian words from `offset`, followed by `room` zeros; `nil` if the file ends before.
     fileprivate borrowing func words(
         at offset: Int,
         count: Int,
@@ -354,9 +354,9 @@ extension FileDescriptor {
     }
 }
 
-/// Why a segment gives no snapshot.
+/// Why a segment cannot be read.
 package enum SegmentError: Error, Equatable, CustomStringConvertible {
-    /// A part of a segment whose checksum or content does not hold.
+    /// A part of a segment with a wrong checksum or invalid content.
     package enum Part: String, Sendable {
         case header, lifecycle, families, series, recordings, history
     }
@@ -365,16 +365,16 @@ package enum SegmentError: Error, Equatable, CustomStringConvertible {
     case missing
     /// The file could not be opened or read.
     case unreadable(SystemError)
-    /// The file does not begin as a segment does.
+    /// The file does not begin like a segment.
     case notASegment
-    /// Written in another major version of the layout.
+    /// The layout has another major version.
     case unsupportedVersion(Int)
-    /// The file is shorter than it says.
+    /// The file is shorter than its header says.
     case truncated
-    /// Beyond the largest file that is read.
+    /// The file exceeds the limits of a segment.
     case tooLarge
     case damaged(Part)
-    /// The reader has no memory left for it.
+    /// The reader's memory limit does not allow it.
     case noRoom
 
     /// Runs a system call on the file.
@@ -386,7 +386,7 @@ package enum SegmentError: Error, Equatable, CustomStringConvertible {
         }
     }
 
-    /// A label value from a closed set.
+    /// A label value, one of `reasons`.
     package var reason: String {
         switch self {
         case .missing: "missing"
@@ -410,11 +410,11 @@ package enum SegmentError: Error, Equatable, CustomStringConvertible {
         case .missing: "no such file"
         case .unreadable(let error): error.description
         case .notASegment: "not a telemetry segment"
-        case .unsupportedVersion(let major): "layout version \(major) is not known here"
-        case .truncated: "shorter than its header says"
-        case .tooLarge: "larger than any segment"
+        case .unsupportedVersion(let major): "unsupported layout version \(major)"
+        case .truncated: "file is shorter than its header says"
+        case .tooLarge: "file exceeds the limits of a segment"
         case .damaged(let part): "damaged: \(part.rawValue)"
-        case .noRoom: "too large beside the segments that were seen before"
+        case .noRoom: "no memory left besides other segments"
         }
     }
 }

@@ -1,21 +1,21 @@
 package import Posix
 
-/// A segment as it was at one moment, judged, with every cell filled: what an exposition renders.
+/// A segment at one moment, with its verdict and all cells filled in: what an exposition renders.
 package struct Snapshot: Sendable {
     package let contents: SegmentContents
     package let verdict: Verdict
-    /// The last sign of life.
+    /// The last heartbeat, or the start of the run if that is later.
     package let heartbeat: BootTime
     package let isOwned: Bool
-    /// Whether the run was started in another boot than the reader's.
+    /// Whether the run started in another boot than the current one.
     let isOfAnotherBoot: Bool
     package let takenAt: BootTime
-    /// The run as history will have it, once it is over.
+    /// The entry for the history; `nil` while the run is not over.
     package let past: PastRun?
-    /// Cells of all series, by index; a histogram's are its sum and its buckets.
+    /// Cells of all series, by index; those of a histogram are its sum and its buckets.
     package let words: [UInt64]
 
-    /// Needs the words of the file that `contents` refers to, and room for those that it adds; see `ObservedRun` for the rest.
+    /// `fileWords` are the words that `contents` refers to, followed by room for those that it adds; see `ObservedRun` for the rest.
     init(
         _ contents: SegmentContents,
         words fileWords: consuming [UInt64],
@@ -56,14 +56,14 @@ package struct Snapshot: Sendable {
         words = filled.words
     }
 
-    /// The same cells, when the file can no longer be read: nothing tells that the recorder lives.
+    /// The same cells for a file that can no longer be read: `recorder_up` is 0.
     package var wordsWhenUnreadable: [UInt64] {
         var unseen = SnapshotWords(words: words)
         unseen.set(contents.runCells.up, 0)
         return unseen.words
     }
 
-    /// Runs that are over, the latest last: those of the file, and its own if that is over.
+    /// Runs that have ended, the latest last: those in the file, and the run of the file if it has ended.
     package var history: [PastRun] {
         (contents.history + (past.map { [$0] } ?? [])).suffix(PastRun.kept)
     }

@@ -1,17 +1,17 @@
 import Posix
 
-/// How the cells of a histogram divide its values: finely enough for its classic and for its exponential buckets.
+/// The cells of a histogram, from which both its classic and its exponential buckets are computed.
 ///
-/// An observation counts in one cell; the buckets of either kind are sums of neighbouring cells.
+/// An observation increments one cell; a bucket of either kind is the sum of adjacent cells.
 package struct HistogramBuckets: Hashable, Sendable {
     static let maxBounds = 32
     static let maxCells = maxBounds + ExponentialBuckets.maxCount + 2
 
-    /// Upper bounds of the classic buckets but `+Inf`, ascending, in the cells' unit.
+    /// Upper bounds of the classic buckets except `+Inf`, ascending, in the unit of the cells.
     package let bounds: [UInt64]
-    /// `nil` for a histogram that is classic only.
+    /// `nil` for a histogram with classic buckets only.
     package let exponential: ExponentialBuckets?
-    /// Upper bounds of the cells but the last, which counts what is above all of them.
+    /// Upper bounds of the cells except the last, which has none.
     let cellBounds: [UInt64]
     private let exponentialBounds: [UInt64]
 
@@ -42,10 +42,10 @@ package struct HistogramBuckets: Hashable, Sendable {
         return low
     }
 
-    /// The cells of each classic bucket, `+Inf` the last.
+    /// The cells of each classic bucket; `+Inf` is the last.
     package var classicCells: [Range<Int>] { cells(dividedBy: bounds) }
 
-    /// The cells of the zero bucket, of each exponential bucket, and of the one above them; empty without any.
+    /// The cells of the zero bucket, of each exponential bucket and of the bucket above; empty if there are none.
     package var exponentialCells: [Range<Int>] {
         exponentialBounds.isEmpty ? [] : cells(dividedBy: exponentialBounds)
     }
@@ -61,26 +61,26 @@ package struct HistogramBuckets: Hashable, Sendable {
     }
 }
 
-/// The buckets of a Prometheus native histogram: every power of two is divided into `2^schema` of them.
+/// The buckets of a Prometheus native histogram: `2^schema` buckets for each power of two.
 ///
-/// Bucket `i` ends at `2^(i / 2^schema)` units, its bound included, where bucket `i - 1` ended. Below the lowest one is the
-/// zero bucket, above the highest one a last bucket for all that is larger.
+/// The upper bound of bucket `i` is `2^(i / 2^schema)` units, inclusive; its lower bound is that of bucket `i - 1`. The zero
+/// bucket is below the lowest bucket, and one more bucket above the highest.
 package struct ExponentialBuckets: Hashable, Sendable {
     static let schemas = 0...3
-    /// Buckets between the lowest power of two and the highest.
+    /// Maximum number of buckets between the lowest and the highest power of two.
     static let maxCount = 256
 
     package let schema: Int
-    /// The zero bucket ends at this power of two, in units.
+    /// Exponent of the upper bound of the zero bucket, in units: a power of two.
     package let lowest: Int
-    /// Where the last bucket of a bounded width ends.
+    /// Exponent of the highest upper bound.
     package let highest: Int
 
     package init(schema: Int, lowest: Int, highest: Int) {
         (self.schema, self.lowest, self.highest) = (schema, lowest, highest)
     }
 
-    /// As fine as `most` allows, from a little below the first of the classic `bounds` to well above the last.
+    /// With the highest schema that `maxCount` allows, from below the first of the classic `bounds` to above the last.
     package init(around bounds: [UInt64], scale: UInt64) {
         let exponents = bounds.map { Int((Double(max(1, $0)) / Double(max(1, scale))).exponent) }
         let highest = min((exponents.last ?? 0) + 4, Self.highestPossible(scale))
@@ -92,24 +92,24 @@ package struct ExponentialBuckets: Hashable, Sendable {
         self.init(schema: schema ?? 0, lowest: lowest, highest: highest)
     }
 
-    /// Where the zero bucket ends, in units.
+    /// Upper bound of the zero bucket in units.
     package var zeroThreshold: Double { Double(sign: .plus, exponent: lowest, significand: 1) }
 
-    /// Whether a segment may hold it, for cells of this `scale`.
+    /// Whether a segment can store it, with cells of this `scale`.
     func isValid(scale: UInt64) -> Bool {
         Self.schemas.contains(schema) && lowest < highest
             && highest - lowest <= Self.maxCount >> schema
             && lowest >= Int(Int8.min) && highest <= Self.highestPossible(scale)
     }
 
-    /// So that each bound fits a cell.
+    /// The highest exponent whose bound fits a cell.
     private static func highestPossible(_ scale: UInt64) -> Int {
         scale.leadingZeroBitCount - 1
     }
 
-    /// The bounds in the cells' unit, which is a whole one: rounded down, they divide the values all the same.
+    /// The bounds in the unit of the cells, rounded down; the zero bucket's first.
     ///
-    /// The zero bucket's first. Several are equal where the buckets are narrower than the cells' unit.
+    /// Values are integers, so rounding changes nothing. Several bounds are equal where buckets are narrower than that unit.
     func bounds(scale: UInt64) -> [UInt64] {
         ((lowest << schema)...(highest << schema)).map { index in
             let step = (index & (1 << schema - 1)) << (3 - schema)
@@ -118,22 +118,22 @@ package struct ExponentialBuckets: Hashable, Sendable {
         }
     }
 
-    /// `2^(k/8)` in units of `2^-52`: exactly the floating-point numbers that Prometheus computes with.
+    /// `2^(k/8)` in units of `2^-52`: exactly the floating-point numbers that Prometheus uses.
     private static let eighths = [
         0.5, 0.5452538663326288, 0.5946035575013605, 0.6484197773255048, 0.7071067811865475,
         0.7711054127039704, 0.8408964152537144, 0.9170040432046711,
     ].map { UInt64($0 * 0x1p53) }
 }
 
-/// Finds the cell that counts a value, for the handles that point to it; it stays for good.
+/// A table with which handles find the cell of a value; its memory is not freed while handles may use it.
 ///
-/// Every power of two is divided evenly into eight slots. A table has for each slot the number of bounds in those before
-/// it; only the few bounds in the value's own slot are left to compare with.
+/// Each power of two is divided evenly into eight slots. For each slot the table has the number of bounds in the slots before
+/// it, so only the bounds in the value's own slot have to be compared.
 struct HistogramIndex: Sendable {
-    /// The table; the bounds follow.
+    /// The table, followed by the bounds.
     let memory: SharedMemory
     var address: UInt { memory.address }
-    /// The most bounds that one slot has: so many comparisons lead to the cell, whatever the value.
+    /// Number of comparisons for any value: the maximum number of bounds in one slot.
     let comparisons: Int
 
     init(_ bounds: [UInt64]) {
@@ -149,7 +149,7 @@ struct HistogramIndex: Sendable {
             memory.store(UInt64(before), at: slot)
             before += count
         }
-        // Behind the last bound stand some that no value exceeds, for comparisons that find no bound.
+        // Padding that no value exceeds, because the number of comparisons is the same for all slots.
         let padded = bounds + [UInt64](repeating: .max, count: comparisons)
         for (index, bound) in padded.enumerated() {
             memory.store(bound, at: Histogram.slotCount + index)

@@ -1,23 +1,23 @@
 package import Posix
 
-/// What a recorder says of itself; a value of `streamvault_recorder_state`, too.
+/// The state that a recorder reports; also a value of `streamvault_recorder_state`.
 public enum RunState: UInt32, CaseIterable, Sendable {
     case starting = 1
     case recording
-    /// No new recordings; it ends when the last one has.
+    /// No new recordings start; the recorder exits after the last one has ended.
     case draining
     case stopping
     case stopped
 
-    /// Whether it is a step of the shutdown, from which there is no way back.
+    /// Whether the shutdown has begun.
     var isEnding: Bool { self == .stopping || self == .stopped }
 }
 
-/// How a phase of a shutdown went.
+/// How a phase of a shutdown ended.
 public enum PhaseOutcome: UInt32, CaseIterable, Sendable {
     case ok = 2
     case error
-    /// It ran out of its budget and was left behind.
+    /// It exceeded its budget.
     case timeout
 }
 
@@ -35,7 +35,7 @@ package struct PhaseRecord: Hashable, Sendable {
     package var ended = BootTime(nanoseconds: 0)
 }
 
-/// The life of one run, from start to exit status.
+/// The state of one run, from its start to its exit status.
 package struct Lifecycle: Hashable, Sendable {
     static let maxPhases = 16
     static let phaseNameBytes = 32
@@ -43,12 +43,12 @@ package struct Lifecycle: Hashable, Sendable {
     static let stride = RecordCoding.overhead + fieldBytes
 
     package var state = RunState.starting
-    /// The signal that began the shutdown; 0 for none.
+    /// Number of the signal that began the shutdown; 0 for none.
     package var signal: UInt32 = 0
-    /// When the shutdown was asked for; 0 as long as it was not.
+    /// When the shutdown was requested; 0 before.
     package var requestedBoot = BootTime(nanoseconds: 0)
     package var requestedWall = WallTime(nanoseconds: 0)
-    /// Nanoseconds granted for the whole shutdown; 0 when not known.
+    /// Grace period of the complete shutdown in nanoseconds; 0 if not known.
     package var gracePeriod: UInt64 = 0
     package var deadline = BootTime(nanoseconds: 0)
     package var endedBoot = BootTime(nanoseconds: 0)
@@ -88,7 +88,7 @@ extension Lifecycle {
         }
     }
 
-    /// `nil` for states that are not known.
+    /// `nil` for unknown states.
     init?(_ record: inout RecordReader) {
         guard let state = RunState(rawValue: record.integer()) else { return nil }
         self.state = state
@@ -150,36 +150,35 @@ extension PhaseRecord.State {
     }
 }
 
-/// Who writes a segment: written once, before the file gets its name.
+/// Identifies the run that writes a segment; written once, before the file gets its name.
 package struct RunIdentity: Hashable, Sendable {
     static let nameBytes = 64
     static let versionBytes = 64
 
     package var name: String
     package var version: String
-    /// Sixteen random bytes, new with every start.
+    /// Sixteen random bytes, new for every start.
     package var runID: [UInt8]
     package var bootID: BootID
     package var startedBoot: BootTime
     package var startedWall: WallTime
-    /// Nanoseconds between two heartbeats, as promised; the largest number where none are.
+    /// Promised nanoseconds between two heartbeats; the largest number if none are promised.
     package var heartbeatInterval: UInt64
-    /// Whether an exporter holds the lock for the process, which speaks to its ingest socket: the exporter's death is not
-    /// the process's.
+    /// Whether an exporter holds the lock for a client of its ingest socket, which may outlive that exporter.
     package var isRelayed = false
 
     package var promisesHeartbeats: Bool { heartbeatInterval < .max }
 
-    /// The wall clock's time at a stamp of this run; the same for the same stamp, however the clock is set meanwhile.
+    /// Wall time of a timestamp of this run; it does not change when the clock is set.
     package func wall(_ time: BootTime) -> WallTime {
         WallTime(
             nanoseconds: startedWall.nanoseconds &+ time.nanoseconds &- startedBoot.nanoseconds
         )
     }
 
-    /// The nanoseconds, modulo 2^64, that the wall clock was set by since the run began, if it shows `wall` at `now`.
+    /// Nanoseconds, modulo 2^64, by which the wall clock was set since the start of the run, if it shows `wall` at `now`.
     ///
-    /// In whole seconds: two clocks cannot be read at once, and the same stamp is to have the same time at every look.
+    /// In whole seconds: two clocks cannot be read at once, and a timestamp must have the same wall time in every snapshot.
     func clockStep(at now: BootTime, showing wall: WallTime) -> UInt64 {
         let difference = Int64(bitPattern: wall.nanoseconds &- self.wall(now).nanoseconds)
         return UInt64(bitPattern: Int64((Double(difference) / 1e9).rounded()) &* 1_000_000_000)

@@ -1,15 +1,15 @@
 import Posix
 
-/// What a metric family is, as it is declared in a segment and rendered by an exporter.
+/// A metric family as a segment declares it and an exporter renders it.
 package struct MetricFamily: Hashable, Sendable {
     package enum Kind: UInt8, Sendable {
         case counter = 1
         case gauge, histogram, info, stateset
     }
 
-    /// How a cell holds a value.
+    /// How a cell stores a value.
     package enum Encoding: UInt8, Sendable {
-        /// An unsigned integer, to be divided by the family's scale.
+        /// An unsigned integer; the value is the integer divided by the family's scale.
         case integer
         /// The bits of an IEEE 754 double.
         case double
@@ -19,11 +19,11 @@ package struct MetricFamily: Hashable, Sendable {
     package var help: String
     package var kind: Kind
     package var encoding: Encoding
-    /// Cells per unit: 1,000,000,000 where cells hold nanoseconds and the exposition seconds.
+    /// Integer per unit: 1,000,000,000 if cells contain nanoseconds and the exposition seconds.
     package let scale: UInt64
     package var unit: String
     package var labels: [String]
-    /// Of a histogram, and of no other.
+    /// `nil` except for histograms.
     package let buckets: HistogramBuckets?
 
     package init(
@@ -45,23 +45,23 @@ package struct MetricFamily: Hashable, Sendable {
             ? nil : HistogramBuckets(bounds: bounds, exponential: exponential, scale: scale)
     }
 
-    /// Cells of one series: of a histogram the sum, and what its buckets are made of.
+    /// Number of words of one series: of a histogram, the sum and the cells of its buckets.
     package var wordsPerSeries: Int { buckets.map { 1 + $0.cellCount } ?? 1 }
 
-    /// Whether a following run goes on counting where this one ended.
+    /// Whether the next run continues with this run's values.
     var isCarried: Bool { kind == .counter || kind == .histogram }
 
-    /// Whether cells of `other` mean the same as cells of this family.
+    /// Whether the cells of `other` have the same meaning as those of this family.
     package func hasShape(of other: MetricFamily) -> Bool {
         var renamed = other
         renamed.help = help
         return renamed == self
     }
 
-    /// Whether an exposition can hold it: one bad name would cost the whole scrape.
+    /// Whether an exposition can contain it: Prometheus rejects a complete scrape because of one invalid name.
     ///
-    /// Names: the Prometheus data model's, without UTF-8 extensions; `recorder` and `le` are given by the exporter. A
-    /// counter ends in `_total`, an info in `_info`, and the unit stands before that, as OpenMetrics demands.
+    /// Names follow the Prometheus data model without UTF-8 extensions; the exporter adds the labels `recorder` and `le`. The
+    /// name of a counter ends in `_total`, that of an info in `_info`, and the unit precedes that, as in OpenMetrics.
     package var isValid: Bool {
         isName(name, colons: true) && hasFittingSuffix && scale > 0
             && (kind == .histogram) == (buckets != nil)
@@ -142,7 +142,7 @@ enum FamilyRecord {
         RecordCoding.overhead + 16 + 72 + 200 + 16 + 104
         + HistogramBuckets.maxBounds * 8
 
-    /// Whether all of it fits; help that is too long is cut, nothing else is.
+    /// Whether a record can contain it; only help that is too long is truncated.
     static func holds(_ family: MetricFamily) -> Bool {
         family.isValid && family.name.utf8.count <= 72 && family.unit.utf8.count <= 16
             && family.labels.count <= maxLabels
@@ -165,7 +165,7 @@ enum FamilyRecord {
         return writer.bytes
     }
 
-    /// The family of a record; `nil` for one that no exposition can hold.
+    /// The family of a record; `nil` if no exposition can contain it.
     static func family(_ record: RecordReader) -> MetricFamily? {
         var record = record
         let kind = MetricFamily.Kind(rawValue: record.integer())
@@ -195,7 +195,7 @@ enum FamilyRecord {
         return family.isValid ? family : nil
     }
 
-    /// The schema and 1, since 0 stands for none.
+    /// The schema is stored plus 1, since 0 means none.
     private static func exponentialFields(_ buckets: ExponentialBuckets) -> [UInt8] {
         [
             UInt8(buckets.schema + 1), UInt8(bitPattern: Int8(buckets.lowest)),
@@ -212,7 +212,7 @@ enum FamilyRecord {
     }
 }
 
-/// One series of a family: its label values, and where its cells are.
+/// One series of a family: its label values and the position of its cells.
 struct SeriesRecord: Hashable, Sendable {
     static let valueBytes = 144
     static let stride = RecordCoding.overhead + 24 + valueBytes
@@ -222,7 +222,7 @@ struct SeriesRecord: Hashable, Sendable {
     /// Index of its first word.
     var word: Int
     var isRetired = false
-    /// When it began to count, maybe in an earlier run; the zero of 1970 where nobody knows.
+    /// Time since which it counts, possibly in an earlier run; 1970 if not known.
     var created: WallTime
     var values: [String]
 
@@ -246,7 +246,7 @@ struct SeriesRecord: Hashable, Sendable {
         (self.family, self.word, self.created, self.values) = (family, word, created, values)
     }
 
-    /// The series of a record; `nil` when its label values do not fit it.
+    /// The series of a record; `nil` if its label values do not fit.
     init?(_ record: RecordReader) {
         var record = record
         family = Int(record.integer(UInt32.self))
@@ -261,10 +261,10 @@ struct SeriesRecord: Hashable, Sendable {
     }
 }
 
-/// Identifies a series: its family, by number, and its label values, compared byte by byte.
+/// Identifies a series by the index of its family and its label values, which are compared byte by byte.
 ///
-/// Prometheus compares bytes, too, while two `String`s are equal when they are canonically equivalent: an accented letter
-/// in one scalar or in two would be one series here and two there.
+/// Prometheus compares bytes as well. Swift's `String` compares canonical equivalence: with it, an accented letter as one
+/// scalar or as two would be one series here and two in Prometheus.
 package struct SeriesKey: Hashable {
     package let family: Int
     package let values: [String]
@@ -287,7 +287,7 @@ package struct SeriesKey: Hashable {
     }
 }
 
-/// Text that is equal byte by byte only, such as a phase's name, which becomes a label value.
+/// Text that is compared byte by byte, such as the name of a phase, which is a label value.
 package struct ExactText: Hashable, Sendable {
     private let text: String
 

@@ -2,9 +2,9 @@ package import Posix
 
 /// How a recording ended; the raw value is the label of `streamvault_recordings_finished_total`.
 public enum RecordingResult: String, CaseIterable, Sendable {
-    /// The stream ended, or somebody asked for the end.
+    /// The stream ended, or the recording was stopped on request.
     case completed
-    /// A shutdown cut it short; its file is whole.
+    /// A shutdown ended it; its file is complete.
     case interrupted
     /// Its file could not be finalized, or its source failed.
     case failed
@@ -26,13 +26,13 @@ package struct OpenRecording: Hashable, Sendable {
     package var startedWall: WallTime
 }
 
-/// One place for a recording: what is open in it now, and how many ended in it before, by result.
+/// A slot for a recording: the recording that is open in it, and the number that ended in it before, by result.
 ///
-/// Both stand in one record, so that an end and its count are one write, and no death can come between them.
+/// Both are in one record: the end of a recording and its count are one write, which a killed process cannot separate.
 struct RecordingSlot: Hashable, Sendable {
     static let stride = RecordCoding.overhead + 8 + 24 + 24 + 8 + 64 + 256
 
-    /// Index of the word with the bytes written; the word after it is the time of the last write.
+    /// Index of the word with the number of bytes written; the next word is the time of the last write.
     var word: Int
     var open: OpenRecording?
     /// In the order of `RecordingResult.allCases`.
@@ -56,7 +56,7 @@ struct RecordingSlot: Hashable, Sendable {
         self.word = word
     }
 
-    /// The place of a record; `nil` for a state that is not known.
+    /// `nil` for an unknown state.
     init?(_ record: RecordReader) {
         var record = record
         let state = record.integer(UInt32.self)
@@ -79,24 +79,24 @@ struct RecordingSlot: Hashable, Sendable {
     }
 }
 
-/// An open recording, and how far it has come.
+/// An open recording and its progress.
 package struct RecordingProgress: Sendable {
     package let recording: OpenRecording
-    /// Bytes written so far.
+    /// Number of bytes written so far.
     package let bytes: UInt64
-    /// When it wrote last; its start as long as it has not.
+    /// Time of the last write; the start if there was none.
     package let lastWrite: BootTime
 }
 
 extension Snapshot {
     /// All open recordings, in the order of their slots.
     package var recordings: [RecordingProgress] {
-        contents.slots.compactMap { place in
-            place.open.map {
+        contents.slots.compactMap { slot in
+            slot.open.map {
                 RecordingProgress(
                     recording: $0,
-                    bytes: words[place.word],
-                    lastWrite: max(BootTime(nanoseconds: words[place.word + 1]), $0.startedBoot)
+                    bytes: words[slot.word],
+                    lastWrite: max(BootTime(nanoseconds: words[slot.word + 1]), $0.startedBoot)
                 )
             }
         }

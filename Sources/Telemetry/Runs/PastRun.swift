@@ -1,18 +1,18 @@
 package import Posix
 
-/// A run that is over, as the run after it judged it: an entry of the history.
+/// A run that has ended, with its outcome as the next run determined it: an entry of the history.
 package struct PastRun: Hashable, Sendable {
-    /// Entries that a segment keeps.
+    /// Number of entries that a segment keeps.
     static let kept = 32
     static let stride = RecordCoding.overhead + 64 + Lifecycle.fieldBytes
 
     package var runID: [UInt8]
     package var startedBoot: BootTime
     package var startedWall: WallTime
-    /// The last heartbeat, or the last change of the lifecycle when that is later.
+    /// The last heartbeat or the last change of the lifecycle, whichever is later.
     package var lastSeen: BootTime
     package var end: RunOutcome
-    /// Recordings that were open when it ended.
+    /// Number of recordings that were open when it ended.
     package var abandoned: UInt32
     package var lifecycle: Lifecycle
 
@@ -29,7 +29,7 @@ package struct PastRun: Hashable, Sendable {
         return writer.bytes
     }
 
-    /// `nil` for an end or a state that is not known.
+    /// `nil` for an unknown outcome or state.
     init?(_ record: RecordReader) {
         var record = record
         runID = Array(record.raw(width: 16))
@@ -61,27 +61,27 @@ package struct PastRun: Hashable, Sendable {
 }
 
 extension PastRun {
-    /// Wall time of a stamp of that run.
+    /// Wall time of a timestamp of that run.
     package func wall(_ time: BootTime) -> WallTime {
         WallTime(
             nanoseconds: startedWall.nanoseconds &+ time.nanoseconds &- startedBoot.nanoseconds
         )
     }
 
-    /// Nanoseconds from the request to the end; to the last sign of life when death was the end; 0 without a request.
+    /// Nanoseconds from the request to the end, or to `lastSeen` if the process was killed; 0 without a request.
     package var shutdownDuration: UInt64 {
         guard lifecycle.requestedBoot.nanoseconds > 0 else { return 0 }
         let end = lifecycle.endedBoot.nanoseconds > 0 ? lifecycle.endedBoot : lastSeen
         return end.since(lifecycle.requestedBoot).wholeNanoseconds
     }
 
-    /// Share of the grace period that the shutdown took; 0 when no grace period is known.
+    /// Fraction of the grace period that the shutdown used; 0 if the grace period is not known.
     package var graceUsed: Double {
         guard lifecycle.gracePeriod > 0 else { return 0 }
         return Double(shutdownDuration) / Double(lifecycle.gracePeriod)
     }
 
-    /// Nanoseconds that a phase took: until the last sign of life for the one that death cut short.
+    /// Nanoseconds that a phase took; until `lastSeen` for the phase in which the process was killed.
     package func duration(of phase: PhaseRecord) -> UInt64 {
         switch phase.state {
         case .pending: 0
@@ -90,13 +90,13 @@ extension PastRun {
         }
     }
 
-    /// The phase in which it was killed.
+    /// The phase in which the process was killed.
     package var fatalPhase: PhaseRecord? {
         end == .killed ? lifecycle.runningPhase.map { lifecycle.phases[$0] } : nil
     }
 }
 
-/// What a run takes over from the one before it: accumulated counts, with the verdict on its end counted in, and history.
+/// What a run takes over from the previous one: counts, including the end of that run, and the history.
 struct CarriedState {
     struct Series {
         let family: MetricFamily
@@ -108,10 +108,10 @@ struct CarriedState {
     var series: [Series] = []
     var history: [PastRun] = []
 
-    /// Nothing: there was no run before.
+    /// Nothing: there was no previous run.
     init() {}
 
-    /// - Parameter snapshot: of a segment whose owner is gone.
+    /// - Parameter snapshot: of a segment without an owner.
     init(_ snapshot: Snapshot) {
         history = snapshot.history
         series = snapshot.contents.series.compactMap { one in

@@ -1,19 +1,20 @@
 import Posix
 
-/// Where the cells of the run's own families are in a segment; `nil` for those that it does not have.
+/// The cells of the families in `RunMetrics`, as word indexes; `nil` for series that the segment does not have.
 struct RunCells: Sendable {
-    let up, start, heartbeat, runs, rejected: Int?
-    let active, finalizing, started: Int?
-    let inProgress, gracePeriod, deadline, requested, duration, crashes: Int?
-    let lastTime, lastDuration, lastGraceUsed, lastAbandoned: Int?
+    let up: Int?
+    private let start, heartbeat, runs, rejected: Int?
+    private let active, finalizing, started: Int?
+    private let inProgress, gracePeriod, deadline, requested, duration, crashes: Int?
+    private let lastTime, lastDuration, lastGraceUsed, lastAbandoned: Int?
     /// In the order of `RunMetrics`' lists of label values.
-    let states, results, shutdowns, lastOutcomes: [Int?]
-    let phases: [PhaseCells]
-    /// The last shutdown may have had other phases than the one that is declared now.
-    let lastPhases: [(name: String, cell: Int?)]
+    private let states, results, shutdowns, lastOutcomes: [Int?]
+    private let phases: [PhaseCells]
+    /// Apart from `phases`, because the last shutdown may have had other phases than this run declares.
+    private let lastPhases: [(name: String, cell: Int?)]
 
     /// The cells of one phase.
-    struct PhaseCells: Sendable {
+    private struct PhaseCells: Sendable {
         let active, elapsed, budget, duration: Int?
         let outcomes: [Int?]
     }
@@ -57,7 +58,7 @@ struct RunCells: Sendable {
     }
 }
 
-/// Finds a series' first word by family and label values.
+/// Finds the first word of a series by its family and label values.
 private struct CellIndex {
     private var cells: [String: [SeriesKey: Int]] = [:]
 
@@ -67,7 +68,7 @@ private struct CellIndex {
         )
         for one in series {
             let family = families[one.family]
-            // A publisher of another version may mean something else by a name.
+            // Another version of the publisher may use the name for something else.
             guard known[family.name]?.hasShape(of: family) == true else { continue }
             cells[family.name, default: [:]][SeriesKey(family: 0, values: one.values)] = one.word
         }
@@ -83,7 +84,7 @@ private struct CellIndex {
     }
 }
 
-/// The words of a snapshot, while the run's own cells are being filled.
+/// The words of a snapshot while the derived cells are filled in.
 struct SnapshotWords {
     var words: [UInt64]
 
@@ -95,12 +96,12 @@ struct SnapshotWords {
         if let cell { words[cell] &+= value }
     }
 
-    /// Sets the one that is `chosen` to 1 and the others to 0.
+    /// Sets the cell with the index `chosen` to 1 and the others to 0.
     mutating func choose(_ chosen: Int?, of cells: [Int?]) {
         for (index, cell) in cells.enumerated() { set(cell, index == chosen ? 1 : 0) }
     }
 
-    /// Counts a duration in nanoseconds into a histogram with the buckets of all shutdowns.
+    /// Adds a duration in nanoseconds to a histogram that has the buckets of `RunMetrics.durationBounds`.
     mutating func observe(_ histogram: Int?, _ value: UInt64) {
         guard let histogram, let buckets = RunMetrics.shutdownDuration.buckets else { return }
         words[histogram] = words[histogram].addingWithSaturation(value)
@@ -108,10 +109,10 @@ struct SnapshotWords {
     }
 }
 
-/// What is derived from the records into the run's own cells.
+/// Fills the cells with what the records say.
 ///
-/// This is the only place where a run's end turns into counts: an exporter applies it to the words of every snapshot,
-/// and the next run applies it once to the words that it carries forward.
+/// Only this code turns the end of a run into counts. A reader applies it to the words of every snapshot, and the next run
+/// applies it once to the words that it carries over.
 extension RunCells {
     func fill(_ words: inout SnapshotWords, from run: ObservedRun) {
         fillRun(&words, run)
@@ -165,7 +166,7 @@ extension RunCells {
         }
     }
 
-    /// Counts the end of the run itself.
+    /// Counts the end of this run.
     private func count(_ words: inout SnapshotWords, _ past: PastRun, of contents: SegmentContents)
     {
         switch past.end {

@@ -1,7 +1,7 @@
-/// The families that every segment has, because they say how the run itself goes.
+/// The families that every segment has: they describe the run itself.
 ///
-/// Nobody counts into their cells while a run lives. The cells hold what earlier runs left; the current run's part is
-/// derived from its records by whoever reads (`RunCells`), so that no death can come between a fact and its count.
+/// Their cells hold the values of earlier runs and do not change during a run. A reader adds the current run's part, which it
+/// derives from the records (`RunCells`). So an event and its count are one write, and a killed process cannot separate them.
 package enum RunMetrics {
     static let runStates = ObservedState.allCases.map { "\($0)" }
     static let recordingResults = RecordingResult.allCases.map(\.rawValue) + ["abandoned"]
@@ -15,7 +15,7 @@ package enum RunMetrics {
         30_000, 45_000, 60_000, 90_000, 120_000,
     ].map { $0 * 1_000_000 }
 
-    /// Families with the label values that are known before anything has happened.
+    /// All of them, with the label values that are known at the start of a run.
     static func families(phases: [String]) -> [(MetricFamily, series: [[String]])] {
         alone.map { ($0, [[]]) }
             + [
@@ -40,14 +40,14 @@ package enum RunMetrics {
     ]
     static let perRecording = [recordingStart, recordingLastWrite, recordingBytes]
 
-    /// The families that every segment has, by name: no segment may give another shape to one of these names.
+    /// All of them by name; no segment may declare one of these names with another shape.
     package static let fixedFamilies = Dictionary(
         uniqueKeysWithValues: (families(phases: []).map(\.0) + [recorderInfo]).map {
             ($0.name, $0)
         }
     )
 
-    /// Whether a reader makes the series of `family` from the recordings that are open.
+    /// Whether the series of `family` are derived from the open recordings.
     static func areDerived(seriesOf family: MetricFamily) -> Bool {
         perRecording.contains { $0.name == family.name && $0.hasShape(of: family) }
     }
@@ -58,11 +58,14 @@ package enum RunMetrics {
         kind: .info,
         labels: ["version"]
     )
-    package static let recorderUp = gauge("recorder_up", "1 while the recorder's process lives.")
+    package static let recorderUp = gauge(
+        "recorder_up",
+        "1 while the recorder's process is running."
+    )
     static let recorderStart = time("recorder_start_time_seconds", "When this run started.")
     static let recorderHeartbeat = time(
         "recorder_heartbeat_timestamp_seconds",
-        "Last sign of life from the loop that does the work."
+        "Last heartbeat of the recorder's main loop."
     )
     static let recorderState = stateset("recorder_state", "What the recorder is doing.")
     static let recorderRuns = counter("recorder_runs_total", "Starts of the recorder.")
@@ -95,7 +98,7 @@ package enum RunMetrics {
     )
     static let rejectedDeclarations = counter(
         "telemetry_refused_declarations_total",
-        "Metrics and recordings that found no room in the telemetry segment."
+        "Metrics and recordings for which the telemetry segment had no room."
     )
 }
 
@@ -106,62 +109,62 @@ extension RunMetrics {
     )
     static let shutdownGracePeriod = seconds(
         "shutdown_grace_period_seconds",
-        "Time granted to the shutdown that is running; 0 without one."
+        "Grace period of the running shutdown; 0 without one."
     )
     static let shutdownDeadline = time(
         "shutdown_deadline_timestamp_seconds",
-        "When the time granted to the running shutdown ends; 0 without one."
+        "When the grace period of the running shutdown ends; 0 without one."
     )
     static let shutdownStart = time(
         "shutdown_start_timestamp_seconds",
-        "When the running shutdown was asked for; 0 without one."
+        "When the running shutdown was requested; 0 without one."
     )
     static let phaseActive = gauge(
         "shutdown_phase_active",
-        "1 for the phase in which the shutdown is.",
+        "1 for the current phase of the running shutdown.",
         labels: ["phase"]
     )
     static let phaseElapsed = seconds(
         "shutdown_phase_elapsed_seconds",
-        "Time spent in the phase by the running shutdown; grows while it runs.",
+        "Time that the running shutdown has spent in the phase.",
         labels: ["phase"]
     )
     static let phaseBudget = seconds(
         "shutdown_phase_budget_seconds",
-        "Time after which the phase is left behind; as cut for the running shutdown, or as it would be cut.",
+        "Time limit of the phase, in the running shutdown or in the next one.",
         labels: ["phase"]
     )
     static let phaseDuration = durations(
         "shutdown_phase_duration_seconds",
-        "Durations of the phases that ended, whatever their outcome; one cut off by death has none.",
+        "Durations of phases that ended, with any outcome; not of a phase in which the process was killed.",
         labels: ["phase"]
     )
     static let shutdownPhases = counter(
         "shutdown_phases_total",
-        "Phases of shutdowns by outcome; killed: the process died in it.",
+        "Phases of shutdowns by outcome; killed: the process was killed in this phase.",
         labels: ["phase", "outcome"]
     )
     static let shutdownDuration = durations(
         "shutdown_duration_seconds",
-        "Durations of the shutdowns that ended by themselves, from the request to the exit."
+        "Durations of shutdowns from the request to the exit; not of shutdowns in which the process was killed."
     )
     static let shutdowns = counter(
         "shutdowns_total",
-        "Shutdowns by outcome; degraded: a phase failed or ran out of time, or a start failed; killed: the process died in it.",
+        "Shutdowns by outcome; degraded: a phase failed or exceeded its time limit, or a start failed; killed: the process was killed.",
         labels: ["outcome"]
     )
-    static let crashes = counter("crashes_total", "Runs that died without a shutdown.")
+    static let crashes = counter("crashes_total", "Runs that ended without a shutdown.")
     static let lastShutdownTime = time(
         "last_shutdown_timestamp_seconds",
-        "When the last run that ended was asked to stop; its last sign of life if it crashed."
+        "When the last shutdown was requested; the last heartbeat if the run crashed."
     )
     static let lastShutdownDuration = seconds(
         "last_shutdown_duration_seconds",
-        "Duration of the last shutdown; up to the last sign of life if it was killed."
+        "Duration of the last shutdown; until the last heartbeat if the process was killed."
     )
     static let lastShutdownGraceUsed = gauge(
         "last_shutdown_grace_used_ratio",
-        "Share of its grace period that the last shutdown took.",
+        "Fraction of the grace period that the last shutdown used.",
         unit: "ratio",
         encoding: .double
     )
@@ -171,12 +174,12 @@ extension RunMetrics {
     )
     static let lastPhaseDuration = seconds(
         "last_shutdown_phase_duration_seconds",
-        "Duration of each phase of the last shutdown; up to the last sign of life if killed in it.",
+        "Duration of each phase of the last shutdown; until the last heartbeat if the process was killed in it.",
         labels: ["phase"]
     )
     static let lastShutdownOutcome = stateset(
         "last_shutdown_outcome",
-        "How the last run that is over ended."
+        "How the last run ended."
     )
 }
 
@@ -197,7 +200,7 @@ extension RunMetrics {
         return family
     }
 
-    /// Nanoseconds, shown as seconds.
+    /// A gauge in nanoseconds, exposed in seconds.
     static func seconds(_ name: String, _ help: String, labels: [String] = []) -> MetricFamily {
         MetricFamily(
             name: prefix + name,
@@ -209,7 +212,7 @@ extension RunMetrics {
         )
     }
 
-    /// Nanoseconds since 1970, shown as seconds.
+    /// A gauge in nanoseconds since 1970, exposed in seconds.
     static func time(_ name: String, _ help: String, labels: [String] = []) -> MetricFamily {
         seconds(name, help, labels: labels)
     }
@@ -218,7 +221,7 @@ extension RunMetrics {
         durations(named: prefix + name, help, bounds: durationBounds, labels: labels)
     }
 
-    /// A histogram of nanoseconds, shown as seconds, with exponential buckets beside those of `bounds`.
+    /// A histogram in nanoseconds, exposed in seconds, with the buckets of `bounds` and exponential ones.
     static func durations(
         named name: String,
         _ help: String,
@@ -237,7 +240,7 @@ extension RunMetrics {
         )
     }
 
-    /// One series a state, with the state as the value of a label named like the family (OpenMetrics 1.0, StateSet).
+    /// One series per state; the state is the value of the label that has the family's name (OpenMetrics 1.0, StateSet).
     static func stateset(_ name: String, _ help: String) -> MetricFamily {
         MetricFamily(name: prefix + name, help: help, kind: .stateset, labels: [prefix + name])
     }

@@ -1,35 +1,41 @@
 import Posix
 
-/// How a run ended; the name is the label of `streamvault_last_shutdown_outcome`.
+/// How a run ended; a value of the label `streamvault_last_shutdown_outcome`.
 package enum RunOutcome: UInt32, CaseIterable, Sendable {
-    /// By itself, every phase ok, no recording left behind.
+    /// It exited, every phase ended with `ok`, and no recording was open.
     case clean = 1
-    /// By itself, but a phase failed or ran out of its budget, or a recording was left behind; or with an exit status that is
-    /// not 0 and without a shutdown, as when its start failed.
+    /// It exited, but a phase failed or exceeded its budget, or a recording was open; or its start failed: it exited with
+    /// another status than 0, without a shutdown.
     case degraded
-    /// It died after its shutdown had begun.
+    /// The process ended during its shutdown.
     case killed
-    /// It died without one.
+    /// The process ended without a shutdown.
     case crashed
 
     package var label: String { "\(self)" }
 }
 
-/// What is the case with a recorder, judged from outside.
+/// Whether a recorder is running, as a reader of its segment sees it.
 package enum Verdict: Hashable, Sendable {
     case alive
-    /// Its process lives, its loop does not: no heartbeat for three intervals and at least ten seconds.
+    /// Its process is running, but has sent no heartbeat for three intervals and at least ten seconds.
     case hung
     case ended(RunOutcome)
 
-    /// The one rule, used by an exporter on a living run and by the next run on a dead one.
+    /// The rule for all readers: an exporter applies it to a running recorder, the next run to the previous one.
     ///
-    /// A shutdown that is silent is not judged before its deadline, or for ten minutes where it has none: a restart would
-    /// cost what is being finalized. Later it counts as hung, since a lock proves no life: anybody who may write to the file
-    /// can hold one.
+    /// A shutdown without heartbeats does not count as hung before its deadline, or for ten minutes without a deadline: a
+    /// restart would lose the files that are being finalized. After that it does, although the lock is held, because any
+    /// process that may write to the file can hold the lock.
     ///
-    /// `isOwned` says whether a process holds the segment's lock. `silence` is the time since the last sign of life, and
-    /// `overdue` the time since the deadline of the shutdown; `nil` when it is not known.
+    /// - Parameters:
+    ///   - lifecycle: what the recorder reports.
+    ///   - openRecordings: number of recordings that are being written or finalized.
+    ///   - isOwned: whether a process holds the segment's lock.
+    ///   - silence: time since the last heartbeat; `nil` if not known.
+    ///   - overdue: time since the deadline of the shutdown; `nil` if there is none or it is not known.
+    ///   - heartbeatInterval: as the recorder promises it.
+    /// - Returns: the verdict.
     package static func judge(
         _ lifecycle: Lifecycle,
         openRecordings: Int,
@@ -56,14 +62,14 @@ package enum Verdict: Hashable, Sendable {
         }
     }
 
-    /// How long a run may be without a heartbeat before it counts as hung.
+    /// Time without a heartbeat after which a run counts as hung.
     package static func heartbeatTimeout(heartbeatInterval: Duration) -> Duration {
         max(.seconds(10), heartbeatInterval * 3)
     }
 }
 
 extension PhaseRecord.State {
-    /// A phase that was never entered is fine: not every shutdown needs every phase.
+    /// A phase that was not entered is no failure: not every shutdown needs every phase.
     fileprivate var isFine: Bool {
         switch self {
         case .pending, .ended(.ok): true
@@ -72,7 +78,7 @@ extension PhaseRecord.State {
     }
 }
 
-/// A run as it is seen at one moment: its records, its last sign of life, and the verdict.
+/// A run as a reader sees it at one moment: its records, its last heartbeat and the verdict.
 struct ObservedRun {
     let contents: SegmentContents
     let heartbeat: BootTime
@@ -80,14 +86,14 @@ struct ObservedRun {
     let isOwned: Bool
     let verdict: Verdict
     let now: BootTime
-    /// The run as history will have it, once it is over.
+    /// The entry for the history; `nil` while the run is not over.
     let past: PastRun?
     private let clockStep: UInt64
 
-    /// `wall` is the wall clock's time at `now`; without it the run's own start dates all stamps.
+    /// `wall` is the wall clock's time at `now`; without it, wall times are computed from the run's start alone.
     ///
-    /// `unchangedFor` is for how long the reader has seen this same heartbeat: the only measure where the stamps are of
-    /// another boot or, with `hasOtherClock`, of another time namespace.
+    /// `unchangedFor` is the time since the reader first saw this heartbeat. It replaces the age of the heartbeat where
+    /// timestamps cannot be compared: those of another boot or, with `hasOtherClock`, of another time namespace.
     init(
         _ contents: SegmentContents,
         heartbeat: BootTime,
@@ -126,14 +132,14 @@ struct ObservedRun {
         )
     }
 
-    /// Wall time of a stamp that others compare with the present: while the run lives, by the clock as it is set now.
+    /// Wall time of a timestamp, for comparison with the present: during the run, by the clock as it is set now.
     ///
-    /// A machine without a battery gets its time from the network, and maybe minutes after its start.
+    /// A machine without a battery-backed clock gets its time from the network, possibly minutes after its start.
     func wall(_ time: BootTime) -> WallTime {
         WallTime(nanoseconds: contents.identity.wall(time).nanoseconds &+ clockStep)
     }
 
-    /// The state that is shown.
+    /// The value of `streamvault_recorder_state`.
     var state: ObservedState {
         switch verdict {
         case .hung: .hung
@@ -144,7 +150,7 @@ struct ObservedRun {
         }
     }
 
-    /// Nanoseconds that a phase of the running shutdown has taken so far.
+    /// Nanoseconds that the running shutdown has spent in a phase so far.
     func elapsed(_ phase: PhaseRecord) -> UInt64 {
         switch phase.state {
         case .pending: 0
@@ -154,7 +160,7 @@ struct ObservedRun {
     }
 }
 
-/// A value of `streamvault_recorder_state`: what the recorder says of itself, or what can be seen from outside only.
+/// A value of `streamvault_recorder_state`: the state that the recorder reports, or one that only a reader can determine.
 enum ObservedState: Int, CaseIterable {
     case starting, recording, draining, stopping, stopped, killed, crashed, hung
 
@@ -175,7 +181,7 @@ extension Lifecycle {
         deadline.nanoseconds > 0 ? now.since(deadline) : nil
     }
 
-    /// The latest stamp in it.
+    /// The latest timestamp in it.
     fileprivate var lastChange: BootTime {
         phases.reduce(max(requestedBoot, endedBoot)) { max($0, $1.started, $1.ended) }
     }

@@ -1,6 +1,8 @@
 import Foundation
+import Glibc
 import Posix
-import StreamVaultTelemetry
+
+@testable import StreamVaultTelemetry
 
 /// A directory of one test, removed with all that is in it.
 final class TemporaryDirectory: Sendable {
@@ -30,6 +32,27 @@ final class TemporaryDirectory: Sendable {
     func snapshot(_ name: String = "test") throws -> Snapshot {
         var reader = SegmentReader(path: segmentPath(name))
         return try reader.snapshot()
+    }
+
+    /// Writes the start of the run into the header of its segment.
+    func setStart(_ start: BootTime, of name: String = "test") throws {
+        try write(start.nanoseconds, at: 56, of: name)
+        let file = try FileDescriptor(opening: segmentPath(name), O_RDONLY)
+        let header = try file.bytes(at: 0, count: SegmentLayout.headerSize)
+        try write(UInt64(Checksum.crc32(header[..<504])), at: 504, of: name)
+    }
+
+    /// Writes a heartbeat into a segment.
+    func setHeartbeat(_ heartbeat: BootTime, of name: String = "test") throws {
+        try write(heartbeat.nanoseconds, at: SegmentLayout.headerSize + 8, of: name)
+    }
+
+    private func write(_ word: UInt64, at offset: Int, of name: String) throws {
+        let file = try FileDescriptor(opening: segmentPath(name), O_WRONLY)
+        var word = word.littleEndian
+        guard pwrite(file.rawValue, &word, 8, off_t(offset)) == 8 else {
+            throw SystemError(call: "pwrite", code: errno)
+        }
     }
 
     /// Starts a run of the recorder `test`, with little room.
