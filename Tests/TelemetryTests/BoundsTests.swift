@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Bounds")
 struct BoundsTests {
-    /// A header that counts so many slots of one part, in the largest file.
+    /// A header with this number of slots of one part, for the largest file.
     private static func header(_ part: SegmentLayout.Part, count: Int) -> [UInt8] {
         var sections = SegmentLayout(.small).sections
         sections[part.rawValue].count = count
@@ -35,7 +35,7 @@ struct BoundsTests {
     }
 
     @Test(
-        "a segment with more slots than any publisher makes is refused before anything is allocated",
+        "a segment with more slots than any publisher creates is refused before memory is allocated",
         arguments: [
             (SegmentLayout.Part.words, 524_288), (.families, 1024), (.series, 16_384),
             (.recordings, 1024), (.history, 256),
@@ -60,7 +60,7 @@ struct BoundsTests {
         #expect(try SegmentHeader(header.bytes) == header)
     }
 
-    @Test("series that share their words are refused: a small file would make a page of any length")
+    @Test("series that share words are refused: a small file would make a long page")
     func sharedWords() throws {
         let segment = PaperSegment()
         let family = MetricFamily(
@@ -87,7 +87,7 @@ struct BoundsTests {
         #expect(throws: SegmentError.damaged(.series)) { try Snapshot(of: segment.bytes) }
     }
 
-    @Test("a histogram's sum stays at the largest number")
+    @Test("the sum of a histogram saturates")
     func saturation() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.startUnwatched()
@@ -133,7 +133,7 @@ struct BoundsTests {
         do { withExtendedLifetime(publisher) {} }
     }
 
-    @Test("numbers that another process writes into the file do not end the publisher")
+    @Test("numbers that another process writes into the file do not crash the publisher")
     func foreignNumbers() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.startUnwatched()

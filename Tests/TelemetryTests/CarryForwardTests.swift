@@ -3,7 +3,7 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("Counts are carried from run to run")
+@Suite("Counts that continue in the next run")
 struct CarryForwardTests {
     enum End: CaseIterable, Sendable {
         case clean, degraded, killed, crashed
@@ -44,7 +44,7 @@ struct CarryForwardTests {
     }
 
     @Test(
-        "each end is counted once: while its segment is the last, and after the restart",
+        "each end is counted once, before and after the next start",
         arguments: sequences
     )
     func sequence(_ ends: [End]) throws {
@@ -85,7 +85,7 @@ struct CarryForwardTests {
         #expect(directory.entries == ["test.telemetry"])
     }
 
-    @Test("a series says since when it counts, through all runs that carried it")
+    @Test("a series keeps the time since which it counts when it continues in later runs")
     func created() throws {
         let directory = try TemporaryDirectory()
         let before = WallTime.now().nanoseconds
@@ -141,7 +141,7 @@ struct CarryForwardTests {
     }
 
     @Test(
-        "a later version may name other phases: the old ones' counts stay, the last shutdown's phases are shown"
+        "a later version may declare other phases: the counts of former phases and the phases of the last shutdown remain"
     )
     func otherPhases() throws {
         let directory = try TemporaryDirectory()
@@ -164,7 +164,7 @@ struct CarryForwardTests {
     }
 
     @Test(
-        "a run whose segment cannot be read is lost, and said so",
+        "a run whose segment cannot be read is lost, and a warning says so",
         arguments: [0, 9, 11, 600, 30_000]
     )
     func damagedPredecessor(length: Int) throws {

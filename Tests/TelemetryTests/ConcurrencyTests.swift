@@ -5,12 +5,12 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("Writers at full speed, and a reader", .timeLimit(.minutes(10)))
+@Suite("Several writers and a reader", .timeLimit(.minutes(10)))
 struct ConcurrencyTests {
-    /// Keeps both halves of a counter the same, so that a torn word would show.
+    /// Keeps both halves of a counter equal, so that a torn word can be detected.
     static let step: UInt64 = 0x1_0000_0001
 
-    @Test("no torn record is accepted, and no count goes back")
+    @Test("no torn record is accepted, and no count is lower than before")
     func consistency() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.start()
@@ -25,7 +25,7 @@ struct ConcurrencyTests {
         }
         var observer = Observer(path: directory.segmentPath())
         let end = BootTime.now().advanced(by: .seconds(Effort.stressSeconds))
-        // A slow machine needs longer for enough of them.
+        // A slow machine takes longer for that number.
         while BootTime.now() < end || observer.snapshots <= 10 { observer.look() }
         isDone.store(true, ordering: .relaxed)
         writers.wait()
@@ -78,7 +78,7 @@ struct ConcurrencyTests {
         }
     }
 
-    /// A reader that trusts nothing.
+    /// A reader that checks everything.
     private struct Observer: CustomStringConvertible {
         var reader: SegmentReader
         var snapshots = 0

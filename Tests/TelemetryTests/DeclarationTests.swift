@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Declared metrics")
 struct DeclarationTests {
-    @Test("a retired series is not shown, keeps its count, and comes back with it")
+    @Test("a retired series is not exposed, and keeps its count until it is declared again")
     func retire() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.start()
@@ -20,7 +20,7 @@ struct DeclarationTests {
     }
 
     @Test(
-        "label values are compared byte by byte: two spellings of one accented letter are two series"
+        "label values are compared byte by byte: two encodings of an accented letter are two series"
     )
     func spellings() throws {
         let directory = try TemporaryDirectory()
@@ -49,7 +49,7 @@ struct DeclarationTests {
         #expect(left.count == 4, "the counter's and the recording's")
     }
 
-    @Test("what finds no room is counted, and its handles are safe")
+    @Test("declarations without room are counted, and their handles can be used")
     func full() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.start()
@@ -75,7 +75,7 @@ struct DeclarationTests {
         }
     }
 
-    @Test("refusals go on counting over a restart")
+    @Test("the count of rejected declarations continues after a restart")
     func refusedCarried() throws {
         let directory = try TemporaryDirectory()
         do { _ = try directory.start().counter("no good", "Test.") }
@@ -83,7 +83,7 @@ struct DeclarationTests {
         #expect(try directory.snapshot().value("telemetry_refused_declarations_total") == 2)
     }
 
-    @Test("recordings beyond the places are counted when they end")
+    @Test("recordings without a slot are counted when they end")
     func fullPlaces() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.start()
@@ -100,7 +100,7 @@ struct DeclarationTests {
         #expect(snapshot.value("recordings_finished_total", "completed") == 6)
     }
 
-    @Test("a recording that has ended says nothing of the one that has its place now")
+    @Test("a recording that has ended does not affect the one that has its slot now")
     func endedRecording() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.start()
@@ -117,7 +117,7 @@ struct DeclarationTests {
         withExtendedLifetime(second) {}
     }
 
-    @Test("a later version may give a name another shape; within a run nobody may")
+    @Test("a later version may declare a name with another shape, but not the same run")
     func otherShape() throws {
         let directory = try TemporaryDirectory()
         do {
@@ -160,7 +160,7 @@ struct DeclarationTests {
     }
 
     @Test(
-        "what would cost a scrape is not declared",
+        "names that would make a scrape fail are not declared",
         arguments: [
             MetricFamily(name: "", help: "", kind: .gauge),
             MetricFamily(name: "1a", help: "", kind: .gauge),
@@ -199,7 +199,7 @@ struct DeclarationTests {
         #expect(!snapshot.contents.families.contains(bad.family))
     }
 
-    @Test("all valid UTF-8 is kept in labels, as far as it fits")
+    @Test("all valid UTF-8 that fits is kept in labels")
     func labelValues() throws {
         let segment = PaperSegment()
         let family = MetricFamily(name: "test", help: "\n\"\\", kind: .gauge, labels: ["a", "b"])
@@ -230,7 +230,7 @@ struct DeclarationTests {
         #expect(try directory.snapshot().verdict == .alive)
     }
 
-    @Test("a shutdown has one direction, and one end")
+    @Test("a shutdown cannot be undone and ends once")
     func oneDirection() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.start()
@@ -254,7 +254,7 @@ struct DeclarationTests {
         #expect(publisher.endedPhases.map(\.name) == ["recordings"])
     }
 
-    @Test("a recording that ends after the goodbye stays abandoned, and is counted once")
+    @Test("a recording that ends after the run is abandoned, and is counted once")
     func lateEnd() throws {
         let directory = try TemporaryDirectory()
         let publisher = try directory.start()

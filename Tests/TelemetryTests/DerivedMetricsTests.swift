@@ -197,7 +197,7 @@ struct DerivedMetricsTests {
         ),
     ]
 
-    @Test("are what the lifecycle says", arguments: cases)
+    @Test("follow from the lifecycle", arguments: cases)
     func cells(_ one: Case) throws {
         let segment = PaperSegment()
         for index in 0..<one.recordings {
@@ -235,7 +235,7 @@ struct DerivedMetricsTests {
         #expect(snapshot.cells("shutdown_duration_seconds").allSatisfy { $0 == 0 })
     }
 
-    @Test("durations count in the bucket whose bound they do not exceed")
+    @Test("a duration is counted in the first bucket whose bound is not lower")
     func buckets() throws {
         let segment = PaperSegment()
         segment.state.change { Self.stop(.ok, &$0) }
@@ -250,7 +250,7 @@ struct DerivedMetricsTests {
         #expect(buckets.reduce(0, +) == 1)
     }
 
-    @Test("a run of another boot is judged without comparing its stamps with ours")
+    @Test("the verdict on a run of another boot does not depend on its timestamps")
     func otherBoot() throws {
         let segment = PaperSegment()
         segment.state.change { $0.state = .recording }
@@ -263,7 +263,7 @@ struct DerivedMetricsTests {
     }
 
     @Test(
-        "what is compared with the present follows the wall clock when it is set, while the run lives",
+        "timestamps that are compared with the present follow the wall clock while the run is not over",
         arguments: [
             // The time at 20 s after the start, the seconds that are added; less than half of one is none.
             (20.0, true, 0), (20.4, true, 0), (19.6, true, 0), (3620.0, true, 3600),
@@ -304,7 +304,7 @@ struct DerivedMetricsTests {
         #expect(snapshot.value("recording_start_time_seconds", "a") == Self.wall + 4 * Self.second)
     }
 
-    @Test("the gauges of a stream are those of its newest recording, and go with it")
+    @Test("the gauges of a stream are those of its newest recording, and disappear with it")
     func streamGauges() throws {
         let segment = PaperSegment()
         let slots = [4.0, 2.0].map { started in

@@ -5,8 +5,8 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-/// Locks, links and other things in the way that are not the publisher's.
-@Suite("What strangers put in the way", .timeLimit(.minutes(5)))
+/// Locks, links and files that are not the publisher's.
+@Suite("Locks and files of other processes", .timeLimit(.minutes(5)))
 struct ForeignLockTests {
     /// Holds a lock of `fcntl(2)` on a file as long as it lives.
     private final class ForeignLock {
@@ -23,7 +23,7 @@ struct ForeignLockTests {
         func release() { file.unlock() }
     }
 
-    @Test("a read lock on the provisional file does not refuse a start")
+    @Test("a read lock on the provisional file does not prevent a start")
     func readLock() throws {
         let directory = try TemporaryDirectory()
         let lock = try ForeignLock(F_RDLCK, on: "\(directory.path)/.test.telemetry.new")
@@ -48,7 +48,9 @@ struct ForeignLockTests {
         #expect(try directory.snapshot().value("test_total") == 3)
     }
 
-    @Test("a dead run whose file is locked is hung, and the next publishes without the lock")
+    @Test(
+        "a killed run whose file is locked is hung; the next run publishes when the lock is released"
+    )
     func deadRun() throws {
         let directory = try TemporaryDirectory()
         do {
@@ -72,7 +74,7 @@ struct ForeignLockTests {
         #expect(snapshot.verdict == .alive)
     }
 
-    @Test("bytes that are no segment, with a write lock, do not refuse a start")
+    @Test("a locked file that is no segment does not prevent a start")
     func garbage() throws {
         let directory = try TemporaryDirectory()
         try directory.write([1, 2, 3], to: "test.telemetry")
@@ -83,7 +85,7 @@ struct ForeignLockTests {
         #expect(publisher.check()?.published == .late)
     }
 
-    @Test("a recorder that lives refuses a second one, also with a file made anew")
+    @Test("a running recorder refuses a second one, also after it has published in a new file")
     func alive() throws {
         let directory = try TemporaryDirectory()
         let first = try directory.startUnwatched()
@@ -93,12 +95,15 @@ struct ForeignLockTests {
         withExtendedLifetime(first) {}
     }
 
-    /// What may have the provisional name, and what it must not be taken for.
+    /// What may have the provisional name without being left by a start.
     private static let leftovers = [
         "hard link", "link", "link to nowhere", "pipe", "directory", "socket",
     ]
 
-    @Test("what has the provisional name is removed, never written to", arguments: leftovers)
+    @Test(
+        "anything else with the provisional name is removed and never written to",
+        arguments: leftovers
+    )
     func provisional(kind: String) throws {
         let directory = try TemporaryDirectory()
         let provisional = "\(directory.path)/.test.telemetry.new"
@@ -118,7 +123,7 @@ struct ForeignLockTests {
         #expect(try directory.snapshot().verdict == .alive)
     }
 
-    @Test("a shutdown that is silent beyond its deadline is hung, although somebody holds the lock")
+    @Test("a shutdown without heartbeats after its deadline is hung, although the lock is held")
     func silentShutdown() throws {
         let segment = PaperSegment()
         segment.state.change { lifecycle in
@@ -137,7 +142,7 @@ struct ForeignLockTests {
         #expect(try segment.snapshot(isOwned: true, at: 651).verdict == .hung)
     }
 
-    @Test("a run of another boot whose file somebody locks is not alive for ever")
+    @Test("a run of another boot whose file another process locks becomes hung")
     func otherBoot() throws {
         let segment = PaperSegment()
         segment.state.change { $0.state = .recording }

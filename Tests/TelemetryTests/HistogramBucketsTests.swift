@@ -39,7 +39,7 @@ struct HistogramBucketsTests {
         return edges + random + [0, 1, .max]
     }
 
-    @Test("the table finds the cell that the bounds say", arguments: layouts)
+    @Test("the table finds the cell of each value", arguments: layouts)
     func index(_ bounds: [UInt64]) {
         let buckets = RunMetrics.durations(named: "test_seconds", "", bounds: bounds, labels: [])
             .buckets
@@ -58,7 +58,7 @@ struct HistogramBucketsTests {
         }
     }
 
-    @Test("buckets of both kinds count what they would count alone", arguments: layouts)
+    @Test("buckets of both kinds count the same as separate histograms", arguments: layouts)
     func sums(_ bounds: [UInt64]) {
         let family = RunMetrics.durations(named: "test_seconds", "", bounds: bounds, labels: [])
         guard let buckets = family.buckets, let exponential = buckets.exponential else {
@@ -84,7 +84,7 @@ struct HistogramBucketsTests {
     }
 
     @Test(
-        "exponential buckets reach from below the first bound to above the last, as finely as there is room",
+        "exponential buckets extend from below the first bound to above the last, with the highest possible schema",
         arguments: [
             (RunMetrics.durationBounds, 3, -10, 10), ([1_000_000_000], 3, -16, 4),
             ([5], 3, -30, -24), ([1, 3_600_000_000_000], 2, -30, 15), ([.max], 3, 13, 33),
@@ -98,7 +98,7 @@ struct HistogramBucketsTests {
         )
     }
 
-    @Test("a family's record keeps its buckets", arguments: layouts)
+    @Test("the record of a family contains its buckets", arguments: layouts)
     func record(_ bounds: [UInt64]) {
         let family = RunMetrics.durations(named: "test_seconds", "", bounds: bounds, labels: ["a"])
         #expect(FamilyRecord.family(RecordReader(FamilyRecord.fields(family)[...])) == family)

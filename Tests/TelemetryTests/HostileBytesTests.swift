@@ -4,7 +4,7 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("Any bytes give a snapshot or a typed reason", .timeLimit(.minutes(10)))
+@Suite("Any bytes result in a snapshot or an error", .timeLimit(.minutes(10)))
 struct HostileBytesTests {
     /// A segment in which everything is used: history, labels, a histogram, open recordings, a shutdown.
     static let real: [UInt8] = {
@@ -43,7 +43,7 @@ struct HostileBytesTests {
         segment.state.close(1, .failed)
         segment.state.change { DerivedMetricsTests.stopInSecondPhase(&$0) }
         segment.beat(at: 12)
-        // The header says how much history there is.
+        // The header has the number of entries in the history.
         var bytes = segment.bytes
         seal(&bytes, 0..<512) { $0[80] = 5 }
         return bytes
@@ -66,7 +66,7 @@ struct HostileBytesTests {
         return PastRun(identity, lifecycle, end: end, lastSeen: .init(nanoseconds: 1), abandoned: 1)
     }
 
-    /// Changes a header or a record, and gives it a checksum that holds.
+    /// Changes a header or a record, and gives it a valid checksum.
     static func seal(_ bytes: inout [UInt8], _ range: Range<Int>, _ body: (inout [UInt8]) -> Void) {
         var record = Array(bytes[range])
         body(&record)
@@ -76,7 +76,7 @@ struct HostileBytesTests {
         bytes.replaceSubrange(range, with: record)
     }
 
-    /// Looks at all that a snapshot offers; `false` for a typed reason.
+    /// Reads everything in a snapshot; `false` for an error.
     @discardableResult
     private func survives(_ bytes: [UInt8], isOwned: Bool = false) -> Bool {
         do throws(SegmentError) {
@@ -95,7 +95,7 @@ struct HostileBytesTests {
         }
     }
 
-    @Test("the real one gives a snapshot")
+    @Test("a valid segment results in a snapshot")
     func whole() throws {
         let snapshot = try Snapshot(of: Self.real)
         #expect(snapshot.verdict == .ended(.killed))
@@ -127,7 +127,7 @@ struct HostileBytesTests {
     }
 
     @Test(
-        "random fields whose checksums hold",
+        "random fields with valid checksums",
         arguments: [nil] + SegmentLayout.Part.allCases.dropFirst().map(Optional.some)
     )
     func sealed(part: SegmentLayout.Part?) throws {
@@ -169,7 +169,7 @@ struct HostileBytesTests {
     }
 
     @Test(
-        "random bytes, behind a good magic number and a good header too",
+        "random bytes, also after a valid magic number and a valid header",
         arguments: [0, 12, 512]
     )
     func noise(kept: Int) {
@@ -190,7 +190,7 @@ struct HostileBytesTests {
     }
 
     @Test(
-        "a header that does not hold together is refused, whatever its checksum says",
+        "an inconsistent header with a valid checksum is refused",
         arguments: [
             Table(testDescription: "file of 2^64 bytes", fields: [(16, .max)]),
             Table(testDescription: "file of nothing", fields: [(16, 0)]),
@@ -232,7 +232,7 @@ struct HostileBytesTests {
     }
 
     @Test(
-        "exponential buckets that no reader could count are refused",
+        "exponential buckets beyond the limits are refused",
         arguments: [
             [5, 0, 3], [255, 0, 3], [2, 3, 3], [2, 3, 0], [1, 0x80, 0x7F], [4, 0, 33],
             [1, 0, 63], [1, 62, 63],
@@ -252,12 +252,12 @@ struct HostileBytesTests {
         #expect(throws: SegmentError.damaged(.families)) { try Snapshot(of: bytes) }
     }
 
-    @Test("the largest file, full of records, takes bounded time")
+    @Test("the largest file with the maximum number of records is read in limited time")
     func largest() throws {
         let size = Effort.isExhaustive ? SegmentLayout.maxFileSize : 2 << 20
         let layout = try SegmentHeader(Self.real).layout
         let (series, recordings) = (layout[.series], layout[.recordings])
-        // One series again and again, each time in one copy; what stood behind them stands there again.
+        // The same series in all slots, each in one copy; what follows is unchanged.
         let record = Self.real[series.offset + series.stride..<series.offset + 2 * series.stride]
         let tail = Self.real[recordings.offset...]
         let count = (size - series.offset - tail.count) / series.stride
@@ -289,7 +289,7 @@ struct HostileBytesTests {
     }
 
     @Test(
-        "what stands in the file by name is read the same way",
+        "names in the file are read as they were written",
         arguments: [
             (0, "not_a_segment"), (7, "not_a_segment"), (8, "truncated"), (11, "truncated"),
             (12, "truncated"), (511, "truncated"), (512, "truncated"), (5000, "truncated"),
@@ -309,7 +309,9 @@ struct HostileBytesTests {
         }
     }
 
-    @Test("a file that shrinks, breaks and heals while it is open is told as it is")
+    @Test(
+        "a file that is truncated, damaged and restored while it is open is read correctly each time"
+    )
     func changingFile() throws {
         let directory = try TemporaryDirectory()
         try directory.write(Self.real, to: "test.telemetry")
@@ -327,13 +329,13 @@ struct HostileBytesTests {
         #expect(try reader.snapshot().verdict == .ended(.killed))
     }
 
-    @Test("records damaged for good are read once, not with every snapshot")
+    @Test("permanently damaged records are read once, not for every snapshot")
     func damagedForGood() throws {
         let directory = try TemporaryDirectory()
         var bytes = Self.real
         let section = try SegmentHeader(bytes).layout[.lifecycle]
         for copy in 0..<2 { bytes[section.offset(ofSlot: 0, copy: copy) + 20] ^= 1 }
-        bytes[512] |= 1  // The writer died in the middle of a record.
+        bytes[512] |= 1  // The writer was killed while it wrote a record.
         try directory.write(bytes, to: "test.telemetry")
         var reader = SegmentReader(path: directory.segmentPath())
         #expect(throws: SegmentError.damaged(.lifecycle)) { try reader.snapshot() }

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The lock", .timeLimit(.minutes(5)))
 struct LockTests {
-    @Test("is seen from another process, refuses a second recorder, and goes with SIGKILL")
+    @Test("is visible to other processes, refuses a second recorder, and is released by SIGKILL")
     func life() throws {
         let directory = try TemporaryDirectory()
         let first = try Fixture("hold", directory.path)
@@ -55,7 +55,9 @@ struct LockTests {
         #expect(try directory.start().warning == nil)
     }
 
-    @Test("whoever may only read cannot pretend to be the recorder, nor keep it from starting")
+    @Test(
+        "a process that may only read the file can neither look like the recorder nor prevent its start"
+    )
     func readLock() throws {
         let directory = try TemporaryDirectory()
         do { _ = try directory.start() }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("docs/segment.md is all that another language needs", .timeLimit(.minutes(5)))
+@Suite("docs/segment.md is sufficient for other languages", .timeLimit(.minutes(5)))
 struct OtherLanguageTests {
     private static func script(_ name: String, _ arguments: String...) throws -> Fixture {
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
@@ -16,7 +16,7 @@ struct OtherLanguageTests {
         case recording, killed, degraded
     }
 
-    @Test("a reader in Python sees what the Swift one sees", arguments: Moment.allCases)
+    @Test("a reader in Python and the Swift reader return the same", arguments: Moment.allCases)
     func reader(_ moment: Moment) throws {
         let directory = try TemporaryDirectory()
         try crash(directory)
@@ -75,7 +75,7 @@ struct OtherLanguageTests {
     }
 
     @Test(
-        "a publisher in Python is read, judged, and followed by a Swift run that takes over its counts"
+        "a segment of a publisher in Python is read, and a Swift run continues its counts"
     )
     func publisher() throws {
         let directory = try TemporaryDirectory()

@@ -11,7 +11,7 @@ struct ReadmeExampleTests {
         return try String(contentsOf: root.appendingPathComponent(name), encoding: .utf8)
     }
 
-    @Test("is the code that is compiled here")
+    @Test("is the code that these tests compile")
     func isCompiled() throws {
         let file = try repositoryFile("Tests/TelemetryTests/ReadmeExample.swift")
         let begin = try #require(file.range(of: "    // begin\n"))

@@ -2,23 +2,23 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("Record frame")
-struct RecordFrameTests {
+@Suite("Records as bytes")
+struct RecordCodingTests {
     enum Copy: Sendable {
         case blank, torn
-        case whole(UInt64)
+        case complete(UInt64)
 
-        /// Fields that tell the generation.
+        /// Fields that contain the generation.
         var bytes: [UInt8] {
             switch self {
             case .blank: return [UInt8](repeating: 0, count: 32)
             case .torn:
-                var bytes = Copy.whole(9).bytes
+                var bytes = Copy.complete(9).bytes
                 bytes[12] ^= 1
                 return bytes
-            case .whole(let generation):
+            case .complete(let generation):
                 let fields = [UInt8(generation)] + [UInt8](repeating: 7, count: 15)
-                return RecordCoding.seal(generation: generation, fields: fields, stride: 32)
+                return RecordCoding.encode(generation: generation, fields: fields, stride: 32)
             }
         }
     }
@@ -31,14 +31,14 @@ struct RecordFrameTests {
     }
 
     @Test(
-        "the newest whole copy is the truth; one torn copy beside a blank one was never born",
+        "the newest valid copy is read; a torn copy and a blank one are no record",
         arguments: [
             Case(first: .blank, second: .blank, expected: 0),
-            Case(first: .blank, second: .whole(1), expected: 1),
-            Case(first: .whole(2), second: .whole(1), expected: 2),
-            Case(first: .whole(2), second: .whole(3), expected: 3),
-            Case(first: .torn, second: .whole(1), expected: 1),
-            Case(first: .whole(2), second: .torn, expected: 2),
+            Case(first: .blank, second: .complete(1), expected: 1),
+            Case(first: .complete(2), second: .complete(1), expected: 2),
+            Case(first: .complete(2), second: .complete(3), expected: 3),
+            Case(first: .torn, second: .complete(1), expected: 1),
+            Case(first: .complete(2), second: .torn, expected: 2),
             Case(first: .blank, second: .torn, expected: 0),
             Case(first: .torn, second: .blank, expected: 0),
             Case(first: .torn, second: .torn, expected: nil),
@@ -46,7 +46,7 @@ struct RecordFrameTests {
     )
     func copies(_ one: Case) {
         let section = SegmentLayout.Section(offset: 0, stride: 32, count: 1, copies: 2)
-        let slot = RecordCoding.open(one.first.bytes + one.second.bytes, section, slot: 0)
+        let slot = RecordCoding.decode(one.first.bytes + one.second.bytes, section, slot: 0)
         switch slot {
         case .never: #expect(one.expected == 0)
         case .damaged: #expect(one.expected == nil)
@@ -54,10 +54,10 @@ struct RecordFrameTests {
         }
     }
 
-    @Test("a record with a single copy has nothing to fall back to")
+    @Test("a record with a single torn copy is damaged")
     func single() {
         let section = SegmentLayout.Section(offset: 0, stride: 32, count: 1, copies: 1)
-        guard case .damaged = RecordCoding.open(Copy.torn.bytes, section, slot: 0) else {
+        guard case .damaged = RecordCoding.decode(Copy.torn.bytes, section, slot: 0) else {
             Issue.record("a torn copy was accepted")
             return
         }
@@ -72,7 +72,7 @@ struct RecordFrameTests {
     }
 
     @Test(
-        "text is cut between characters",
+        "text is truncated between characters",
         arguments: [("häß", 3, "hä"), ("häß", 2, "h"), ("👨‍👩‍👧a", 4, "")]
     )
     func cutText(text: String, width: Int, expected: String) {

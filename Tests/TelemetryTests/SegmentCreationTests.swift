@@ -8,7 +8,7 @@ import Testing
 @Suite("The start of a run")
 struct BirthTests {
     @Test(
-        "a leftover of a start that was killed is taken over",
+        "a file that was left by a killed start is used again",
         arguments: [0, 1000, 1 << 20]
     )
     func leftover(size: Int) throws {
@@ -24,13 +24,13 @@ struct BirthTests {
         )
     }
 
-    @Test("a start that was killed before the rename has no part in the counts")
+    @Test("a start that was killed before the rename does not change the counts")
     func killedBeforeRename() throws {
         let directory = try TemporaryDirectory()
         do { try directory.start().counter("test_total", "Test.").add(3) }
         let first = try directory.bytes()
         do { try directory.start().counter("test_total", "Test.").add(4) }
-        // As if the second start had been killed just before its rename.
+        // As if the second start was killed just before its rename.
         try directory.write(try directory.bytes(), to: ".test.telemetry.new")
         try directory.write(first, to: "test.telemetry")
         let publisher = try directory.start()
@@ -41,7 +41,7 @@ struct BirthTests {
     }
 
     @Test(
-        "where the file cannot be made, the run works on private memory, and says why",
+        "if the file cannot be created, the run works in private memory and reports why",
         arguments: ["/nonexistent/telemetry", "/proc", "/dev/null"]
     )
     func unusable(directory: String) throws {
@@ -50,7 +50,7 @@ struct BirthTests {
         useAll(publisher)
     }
 
-    @Test("what has the file's name and is no file is left alone")
+    @Test("a directory with the name of the file is not changed")
     func notAFile() throws {
         let directory = try TemporaryDirectory()
         try FileSystem.makeDirectory(directory.segmentPath())
@@ -60,7 +60,7 @@ struct BirthTests {
         #expect(directory.entries == ["test.telemetry"], "nothing else is left behind")
     }
 
-    @Test("a pipe of the file's name does not hold up the start", .timeLimit(.minutes(5)))
+    @Test("a FIFO with the name of the file does not block the start", .timeLimit(.minutes(5)))
     func pipe() throws {
         let directory = try TemporaryDirectory()
         #expect(mkfifo(directory.segmentPath(), 0o644) == 0)
@@ -70,7 +70,7 @@ struct BirthTests {
     }
 
     @Test(
-        "a file that may not grow leaves nothing behind, and no store into it is a SIGBUS",
+        "a file that may not grow is removed, and no store raises SIGBUS",
         arguments: [0, 4096, 100_000]
     )
     func confined(bytes: Int) throws {
@@ -92,7 +92,7 @@ struct BirthTests {
     }()
 
     @Test(
-        "on a full or read-only tmpfs it records on and leaves nothing behind",
+        "a recorder on a full or read-only tmpfs starts and leaves no file",
         arguments: [
             ("size=64k", "true", "posix_fallocate"),
             (
@@ -116,7 +116,7 @@ struct BirthTests {
         #expect(lines.dropFirst(2).allSatisfy { $0 == "full" })
     }
 
-    @Test("names and phases that no segment can hold are refused")
+    @Test("names and phases that a segment cannot contain are refused")
     func invalid() throws {
         let directory = try TemporaryDirectory()
         for name in ["", "-a", "a-", "A", "a/b", "..", String(repeating: "a", count: 64)] {

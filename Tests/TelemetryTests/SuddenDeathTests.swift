@@ -3,9 +3,9 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("Death at any moment")
+@Suite("Runs that are killed at any moment")
 struct SuddenDeathTests {
-    @Test("a run that is killed anywhere is counted exactly", .timeLimit(.minutes(5)))
+    @Test("a run that is killed at any moment is counted exactly", .timeLimit(.minutes(5)))
     func kills() throws {
         let directory = try TemporaryDirectory()
         var reader = SegmentReader(path: directory.segmentPath())
@@ -16,7 +16,7 @@ struct SuddenDeathTests {
             let fixture = try Fixture("live", directory.path, "\(random.next())")
             var journal: [String] = []
             if round % 10 > 0, let line = try fixture.line() { journal.append(line) }
-            // At any instruction: the journal tells afterwards which one it was.
+            // At any instruction; the journal then shows at which step.
             let moment =
                 BootTime.now().nanoseconds + UInt64.random(in: 0...20_000_000, using: &random)
             while BootTime.now().nanoseconds < moment {}
@@ -48,9 +48,9 @@ struct SuddenDeathTests {
     }
 }
 
-/// What has been counted, as far as the journals of the runs tell.
+/// The expected counts according to the journals of the runs.
 private struct Truth: Equatable, CustomStringConvertible {
-    /// By name and label values; what is not there is 0.
+    /// By name and label values; missing ones are 0.
     var values: [String: UInt64] = [:]
     private var openRecordings: UInt64 = 0
     private var phase: Int?
@@ -62,7 +62,7 @@ private struct Truth: Equatable, CustomStringConvertible {
         for series in snapshot.contents.series {
             let family = snapshot.contents.families[series.family]
             guard family.kind == .counter || family.kind == .histogram else { continue }
-            // Durations are the clock's; that they add up is for other tests.
+            // Durations depend on the clock; other tests check them.
             if family.kind == .histogram, family.name != "test_seconds" { continue }
             let name = family.name.replacing("streamvault_", with: "")
             let key = ([name] + series.values).joined(separator: " ")
@@ -81,7 +81,7 @@ private struct Truth: Equatable, CustomStringConvertible {
         "\(values.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" })"
     }
 
-    /// What may have been counted after a run with this journal and its death, the likeliest first.
+    /// The possible counts after a run with this journal was killed, the most likely first.
     func after(_ journal: [String]) -> [Truth] {
         guard journal.contains("running") else { return [self, started().dead()] }
         var run = started()
@@ -144,7 +144,7 @@ private struct Truth: Equatable, CustomStringConvertible {
 
     private static let phases = ["signal", "recordings", "database"]
 
-    /// With its end counted in; nothing but the counts is left of it.
+    /// Including its end.
     private func dead() -> Truth {
         var end = Truth()
         end.values = values

@@ -6,7 +6,7 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("Surroundings that change", .timeLimit(.minutes(5)))
+@Suite("Changes of the file and its directory", .timeLimit(.minutes(5)))
 struct SurroundingsTests {
     /// Something that another process does to the file or its directory.
     struct Change: Sendable, CustomTestStringConvertible {
@@ -116,7 +116,7 @@ struct SurroundingsTests {
             #expect(publisher.check() == nil, "nothing has happened yet")
         }
 
-        /// What a reader finds is what was published, `factor` times.
+        /// Checks that a reader finds what was published, `factor` times.
         func expectPublished(_ factor: UInt64 = 1) throws {
             let snapshot = try directory.snapshot()
             #expect(snapshot.isOwned)
@@ -138,7 +138,7 @@ struct SurroundingsTests {
         }
     }
 
-    @Test("whatever has the name, readers find all counts again", arguments: moves)
+    @Test("after any change of the name, readers find all counts", arguments: moves)
     func moved(change: Change) throws {
         let life = try Life(try TemporaryDirectory())
         try change.make(life.directory)
@@ -152,7 +152,7 @@ struct SurroundingsTests {
         try? FileManager.default.removeItem(atPath: life.directory.path + "-moved")
     }
 
-    @Test("a file that is cut ends nothing, and is published again", arguments: cuts)
+    @Test("a truncated file is published again", arguments: cuts)
     func cut(change: Change) throws {
         let life = try Life(try TemporaryDirectory())
         try change.make(life.directory)
@@ -166,7 +166,7 @@ struct SurroundingsTests {
         #expect(try life.directory.snapshot().value("recordings_finished_total", "completed") == 1)
     }
 
-    @Test("between a cut and the next check anything can be published", arguments: cuts)
+    @Test("everything can be published between a truncation and the next check", arguments: cuts)
     func busyCut(change: Change) throws {
         let life = try Life(try TemporaryDirectory())
         try change.make(life.directory)
@@ -187,7 +187,7 @@ struct SurroundingsTests {
         #expect([2, 5].contains(now))
     }
 
-    @Test("a directory that has the name is not removed; the next check without it publishes")
+    @Test("a directory with the name is not removed; the next check after its removal publishes")
     func directory() throws {
         let life = try Life(try TemporaryDirectory())
         let path = life.directory.segmentPath()
@@ -210,13 +210,13 @@ struct SurroundingsTests {
         #expect(life.publisher.check() == nil)
         try FileSystem.setMode(0o644, of: path)
         try FileSystem.setMode(0, of: life.directory.path)
-        _ = life.publisher.check()  // Root sees through it.
+        _ = life.publisher.check()  // No change for root.
         try FileSystem.setMode(0o755, of: life.directory.path)
         _ = life.publisher.check()
         try life.expectPublished()
     }
 
-    @Test("each change after the other, ten times")
+    @Test("all changes one after the other, ten times")
     func all() throws {
         let life = try Life(try TemporaryDirectory())
         for _ in 0..<10 {
@@ -231,7 +231,9 @@ struct SurroundingsTests {
         }
     }
 
-    @Test("a directory that appears late is published into, with what an earlier run left there")
+    @Test(
+        "a run publishes in a directory that is created late, with the counts of earlier runs in it"
+    )
     func late() throws {
         let parent = try TemporaryDirectory()
         let earlier = try TemporaryDirectory()
@@ -263,13 +265,13 @@ struct SurroundingsTests {
         #expect(snapshot.value("recorder_runs_total") == 2)
         #expect(snapshot.value("crashes_total") == 1)
         #expect(snapshot.history.count == 1)
-        // Once in a run: what it finds later was its own, or counted already.
+        // Only once in a run: later it finds its own counts.
         unlink(path + "/test.telemetry")
         #expect(publisher.check()?.published == .removed)
         #expect(try reader.snapshot().value("test_total") == 43)
     }
 
-    @Test("the directory is created where it is missing")
+    @Test("a missing directory is created")
     func created() throws {
         let parent = try TemporaryDirectory()
         let publisher = try startRun(in: parent.path + "/telemetry")
@@ -277,7 +279,7 @@ struct SurroundingsTests {
         #expect(try FileSystem.entries(of: parent.path + "/telemetry") == ["test.telemetry"])
     }
 
-    @Test("a file system that is full when a new file is needed costs nothing but the publication")
+    @Test("a full file system prevents the publication, but no counts are lost")
     func full() throws {
         let directory = try TemporaryDirectory()
         let fixture = try Fixture("republish", directory.path)
@@ -286,7 +288,7 @@ struct SurroundingsTests {
         #expect(directory.entries == ["test.telemetry"])
     }
 
-    @Test("a run that another one has replaced does not take the name back")
+    @Test("a run does not take its name back from a later recorder")
     func secondRecorder() throws {
         let life = try Life(try TemporaryDirectory())
         try FileManager.default.removeItem(atPath: life.directory.path)

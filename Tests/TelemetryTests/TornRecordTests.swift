@@ -4,7 +4,7 @@ import Testing
 
 @testable import StreamVaultTelemetry
 
-@Suite("Death in the middle of a write")
+@Suite("Writers that are killed during a write")
 struct TornRecordTests {
     struct Step: Sendable, CustomTestStringConvertible {
         let testDescription: String
@@ -62,7 +62,7 @@ struct TornRecordTests {
         )
     }
 
-    /// What a record may say before the write, and after it.
+    /// A record before and after the write.
     private struct Sight: Equatable {
         let lifecycle: Lifecycle
         let recordings: [OpenRecording]
@@ -78,7 +78,7 @@ struct TornRecordTests {
     }
 
     @Test(
-        "leaves the record as it was or as it is, whatever part of it was stored",
+        "the record is the former or the new one, whatever part of it was written",
         arguments: steps
     )
     func death(_ step: Step) throws {

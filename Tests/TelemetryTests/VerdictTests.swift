@@ -138,7 +138,10 @@ struct VerdictTests {
         ]
     }
 
-    @Test("follows from lifecycle, lock and silence alone", arguments: living + stopping + stopped)
+    @Test(
+        "depends on lifecycle, lock and time since the last heartbeat only",
+        arguments: living + stopping + stopped
+    )
     func verdict(_ one: Case) {
         var lifecycle = Lifecycle()
         lifecycle.state = one.state

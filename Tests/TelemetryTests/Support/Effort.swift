@@ -5,7 +5,7 @@ enum Effort {
     /// Every case instead of a sample: minutes without optimisation, `TELEMETRY_EXHAUSTIVE=1`.
     static let isExhaustive = ProcessInfo.processInfo.environment["TELEMETRY_EXHAUSTIVE"] == "1"
 
-    /// How long the concurrency tests go on, `TELEMETRY_STRESS_SECONDS`.
+    /// Duration of the concurrency tests, `TELEMETRY_STRESS_SECONDS`.
     static let stressSeconds =
         ProcessInfo.processInfo.environment["TELEMETRY_STRESS_SECONDS"].flatMap(Double.init) ?? 3
 

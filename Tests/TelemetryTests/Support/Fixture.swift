@@ -15,22 +15,22 @@ final class Fixture {
         )
     }
 
-    /// It stands beside the program that runs the tests.
+    /// In the directory of the program that runs the tests.
     static var program: String {
         let runner = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         return URL(fileURLWithPath: runner ?? "").deletingLastPathComponent()
             .appendingPathComponent("TelemetryFixture").path
     }
 
-    /// Keeps it from running, alive.
+    /// Stops it with SIGSTOP.
     func stop() { _ = kill(process.identifier, SIGSTOP) }
 
-    /// Another program, by its arguments.
+    /// Starts another program.
     init(running arguments: [String]) throws {
         process = try Subprocess.spawn(arguments)
     }
 
-    /// Kills it alone, not its children, and waits for its end.
+    /// Kills it, but not its children, and waits for its end.
     @discardableResult
     func killAlone() -> TerminationStatus {
         _ = kill(process.identifier, SIGKILL)

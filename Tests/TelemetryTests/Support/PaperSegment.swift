@@ -2,7 +2,7 @@ import Posix
 
 @testable import StreamVaultTelemetry
 
-/// A segment in private memory, with stamps as a test wants them.
+/// A segment in private memory with timestamps that a test chooses.
 final class PaperSegment {
     static let startedBoot = BootTime(nanoseconds: 1000 * second)
     static let startedWall = WallTime(nanoseconds: 1_700_000_000 * second)
@@ -40,7 +40,7 @@ final class PaperSegment {
         state.writer.store(Self.stamp(seconds).nanoseconds, word: SegmentWord.heartbeat)
     }
 
-    /// The file that it would be.
+    /// The content of its file.
     var bytes: [UInt8] {
         var writer = RecordWriter()
         for index in 0..<layout.fileSize / 8 { writer.integer(memory.load(index)) }
@@ -58,14 +58,14 @@ final class PaperSegment {
         return try Snapshot(of: bytes, isOwned: isOwned, now: now, wall: wall, bootID: bootID)
     }
 
-    /// A stamp of the run, `seconds` after its start.
+    /// A timestamp of the run, `seconds` after its start.
     static func stamp(_ seconds: Double) -> BootTime {
         BootTime(nanoseconds: UInt64(Double(startedBoot.nanoseconds) + seconds * 1e9))
     }
 }
 
 extension Snapshot {
-    /// Parses a whole file, as a reader does that caught it at rest.
+    /// Parses a complete file as a reader does when nothing changes.
     init(
         of bytes: [UInt8],
         isOwned: Bool = false,

@@ -4,7 +4,7 @@ import Posix
 
 @testable import StreamVaultTelemetry
 
-/// A directory of one test, removed with all that is in it.
+/// A directory of one test, which is removed afterwards.
 final class TemporaryDirectory: Sendable {
     let path: String
 
@@ -55,7 +55,7 @@ final class TemporaryDirectory: Sendable {
         }
     }
 
-    /// Starts a run of the recorder `test`, with little room.
+    /// Starts a run of the recorder `test` with a small capacity.
     func start(
         version: String = "1.0",
         phases: [String] = ["recordings", "database"],
@@ -92,7 +92,7 @@ extension Snapshot {
         return []
     }
 
-    /// What each of a histogram's classic buckets counts for itself.
+    /// The counts of a histogram's classic buckets, not cumulative.
     func buckets(_ name: String, _ values: String...) -> [UInt64] {
         for series in contents.series where series.values == values {
             let family = contents.families[series.family]
@@ -104,7 +104,7 @@ extension Snapshot {
         return []
     }
 
-    /// Since when a series counts, in nanoseconds since 1970.
+    /// Time since which a series counts, in nanoseconds since 1970.
     func created(_ name: String, _ values: String...) -> UInt64? {
         contents.series.first {
             let family = contents.families[$0.family].name
@@ -123,7 +123,7 @@ extension Snapshot {
         return nil
     }
 
-    /// All that is counted, by series, as text that a failure can print.
+    /// All counters and histograms, by series, in a form that a failure can print.
     var counts: [String: [UInt64]] {
         var counts: [String: [UInt64]] = [:]
         for series in contents.series {
