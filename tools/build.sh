@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds both programs for release into .build/bin: the exporter as one fully static binary, the recorder with Swift's
 # libraries in it, so that it needs those of the system alone.
+#
+# usage: tools/build.sh [exporter | recorder]     only that one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,13 +20,30 @@ check_static() {
     fi
 }
 
-# Another linker warns in every build of functions that nobody calls.
-tools/swift-build.sh -c release --product streamvault-recorder --scratch-path .build/portable \
-    --static-swift-stdlib -Xswiftc -use-ld=lld
-tools/swift-build.sh -c release --product streamvault-exporter --scratch-path .build/static \
-    -Xswiftc -static-executable -Xswiftc -use-ld=lld -Xswiftc -Xfrontend -Xswiftc -assume-single-threaded
-check_static
+build_recorder() {
+    # Another linker warns in every build of functions that nobody calls.
+    tools/swift-build.sh -c release --product streamvault-recorder --scratch-path .build/portable \
+        --static-swift-stdlib -Xswiftc -use-ld=lld
+    strip -o .build/bin/streamvault-recorder "$recorder"
+}
+
+build_exporter() {
+    tools/swift-build.sh -c release --product streamvault-exporter --scratch-path .build/static \
+        -Xswiftc -static-executable -Xswiftc -use-ld=lld -Xswiftc -Xfrontend -Xswiftc -assume-single-threaded
+    check_static
+    strip -o .build/bin/streamvault-exporter "$exporter"
+}
+
 mkdir -p .build/bin
-strip -o .build/bin/streamvault-recorder "$recorder"
-strip -o .build/bin/streamvault-exporter "$exporter"
+case ${1:-} in
+    exporter | recorder) "build_$1" ;;
+    "")
+        build_recorder
+        build_exporter
+        ;;
+    *)
+        sed -n 's/^# usage: //p' "$0" >&2
+        exit 2
+        ;;
+esac
 ls -lL .build/bin

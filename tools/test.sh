@@ -71,8 +71,13 @@ storm() {
     PYTHONPATH=tools python3 -m storm "$@"
 }
 
+# With the exporter as it is shipped: without optimization, a page for each of hundreds of hostile clients takes longer than a
+# probe waits.
 hostile() {
-    PYTHONPATH=tools python3 -m hostile "$@"
+    tools/build.sh exporter || return
+    mkdir -p "$logs/bin"
+    ln -sf "$PWD/.build/bin/streamvault-exporter" "$PWD/.build/debug/streamvault-recorder" "$logs/bin/"
+    STREAMVAULT_BIN=$logs/bin PYTHONPATH=tools python3 -m hostile "$@"
 }
 
 require "needs root, for full disks, control groups and strace" test "$EUID" == 0
