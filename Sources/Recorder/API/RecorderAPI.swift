@@ -17,7 +17,7 @@ struct RecorderAPI: Sendable {
     /// `nil` without Twitch.
     let twitch: TwitchService?
     /// A main loop without a heartbeat for this time has hung.
-    var heartbeatTimeout = Verdict.patience(heartbeatInterval: Recorder.heartbeatInterval)
+    var heartbeatTimeout = Verdict.heartbeatTimeout(heartbeatInterval: Recorder.heartbeatInterval)
 
     private var status: RecorderStatus { context.status }
 
