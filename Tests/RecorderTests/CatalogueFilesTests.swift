@@ -157,9 +157,10 @@ struct CatalogueFilesTests {
         let journal = try CatalogueJournal(catalogue, Log(), interval: .milliseconds(10)) { event in
             events.withLock { $0.append(event) }
         }
-        try shell("mv \"$2\" \"$2\".away; touch \"$2\"")
+        // Each in one step: the journal would write a catalogue into the gap between two.
+        try shell("ln \"$1\" \"$1\".kept; ln -s none \"$1\".link; mv -T \"$1\".link \"$1\"")
         try waitFor("the loss") { events.withLock { $0.last } == .lost }
-        try shell("rm \"$2\"; mv \"$2\".away \"$2\"")
+        try shell("mv -T \"$1\".kept \"$1\"")
         try waitFor("the return") { events.withLock { $0.last } == .restored }
         try journal.close(until: .now().advanced(by: .seconds(30)))
         #expect(events.withLock { $0.filter { $0 == .restored }.count } == 1)
@@ -178,10 +179,10 @@ struct CatalogueFilesTests {
         let journal = try CatalogueJournal(catalogue, log, interval: .milliseconds(10)) { event in
             events.withLock { $0.append(event) }
         }
-        try shell("rm -rf \"$2\"; touch \"$2\"")
+        try shell("ln -s none \"$1\".link; mv -T \"$1\".link \"$1\"")
         try waitFor("the loss") { events.withLock { $0.count } >= 3 }
         #expect(events.withLock { $0.allSatisfy { $0 == .lost } })
-        try shell("rm \"$2\"")
+        try shell("rm \"$1\"")
         try waitFor("the new file") { events.withLock { $0.last } == .reopened(.removed) }
         let next = catalogueEntry("/r/c.ts.part")
         journal.append(.partStarted(next))
