@@ -296,8 +296,7 @@ extension Catalogue {
                     for connection in open { connection.close() }
                     return try Self.connect(path, open.count, busyTimeout: timeout)
                 }
-                known.removeLog()
-                let new = try Self.replace(open, path, busyTimeout: timeout, at: now)
+                let new = try Self.replace(open, known, path, busyTimeout: timeout, at: now)
                 for connection in open { connection.discard() }
                 return new
             }
@@ -309,11 +308,15 @@ extension Catalogue {
     /// Opens connections to the database that has taken the path, or to a copy of the one that is open.
     private static func replace(
         _ open: [CatalogueConnection],
+        _ known: CatalogueFiles,
         _ path: String,
         busyTimeout: Duration,
         at now: UTCTime
     ) throws(CatalogueError) -> [CatalogueConnection] {
         try? FileSystem.makeParentDirectory(of: path)
+        // Where nothing can be opened, the database may come back to its log.
+        _ = try CatalogueFiles.resolve(path)
+        known.removeLog()
         if CatalogueFiles(at: path).isEmpty, copy(open, to: path) {
             return try connect(path, open.count, busyTimeout: busyTimeout)
         }
