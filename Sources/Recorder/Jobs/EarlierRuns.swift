@@ -14,7 +14,7 @@ struct EarlierRuns: Sendable {
     func recover(until stop: StopSignal) {
         if let first = recovery.foreign.first {
             let fields: KeyValuePairs = ["count": "\(recovery.foreign.count)", "first": first]
-            context.log(.info, "Part files that are not this recorder's left alone", fields)
+            context.log(.info, "Part files of other programs left unchanged", fields)
         }
         let files = recovery.run(while: { !stop.isRequested }, onOutcome: report)
         if stop.isRequested {
