@@ -24,7 +24,7 @@ fuzz: setup ## feeds mutated bytes to all that strangers can send, a minute each
 sanitize: setup ## runs the Swift tests under AddressSanitizer and ThreadSanitizer
 	@tools/sanitize.sh
 
-storm: setup build ## ends recorder and exporter in every way, and compares two Prometheis with the truth; STORM_RUNS=1000 takes longer
+storm: setup build ## ends recorder and exporter in every way, and compares the counts of two Prometheus servers with the truth; STORM_RUNS=1000 takes longer
 	@STREAMVAULT_BIN=.build/bin PYTHONPATH=tools python3 -m storm
 
 faults: setup build ## makes each system call on files and connections fail, and a recorder die in each phase, and 100 times at random

@@ -108,9 +108,9 @@ let package = Package(
         fuzzer(
             "API",
             [
-                "Catalogue",
-                "Recorder", "Fetch", "Twitch", "WebSocket", "FuzzSupport", "HTTP", "Posix",
-                "StreamVaultTelemetry",
+                "Recorder", "Catalogue", "Fetch", "Media", "Twitch", "WebSocket", "FuzzSupport",
+                "HTTP",
+                "Posix", "StreamVaultTelemetry",
             ]
         ),
         fuzzer(

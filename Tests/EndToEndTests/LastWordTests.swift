@@ -81,7 +81,7 @@ extension Prometheus {
 
 @Suite("The last word of a recorder", .timeLimit(.minutes(10)))
 struct LastWordTests {
-    @Test("in every order of ends, both of a pair of Prometheis have every series of it")
+    @Test("in every order of ends, both Prometheus servers have every series of the final state")
     func collected() throws {
         let pods = try Order.allCases.map { try Pod($0) }
         let pair = try (0..<2).map { _ in

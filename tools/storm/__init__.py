@@ -1,4 +1,4 @@
-"""Ends recorders and exporters at random under two Prometheis, and compares what these know with what happened.
+"""Ends recorders and exporters at random under two Prometheus servers, and compares their counts with what happened.
 
 A lane is an address at which pods come and go; a pod is a recorder and its exporter on directories of its own, and lives for some
 rounds. In each round the recorder starts, records three streams, and ends in one of the ways of `endings`, while the exporter takes

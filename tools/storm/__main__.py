@@ -1,4 +1,4 @@
-"""Ends recorders and exporters at random under two Prometheis, and compares what these know with what happened.
+"""Ends recorders and exporters at random under two Prometheus servers, and compares their counts with what happened.
 
 Needs root, Debian's prometheus, ffmpeg and strace; the programs in .build/debug, or where STREAMVAULT_BIN says.
 """

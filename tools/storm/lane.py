@@ -157,7 +157,7 @@ class Lane:
             current.add_trouble(f"history is {history}, not {remembered}")
 
     def leave(self, current, told):
-        """The exporter has been told to leave: both Prometheis must have every series of the last word then."""
+        """The exporter has been stopped: both Prometheus servers must have every series of the final state."""
         current.departure = Departure(self.pod, told)
         if current.departure.trouble:
             current.add_trouble(current.departure.trouble)

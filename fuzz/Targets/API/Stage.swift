@@ -1,5 +1,6 @@
 import FuzzSupport
 import HTTP
+import Media
 import Posix
 import StreamVaultTelemetry
 import Twitch
@@ -39,7 +40,7 @@ enum Stage {
             )
         }
         let roster = Roster(context.status, workers: streams.map { StreamWorker($0, context) })
-        try roster.open()
+        roster.open()
         roster.drain(context)
         return RecorderAPI(
             context: context,
