@@ -1,4 +1,4 @@
-.PHONY: help setup build demo test bench fuzz sanitize storm faults hostile soak fleet lint generate check-images clean
+.PHONY: help setup build demo test bench fuzz sanitize storm faults hostile beside soak fleet lint generate check-images clean
 
 help: ## lists what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -34,6 +34,10 @@ faults: setup build ## makes each system call on files and connections fail, and
 
 hostile: setup build ## both programs under hostile origins, clients and neighbours, a changing file system and signals, all at once; HOSTILE_MINUTES=5 HOSTILE_SEED=1
 	@STREAMVAULT_BIN=.build/bin PYTHONPATH=tools python3 -m hostile
+
+beside: setup build ## records 111 odd streams with the recorder, ffmpeg and streamlink at once, and compares what they kept, packet by packet
+	@.venv/bin/pip install --quiet streamlink==8.6.0
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" STREAMVAULT_BIN=.build/bin PYTHONPATH=tools python3 -m gauntlet
 
 soak: setup build ## an hour of 100 scrapes a second with a restart every minute: does anything grow? SOAK_MINUTES=600 takes longer
 	@STREAMVAULT_BIN=.build/bin tools/soak/soak.py $(or $(SOAK_MINUTES),60)

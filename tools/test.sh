@@ -80,6 +80,10 @@ hostile() {
     STREAMVAULT_BIN=$logs/bin PYTHONPATH=tools python3 -m hostile "$@"
 }
 
+gauntlet() {
+    PYTHONPATH=tools python3 -m gauntlet "$@"
+}
+
 require "needs root, for full disks, control groups and strace" test "$EUID" == 0
 require "no kubectl on PATH: https://kubernetes.io/docs/tasks/tools/" command -v kubectl
 mkdir -p "$logs"
@@ -96,6 +100,8 @@ stage crowds tools/check_crowds.py
 # With this seed each kind of end, and each course of the exporter, occurs at least once.
 stage storm storm --rounds 30 --lanes 8 --seed 2
 stage hostile hostile --minutes 1 --seed 1
+# Every segment that an odd origin serves; `make beside` compares with ffmpeg and streamlink.
+stage gauntlet gauntlet --recorder-only --batch 60
 stage compose .venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose*.yaml
 stage kubernetes .venv/bin/python tools/check_kubernetes.py
 stage generated .venv/bin/python tools/generate.py --check

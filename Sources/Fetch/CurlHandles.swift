@@ -57,9 +57,8 @@ import Posix
         // Keeps cookies in memory, and reads no file.
         try set(CURLOPT_COOKIEFILE, "")
         try set(CURLOPT_USERAGENT, userAgent)
-        // A segment is written as it was sent: if a server compresses in spite of this, it is not unpacked.
+        // Media gains nothing from compression; if a server compresses in spite of this, libcurl expands it.
         try set(CURLOPT_ACCEPT_ENCODING, "identity")
-        try set(CURLOPT_HTTP_CONTENT_DECODING, 0)
         try unsafe set(CURLOPT_ERRORBUFFER, message.baseAddress)
         try unsafe headers.withPointer { list throws(FetchError) in
             try unsafe set(CURLOPT_HTTPHEADER, list)

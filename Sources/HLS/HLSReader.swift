@@ -1,5 +1,6 @@
 package import Fetch
 package import FoundationEssentials
+import Media
 package import Posix
 
 /// Reads a live or finished HLS stream: loads its playlist, fetches new segments, returns them in order.
@@ -43,6 +44,10 @@ package struct HLSReader {
         case variantChosen(String)
         /// A load of the playlist failed; the reader tries again.
         case loadFailed(PlaylistFailure, message: String)
+        /// A playlist or a segment was read although RFC 8216 does not allow what it contains.
+        case deviation(PlaylistDeviation)
+        /// Bytes of a segment belonged to no packet.
+        case bytesDropped(Int)
         /// An address was not requested because its origin may not name it.
         case addressRefused
         /// Segments waited for room in the memory of all streams, so often since the last item of this kind.
@@ -58,6 +63,7 @@ package struct HLSReader {
     /// How far a stream has been recorded, so that the next reader returns nothing twice.
     package struct Position: Sendable {
         fileprivate let tracker: PlaylistTracker
+        fileprivate let aligner: PacketAligner
         fileprivate let origin: ServerPlace?
     }
 
@@ -70,6 +76,8 @@ package struct HLSReader {
     private var address: PlaylistAddress
     private var reloads: ReloadPolicy
     private var queue: SegmentQueue
+    private var aligner: PacketAligner
+    private var latestNumber: UInt64?
     private var load = Load.due(at: .now())
     /// What happened and was not returned yet.
     private var events: [Item] = []
@@ -82,6 +90,8 @@ package struct HLSReader {
     private enum Load {
         case due(at: BootTime)
         case active(id: Int, since: BootTime)
+        /// A segment is fetched whose bytes tell what the numbers of this playlist mean.
+        case probing(id: Int, number: UInt64, MediaPlaylist, since: BootTime)
         /// Nothing will be added to the playlist.
         case ended
         case failed(HLSError)
@@ -117,6 +127,7 @@ package struct HLSReader {
         address = PlaylistAddress(url, settings.quality)
         reloads = ReloadPolicy(settings.failures)
         queue = SegmentQueue(settings.segments)
+        aligner = position?.aligner ?? PacketAligner()
     }
 
     /// Where the next reader of this stream is to continue.
@@ -125,7 +136,7 @@ package struct HLSReader {
     package func position(isInterrupted: Bool) -> Position {
         var tracker = tracker.resumed(from: queue.first?.sequence)
         if isInterrupted { tracker.interrupted() }
-        return Position(tracker: tracker, origin: transfers.policy.origin)
+        return Position(tracker: tracker, aligner: aligner, origin: transfers.policy.origin)
     }
 
     /// Waits for the next item; `.ended`, `.failed` and `.stopped` are the last ones.
@@ -142,7 +153,7 @@ package struct HLSReader {
                 switch load {
                 case .ended: return .ended
                 case .failed(let error): return .failed(error)
-                case .due, .active: break
+                case .due, .active, .probing: break
                 }
             }
             work(until: nil, or: stop)
@@ -158,19 +169,45 @@ package struct HLSReader {
         switch outcome {
         case .media(let unit):
             defer { (hasReturnedFirst, isBroken) = (true, false) }
+            if let content = queue.firstContent { tracker.recorded(segment.sequence, content) }
+            let isDiscontinuous = segment.isDiscontinuous || isBroken
             return .segment(
-                unit,
+                aligned(unit, number: segment.sequence, isDiscontinuous),
                 number: segment.sequence,
-                isDiscontinuous: segment.isDiscontinuous || isBroken
+                isDiscontinuous: isDiscontinuous
             )
         case .missed(let failure):
             queue.removeFirst()
+            if case .address = failure { events.append(.deviation(.address)) }
             isBroken = isBroken || segment.isDiscontinuous
             return .segmentFailed(
                 number: segment.sequence,
                 message: "\(failure) (\(segment.address.redacted))"
             )
         }
+    }
+
+    /// The segment, of a transport stream only its complete packets.
+    private mutating func aligned(
+        _ unit: MediaUnit,
+        number: UInt64,
+        _ isDiscontinuous: Bool
+    ) -> MediaUnit {
+        defer { latestNumber = number }
+        note(unit.deviations)
+        guard unit.container == .mpegTS else { return unit }
+        var unit = unit
+        let isNext = latestNumber.map { $0.addingWithSaturation(1) == number } ?? true
+        var dropped = isNext && !isDiscontinuous ? 0 : aligner.reset()
+        let aligned = aligner.packets(of: unit.media)
+        unit.media = aligned.bytes
+        dropped += aligned.dropped
+        if dropped > 0 { events += [.bytesDropped(dropped), .deviation(.packets)] }
+        return unit
+    }
+
+    private mutating func note(_ deviations: Set<PlaylistDeviation>) {
+        events += deviations.sorted { $0.rawValue < $1.rawValue }.map { .deviation($0) }
     }
 
     /// Starts what is due, and waits until something ends, `deadline` or `stop`.
@@ -188,8 +225,8 @@ package struct HLSReader {
     /// Starts a load of the playlist, and as many segments as may be fetched at a time.
     private mutating func startDue(at now: BootTime) {
         if case .due(let time) = load, time <= now, queue.count < Self.maxWaiting {
-            let request = FetchRequest(url: address.url, limits: settings.playlist)
-            let role = address.isAtStart ? AddressPolicy.Role.start : .variant
+            let request = FetchRequest(url: address.url(at: now), limits: settings.playlist)
+            let role = address.isAtStart(at: now) ? AddressPolicy.Role.start : .variant
             load = .active(id: transfers.start(request, as: role), since: now)
         }
         while let request = queue.nextRequest(at: now) {
@@ -207,6 +244,14 @@ package struct HLSReader {
 
     private mutating func take(_ ended: Transfers.Ended, until stop: StopSignal) {
         if case .failure(.refusedAddress) = ended.result { events.append(.addressRefused) }
+        if case .probing(ended.id, let number, let playlist, let start) = load {
+            let content = (try? ended.result.get()).map { ContentHash($0.bytes) }
+            return take(
+                playlist,
+                loadedAt: start,
+                probe: PlaylistTracker.Probe(number: number, content: content)
+            )
+        }
         guard case .active(ended.id, let start) = load else {
             return queue.take(ended, at: .now())
         }
@@ -232,15 +277,22 @@ package struct HLSReader {
             throw .fetch(error)
         }
         do throws(PlaylistError) {
-            return try Playlist.parse(body.bytes, from: body.url, until: stop)
+            return try Playlist.parse(
+                body.bytes,
+                from: body.url,
+                importing: address.variables,
+                until: stop
+            )
         } catch {
             throw .playlist(error)
         }
     }
 
     private mutating func choose(from master: MasterPlaylist) throws(LoadError) {
+        note(master.deviations)
         do throws(PlaylistError) {
-            events.append(.variantChosen(try address.choose(from: master).description))
+            let variant = try address.choose(from: master, at: .now())
+            events.append(.variantChosen(variant.description))
         } catch {
             throw .playlist(error)
         }
@@ -248,10 +300,26 @@ package struct HLSReader {
         load = .due(at: .now())
     }
 
-    private mutating func take(_ playlist: MediaPlaylist, loadedAt start: BootTime) {
+    private mutating func take(
+        _ playlist: MediaPlaylist,
+        loadedAt start: BootTime,
+        probe: PlaylistTracker.Probe? = nil
+    ) {
         reloads.succeeded()
         address.succeeded()
-        var update = tracker.take(playlist, loadedAt: start)
+        if probe == nil { note(playlist.deviations) }
+        var update = tracker.take(playlist, loadedAt: start, probe: probe)
+        if let segment = update.probe {
+            let number = segment.sequence
+            if let requests = try? SegmentRequests(for: segment, settings.segments) {
+                let id = transfers.start(requests.media)
+                load = .probing(id: id, number: number, playlist, since: start)
+                return
+            }
+            let unknown = PlaylistTracker.Probe(number: number, content: nil)
+            update = tracker.take(playlist, loadedAt: start, probe: unknown)
+        }
+        if update.isRenumbered { note([.numbering]) }
         if update.isRestarted { events.append(.restarted) }
         if update.missed > 0 { events.append(.missed(update.missed)) }
         if !update.segments.isEmpty, address.takeChange() {
@@ -262,7 +330,7 @@ package struct HLSReader {
     }
 
     private mutating func loadFailed(_ error: LoadError, at now: BootTime) {
-        let message = "\(error) (\(address.url.redacted))"
+        let message = "\(error) (\(address.url(at: now).redacted))"
         events.append(.loadFailed(error.kind, message: message))
         address.failed(with: error)
         switch reloads.failed(with: error, at: now) {

@@ -21,6 +21,7 @@ enum Playlist: Equatable, Sendable {
     static func parse(
         _ bytes: [UInt8],
         from base: URL,
+        importing variables: PlaylistVariables = PlaylistVariables(),
         limits: Limits = Limits(),
         until stop: StopSignal? = nil
     ) throws(PlaylistError) -> Playlist {
@@ -28,27 +29,31 @@ enum Playlist: Equatable, Sendable {
         if try isMaster(lines) {
             return .master(try MasterPlaylistParser.parse(lines, from: base, limits: limits))
         }
-        return .media(try MediaPlaylistParser.parse(lines, from: base, limits: limits))
+        return .media(
+            try MediaPlaylistParser.parse(lines, from: base, importing: variables, limits: limits)
+        )
     }
 
-    /// Whether the first tag that only one kind of playlist has is of a master playlist (RFC 8216, section 4.3).
+    /// Whether it names variants, and no segment comes before the first of them.
     private static func isMaster(_ lines: PlaylistLines) throws(PlaylistError) -> Bool {
         var lines = lines
+        var hasMasterTag = false
         while let line = try lines.next() {
-            guard case .tag(let tag, _) = line else { return false }
-            if masterTags.contains(tag) { return true }
-            if mediaTags.contains(tag) { return false }
+            guard case .tag(let tag, _) = line else { continue }
+            if tag == "EXT-X-STREAM-INF" { return true }
+            if tag == "EXTINF" { return false }
+            hasMasterTag = hasMasterTag || masterTags.contains(tag)
         }
-        return false
+        return hasMasterTag
     }
 
-    /// Tags that only master playlists have.
+    /// Tags that only a master playlist may have.
     static let masterTags: Set = [
         "EXT-X-STREAM-INF", "EXT-X-MEDIA", "EXT-X-I-FRAME-STREAM-INF", "EXT-X-SESSION-DATA",
         "EXT-X-SESSION-KEY", "EXT-X-CONTENT-STEERING",
     ]
 
-    /// Tags that only media playlists have.
+    /// Tags that only a media playlist may have.
     static let mediaTags: Set = [
         "EXTINF", "EXT-X-TARGETDURATION", "EXT-X-MEDIA-SEQUENCE", "EXT-X-DISCONTINUITY-SEQUENCE",
         "EXT-X-BYTERANGE", "EXT-X-KEY", "EXT-X-MAP", "EXT-X-DISCONTINUITY", "EXT-X-ENDLIST",
@@ -64,6 +69,10 @@ struct MasterPlaylist: Equatable, Sendable {
     var includedAudioGroups: Set<String> = []
     /// All audio groups.
     var audioGroups: Set<String> = []
+    /// What `EXT-X-DEFINE` defines, also for the media playlists.
+    var variables = PlaylistVariables()
+    /// What was read although it should not have been written so.
+    var deviations: Set<PlaylistDeviation> = []
 
     /// Whether the variant's audio is in another playlist than its video.
     func hasSeparateAudio(_ variant: Variant) -> Bool {
@@ -75,7 +84,7 @@ struct MasterPlaylist: Equatable, Sendable {
 /// A variant of a stream.
 struct Variant: Equatable, Sendable, CustomStringConvertible {
     var url: URL
-    /// The maximum of bits per second.
+    /// Bits per second, at the most; 0 when it is not known.
     var bandwidth: Int
     /// Of the video, in pixels.
     var height: Int?
@@ -103,7 +112,9 @@ struct Variant: Equatable, Sendable, CustomStringConvertible {
 
     /// Such as `720p 2500k`.
     var description: String {
-        (height.map { "\($0)p " } ?? "") + "\(bandwidth / 1000)k"
+        let rate = bandwidth > 0 ? "\(bandwidth / 1000)k" : nil
+        let parts = [height.map { "\($0)p" }, rate].compactMap(\.self)
+        return parts.isEmpty ? "without attributes" : parts.joined(separator: " ")
     }
 }
 
@@ -114,7 +125,7 @@ struct MasterPlaylistParser {
     private var lines: PlaylistLines
     private var playlist = MasterPlaylist()
     /// The attributes of the variant whose address follows.
-    private var attributes: AttributeList?
+    private var variant: AttributeList?
     private var renditions = 0
 
     static func parse(
@@ -129,7 +140,8 @@ struct MasterPlaylistParser {
             case .address(let address): try parser.takeAddress(address)
             }
         }
-        guard parser.attributes == nil else { throw parser.lines.error(.variantIncomplete) }
+        if parser.variant != nil { parser.playlist.deviations.insert(.variant) }
+        parser.playlist.deviations.formUnion(parser.lines.deviations)
         return parser.playlist
     }
 
@@ -140,11 +152,17 @@ struct MasterPlaylistParser {
     private mutating func takeTag(_ tag: String, _ value: Substring) throws(PlaylistError) {
         switch tag {
         case "EXT-X-STREAM-INF":
-            guard attributes == nil else { throw lines.error(.variantIncomplete) }
-            attributes = try list(value, of: tag)
-        case "EXT-X-MEDIA": try takeRendition(try list(value, of: tag))
-        case "EXT-X-DEFINE": throw lines.error(.unsupported(.variables))
-        case _ where Playlist.mediaTags.contains(tag): throw lines.error(.mixedKinds(tag: tag))
+            if variant != nil { playlist.deviations.insert(.variant) }
+            variant = attributes(value)
+        case "EXT-X-MEDIA": try takeRendition(attributes(value))
+        case "EXT-X-DEFINE":
+            let query = base.query(percentEncoded: false)
+            playlist.variables.define(
+                attributes(value),
+                query: query,
+                imported: PlaylistVariables()
+            )
+        case _ where Playlist.mediaTags.contains(tag): playlist.deviations.insert(.mixedKinds)
         default: break
         }
     }
@@ -156,58 +174,62 @@ struct MasterPlaylistParser {
             throw lines.error(.tooManyVariants(limit: limits.variants))
         }
         guard let type = attributes["TYPE"], let group = attributes["GROUP-ID"] else {
-            throw lines.error(.badValue(tag: "EXT-X-MEDIA"))
+            playlist.deviations.insert(.attributes)
+            return
         }
         guard type == "AUDIO" else { return }
         playlist.audioGroups.insert(group)
         if attributes["URI"] == nil { playlist.includedAudioGroups.insert(group) }
     }
 
+    /// A variant whose address cannot be requested is none.
     private mutating func takeAddress(_ address: String) throws(PlaylistError) {
-        guard let attributes else { throw lines.error(.variantIncomplete) }
+        guard let attributes = variant else {
+            playlist.deviations.insert(.variant)
+            return
+        }
         guard playlist.variants.count < limits.variants else {
             throw lines.error(.tooManyVariants(limit: limits.variants))
         }
-        guard let variant = Variant(at: try resolve(address), attributes) else {
-            throw lines.error(.badValue(tag: "EXT-X-STREAM-INF"))
-        }
-        playlist.variants.append(variant)
-        self.attributes = nil
-    }
-
-    private func resolve(_ reference: String) throws(PlaylistError) -> URL {
+        variant = nil
+        let document = PlaylistDocument(at: base)
+        let reference = MediaReference(playlist.variables.replaced(in: address), in: document)
         do throws(URLPolicyError) {
-            return try URLPolicy.resolve(reference, at: base)
+            playlist.variants.append(makeVariant(at: try reference.resolved(), attributes))
         } catch {
-            throw lines.error(.addressRefused(error))
+            playlist.deviations.insert(.address)
         }
     }
 
-    private func list(_ value: Substring, of tag: String) throws(PlaylistError) -> AttributeList {
-        guard let list = AttributeList(value) else { throw lines.error(.badValue(tag: tag)) }
-        return list
-    }
-}
-
-extension Variant {
-    /// `nil` if an attribute has an invalid value, or `BANDWIDTH` is missing.
-    fileprivate init?(at url: URL, _ attributes: AttributeList) {
-        guard let bandwidth = attributes["BANDWIDTH"].flatMap({ decimal($0) }) else { return nil }
-        self.init(url: url, bandwidth: bandwidth)
+    /// An attribute that cannot be read is not known; nothing else of the variant suffers.
+    private mutating func makeVariant(at url: URL, _ attributes: AttributeList) -> Variant {
+        var variant = Variant(url: url, bandwidth: 0)
+        let bandwidth = attributes["BANDWIDTH"] ?? attributes["AVERAGE-BANDWIDTH"]
+        if let rate = bandwidth.flatMap({ Double($0) }), rate >= 0, rate < 1e15 {
+            variant.bandwidth = Int(rate)
+            if decimal(bandwidth ?? "") == nil { playlist.deviations.insert(.variant) }
+        } else {
+            playlist.deviations.insert(.variant)
+        }
         if let text = attributes["RESOLUTION"] {
-            let sides = text.split(separator: "x", omittingEmptySubsequences: false)
-            guard sides.count == 2, decimal(sides[0]) != nil, let height = decimal(sides[1]) else {
-                return nil
-            }
-            self.height = height
+            let sides = text.lowercased().split(separator: "x", omittingEmptySubsequences: false)
+            variant.height = sides.count == 2 && decimal(sides[0]) != nil ? decimal(sides[1]) : nil
+            if variant.height == nil { playlist.deviations.insert(.variant) }
         }
         if let text = attributes["FRAME-RATE"] {
-            guard let rate = Double(text), rate.isFinite, rate >= 0 else { return nil }
-            frameRate = rate
+            variant.frameRate = Double(text).flatMap { $0.isFinite && $0 >= 0 ? $0 : nil }
+            if variant.frameRate == nil { playlist.deviations.insert(.variant) }
         }
         let codecs = (attributes["CODECS"] ?? "").split(separator: ",")
-        self.codecs = codecs.map { $0.filter { $0 != " " } }
-        audioGroup = attributes["AUDIO"]
+        variant.codecs = codecs.map { $0.filter { $0 != " " } }
+        variant.audioGroup = attributes["AUDIO"]
+        return variant
+    }
+
+    private mutating func attributes(_ value: Substring) -> AttributeList {
+        let list = AttributeList(value)
+        if !list.isComplete { playlist.deviations.insert(.attributes) }
+        return list
     }
 }
 
@@ -244,9 +266,9 @@ extension MasterPlaylist {
     ///
     /// - Throws: an error if there is none, because a recording without audio would be noticed too late.
     func variant(for quality: Quality) throws(PlaylistError) -> Variant {
-        let complete = variants.filter { !hasSeparateAudio($0) }
-        let pictures = complete.filter { !$0.isAudioOnly }
-        let candidates = pictures.isEmpty && !hasPictures ? complete : pictures
+        let whole = variants.filter { !hasSeparateAudio($0) }
+        let pictures = whole.filter { !$0.isAudioOnly }
+        let candidates = pictures.isEmpty && !hasPictures ? whole : pictures
         guard let chosen = candidates.chosen(for: quality) else {
             let reason: PlaylistError.Reason =
                 variants.isEmpty ? .noVariants : .unsupported(.separateAudio)

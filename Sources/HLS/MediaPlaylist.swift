@@ -1,5 +1,6 @@
 import Fetch
 import FoundationEssentials
+import Posix
 
 /// A media playlist (RFC 8216, section 4.3.3), as far as a recorder needs it.
 struct MediaPlaylist: Equatable, Sendable {
@@ -13,6 +14,8 @@ struct MediaPlaylist: Equatable, Sendable {
     /// `EXT-X-START`: where its author would begin; a negative offset counts from the end.
     var startOffset: Duration?
     var segments: [MediaSegment] = []
+    /// What was read although it should not have been written so.
+    var deviations: Set<PlaylistDeviation> = []
 }
 
 /// A segment that a playlist names.
@@ -30,6 +33,8 @@ struct MediaSegment: Equatable, Sendable {
     var isGap = false
     /// `EXT-X-PROGRAM-DATE-TIME`, as written.
     var programDateTime: String?
+    /// Whether a tag that it needs cannot be read: its media cannot be had.
+    var isUnreadable = false
     /// `nil` when it is not encrypted.
     var key: SegmentKey?
     /// What a decoder needs before it: the header of fragmented MP4.
@@ -43,9 +48,7 @@ struct MediaReference: Hashable, Sendable {
     let text: String
     private let document: PlaylistDocument
 
-    /// Checks that the reference may be followed from the playlist.
-    init(_ text: String, in document: PlaylistDocument) throws(URLPolicyError) {
-        _ = try URLPolicy.resolve(text, at: document.root)
+    init(_ text: String, in document: PlaylistDocument) {
         (self.text, self.document) = (text, document)
     }
 
@@ -54,9 +57,20 @@ struct MediaReference: Hashable, Sendable {
         (text, document) = (url.absoluteString, PlaylistDocument(at: url))
     }
 
-    /// - Throws: `.tooLong`, if only both together are.
+    /// The absolute address; a name such as `12:30.ts` or `part:1.ts` is one of a file, not of a scheme.
     func resolved() throws(URLPolicyError) -> URL {
-        try URLPolicy.resolve(text, at: document.url)
+        do throws(URLPolicyError) {
+            return try URLPolicy.resolve(text, at: document.url)
+        } catch  where hasColonInFirstComponent {
+            return try URLPolicy.resolve("./" + text, at: document.url)
+        }
+    }
+
+    /// RFC 3986, section 4.2, demands `./` in front of such a name.
+    private var hasColonInFirstComponent: Bool {
+        let component = text.prefix { !"/?#".contains($0) }
+        guard let colon = component.firstIndex(of: ":") else { return false }
+        return !text[colon...].hasPrefix("://")
     }
 
     /// For the log, without secrets.
@@ -120,7 +134,7 @@ struct PathHash: Hashable, Sendable {
 struct InitializationSection: Hashable, Sendable {
     let address: MediaReference
     let range: ByteRange?
-    let key: SegmentKey?
+    var key: SegmentKey?
 }
 
 /// `EXT-X-KEY` of `METHOD=AES-128`, with a plain key (`KEYFORMAT="identity"`).
@@ -128,15 +142,64 @@ struct SegmentKey: Hashable, Sendable {
     static let byteCount = 16
 
     /// Where the key's 16 bytes are.
-    let address: MediaReference
-    /// 16 bytes; `nil` if the number of each segment is the vector.
-    let initializationVector: [UInt8]?
+    enum Source: Hashable, Sendable {
+        case address(MediaReference)
+        /// In the playlist itself, as a `data:` URI (RFC 2397).
+        case inline([UInt8])
+    }
 
-    /// The vector for the segment of this number (RFC 8216, section 5.2).
-    func initializationVector(for sequence: UInt64) -> [UInt8] {
-        initializationVector
-            ?? [UInt8](repeating: 0, count: 8)
-            + stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: sequence >> $0) }
+    enum InitializationVector: Hashable, Sendable {
+        /// 16 bytes.
+        case given([UInt8])
+        /// The number of the segment, which is not known before the whole playlist has been read.
+        case number(UInt64)
+    }
+
+    let source: Source
+    var initializationVector: InitializationVector
+
+    /// Reads a `URI`; `nil` where it is a `data:` URI that cannot be read.
+    static func source(_ reference: String, in document: PlaylistDocument) -> Source? {
+        guard reference.prefix(5).lowercased() == "data:" else {
+            return .address(MediaReference(reference, in: document))
+        }
+        let parts = reference.dropFirst(5).split(
+            separator: ",",
+            maxSplits: 1,
+            omittingEmptySubsequences: false
+        )
+        guard parts.count == 2 else { return nil }
+        let content = percentDecoded(parts[1].utf8)
+        guard parts[0].lowercased().hasSuffix(";base64") else { return .inline(content) }
+        return Data(base64Encoded: Data(content)).map { .inline([UInt8]($0)) }
+    }
+
+    private static func percentDecoded(_ text: Substring.UTF8View) -> [UInt8] {
+        var (decoded, rest): ([UInt8], Substring.UTF8View) = ([], text)
+        while let byte = rest.popFirst() {
+            let digits = Substring(rest.prefix(2))
+            guard byte == UInt8(ascii: "%"), digits.utf8.count == 2,
+                let value = UInt8(digits, radix: 16)
+            else {
+                decoded.append(byte)
+                continue
+            }
+            decoded.append(value)
+            rest = rest.dropFirst(2)
+        }
+        return decoded
+    }
+
+    /// The 16 bytes that decryption starts with (RFC 8216, section 5.2).
+    var vectorBytes: [UInt8] {
+        switch initializationVector {
+        case .given(let bytes): bytes
+        case .number(let number):
+            [UInt8](repeating: 0, count: 8)
+                + stride(from: 56, through: 0, by: -8).map {
+                    UInt8(truncatingIfNeeded: number >> $0)
+                }
+        }
     }
 
     /// Parses `0x` and up to 32 hexadecimal digits, as 16 bytes.
@@ -152,20 +215,31 @@ struct SegmentKey: Hashable, Sendable {
 /// Parses a media playlist, line by line.
 struct MediaPlaylistParser {
     private let document: PlaylistDocument
+    private let imported: PlaylistVariables
     private let limits: Playlist.Limits
     private var lines: PlaylistLines
     private var playlist = MediaPlaylist()
     private var targetDuration: Duration?
+    private var hasMediaTag = false
+    private var skipped: UInt64 = 0
+    private var variables = PlaylistVariables()
     private var next = NextSegment()
     private var encryption = EncryptionState()
     private var map: InitializationSection?
 
+    /// Parses all lines; `imported` are the variables of the master playlist, for `EXT-X-DEFINE:IMPORT`.
     static func parse(
         _ lines: PlaylistLines,
         from base: URL,
+        importing imported: PlaylistVariables,
         limits: Playlist.Limits
     ) throws(PlaylistError) -> MediaPlaylist {
-        var parser = MediaPlaylistParser(lines: lines, base: base, limits: limits)
+        var parser = MediaPlaylistParser(
+            document: PlaylistDocument(at: base),
+            imported: imported,
+            limits: limits,
+            lines: lines
+        )
         while let line = try parser.lines.next() {
             switch line {
             case .tag(let tag, let value): try parser.takeTag(tag, value)
@@ -175,50 +249,65 @@ struct MediaPlaylistParser {
         return try parser.finish()
     }
 
-    private init(lines: PlaylistLines, base: URL, limits: Playlist.Limits) {
-        (self.lines, document, self.limits) = (lines, PlaylistDocument(at: base), limits)
+    private init(
+        document: PlaylistDocument,
+        imported: PlaylistVariables,
+        limits: Playlist.Limits,
+        lines: PlaylistLines
+    ) {
+        (self.document, self.imported, self.limits, self.lines) = (
+            document, imported, limits, lines
+        )
     }
 
     private mutating func takeTag(_ tag: String, _ value: Substring) throws(PlaylistError) {
+        hasMediaTag = hasMediaTag || Playlist.mediaTags.contains(tag)
         switch tag {
-        case "EXTINF": try takeDuration(value)
-        case "EXT-X-TARGETDURATION": targetDuration = try parsed(value, of: tag, as: seconds)
-        case "EXT-X-MEDIA-SEQUENCE":
-            playlist.mediaSequence = try parsed(value, of: tag) { UInt64($0) }
-        case "EXT-X-DISCONTINUITY-SEQUENCE":
-            playlist.discontinuitySequence = try parsed(value, of: tag) { UInt64($0) }
-        case "EXT-X-KEY": try takeKey(value)
-        case "EXT-X-MAP": try takeMap(value)
+        case "EXTINF":
+            // The comma is left out by some.
+            let comma = value.utf8.firstIndex(of: UInt8(ascii: ",")) ?? value.endIndex
+            next.duration = seconds(value[..<comma].trimmingBlanks())
+            next.title = String(value[comma...].dropFirst())
+        case "EXT-X-TARGETDURATION": targetDuration = seconds(value)
+        case "EXT-X-MEDIA-SEQUENCE": playlist.mediaSequence = number(value)
+        case "EXT-X-DISCONTINUITY-SEQUENCE": playlist.discontinuitySequence = number(value)
+        case "EXT-X-KEY": takeKey(attributes(value))
+        case "EXT-X-MAP": try takeMap(attributes(value))
         case "EXT-X-BYTERANGE": next.range = value
         case "EXT-X-DISCONTINUITY": next.isDiscontinuous = true
         case "EXT-X-GAP": next.isGap = true
         case "EXT-X-PROGRAM-DATE-TIME": next.programDateTime = String(value)
-        case "EXT-X-START": playlist.startOffset = try parsed(value, of: tag, as: startOffset)
+        case "EXT-X-START": playlist.startOffset = startOffset(attributes(value))
         case "EXT-X-ENDLIST": playlist.hasEnded = true
+        case "EXT-X-DEFINE":
+            let query = document.url.query(percentEncoded: false)
+            variables.define(attributes(value), query: query, imported: imported)
+        case "EXT-X-SKIP":
+            playlist.deviations.insert(.delta)
+            skipped = UInt64(attributes(value)["SKIPPED-SEGMENTS"] ?? "") ?? 0
         case "EXT-X-I-FRAMES-ONLY": throw lines.error(.unsupported(.iFramesOnly))
-        case "EXT-X-DEFINE": throw lines.error(.unsupported(.variables))
-        case "EXT-X-SKIP": throw lines.error(.unrequestedDelta)
-        case _ where Playlist.masterTags.contains(tag): throw lines.error(.mixedKinds(tag: tag))
-        // RFC 8216, section 6.3.1: unknown tags are ignored; so are those of low latency, whose parts are repeated as
+        case _ where Playlist.masterTags.contains(tag): playlist.deviations.insert(.mixedKinds)
+        // RFC 8216, section 6.3.1: unknown tags are ignored; so are those of low latency, whose parts come again as
         // complete segments.
         default: break
         }
-    }
-
-    /// `EXTINF:duration,title`; some servers omit the comma.
-    private mutating func takeDuration(_ value: Substring) throws(PlaylistError) {
-        let comma = value.utf8.firstIndex(of: UInt8(ascii: ",")) ?? value.endIndex
-        next.duration = try parsed(value[..<comma], of: "EXTINF", as: seconds)
-        next.title = String(value[comma...].dropFirst())
     }
 
     private mutating func takeAddress(_ address: String) throws(PlaylistError) {
         guard playlist.segments.count < limits.segments else {
             throw lines.error(.tooManySegments(limit: limits.segments))
         }
-        guard let duration = next.duration else { throw lines.error(.durationMissing) }
-        var segment = MediaSegment(address: try reference(address), duration: duration)
-        segment.range = try range(of: segment.address)
+        var segment = MediaSegment(address: reference(address), duration: next.duration ?? .zero)
+        if next.duration == nil { playlist.deviations.insert(.duration) }
+        if let text = next.range {
+            // A range without an offset begins where that of the segment before ends, in the same resource.
+            let previous = playlist.segments.last.flatMap {
+                $0.address == segment.address ? $0.range : nil
+            }
+            segment.range = ByteRange(text, from: previous?.end ?? 0)
+            segment.isUnreadable = segment.range == nil
+            if segment.isUnreadable { playlist.deviations.insert(.byteRange) }
+        }
         (segment.title, segment.programDateTime) = (next.title, next.programDateTime)
         (segment.isDiscontinuous, segment.isGap) = (next.isDiscontinuous, next.isGap)
         segment.key = try key()
@@ -227,107 +316,123 @@ struct MediaPlaylistParser {
         next = NextSegment()
     }
 
-    /// Numbers the segments, once the first number is known.
+    /// Numbers the segments, and replaces unknown durations; only now is it known where to begin.
+    ///
+    /// - Throws: `.notAPlaylist` where no tag speaks of media: a text that is cut off, or of another kind.
     private consuming func finish() throws(PlaylistError) -> MediaPlaylist {
-        guard let targetDuration else {
-            throw PlaylistError(line: 0, reason: .targetDurationMissing)
+        guard targetDuration != nil || hasMediaTag else {
+            throw PlaylistError(line: 0, reason: .notAPlaylist)
         }
-        playlist.targetDuration = targetDuration
+        playlist.deviations.formUnion(lines.deviations)
+        let longest = playlist.segments.lazy.map(\.duration).max() ?? .zero
+        if targetDuration == nil { playlist.deviations.insert(.targetDuration) }
+        playlist.targetDuration = targetDuration ?? (longest > .zero ? longest : .seconds(5))
         let count = UInt64(playlist.segments.count)
-        guard playlist.mediaSequence <= .max - count else {
-            throw PlaylistError(line: 0, reason: .badValue(tag: "EXT-X-MEDIA-SEQUENCE"))
+        let first = playlist.mediaSequence.addingWithSaturation(skipped)
+        if first > .max - count || playlist.discontinuitySequence > .max - count {
+            playlist.deviations.insert(.sequence)
         }
-        guard playlist.discontinuitySequence <= .max - count else {
-            throw PlaylistError(line: 0, reason: .badValue(tag: "EXT-X-DISCONTINUITY-SEQUENCE"))
-        }
+        playlist.mediaSequence = first > .max - count ? 0 : first
+        if playlist.discontinuitySequence > .max - count { playlist.discontinuitySequence = 0 }
+        var numbered: (written: InitializationSection?, with: InitializationSection?) = (nil, nil)
         for index in playlist.segments.indices {
-            playlist.segments[index].sequence = playlist.mediaSequence + UInt64(index)
+            let number = playlist.mediaSequence + UInt64(index)
+            playlist.segments[index].sequence = number
+            if playlist.segments[index].duration == .zero {
+                playlist.segments[index].duration = playlist.targetDuration
+            }
+            if case .number = playlist.segments[index].key?.initializationVector {
+                playlist.segments[index].key?.initializationVector = .number(number)
+            }
+            // RFC 8216, section 4.3.2.5, demands a vector for a section; without one, that of its first segment is meant.
+            guard let section = playlist.segments[index].map else { continue }
+            if section != numbered.written {
+                numbered = (section, section)
+                if case .number = section.key?.initializationVector {
+                    numbered.with?.key?.initializationVector = .number(number)
+                }
+            }
+            playlist.segments[index].map = numbered.with
         }
         return playlist
     }
 }
 
 extension MediaPlaylistParser {
-    private mutating func takeKey(_ value: Substring) throws(PlaylistError) {
-        let tag = "EXT-X-KEY"
-        let attributes = try parsed(value, of: tag) { AttributeList($0) }
+    private mutating func takeKey(_ attributes: AttributeList) {
         switch (attributes["METHOD"], attributes["KEYFORMAT"] ?? "identity") {
-        case (nil, _): throw lines.error(.badValue(tag: tag))
+        case (nil, _): playlist.deviations.insert(.key)
         case ("NONE", _): encryption = EncryptionState()
-        case ("AES-128", "identity"): encryption.key = try aesKey(attributes)
+        case ("AES-128", "identity"):
+            if let key = aesKey(attributes) {
+                encryption.key = key
+            } else {
+                playlist.deviations.insert(.key)
+            }
         // The same key may be offered in another format beside the plain one.
-        case ("AES-128", _): encryption.isUnsupported = true
-        case (_, "identity"): (encryption.key, encryption.isUnsupported) = (nil, true)
-        default: encryption.isUnsupported = true
+        case ("AES-128", _): encryption.isForeign = true
+        case (_, "identity"): (encryption.key, encryption.isForeign) = (nil, true)
+        default: encryption.isForeign = true
         }
     }
 
-    private func aesKey(_ attributes: AttributeList) throws(PlaylistError) -> SegmentKey {
-        let tag = "EXT-X-KEY"
-        guard let reference = attributes["URI"] else { throw lines.error(.badValue(tag: tag)) }
+    private mutating func aesKey(_ attributes: AttributeList) -> SegmentKey? {
+        guard let reference = attributes["URI"].map({ variables.replaced(in: $0) }),
+            let source = SegmentKey.source(reference, in: document)
+        else { return nil }
         let vector = attributes["IV"].map(SegmentKey.initializationVector)
-        // Present and invalid is not the same as absent.
-        if case .some(nil) = vector { throw lines.error(.badValue(tag: tag)) }
+        if case .some(nil) = vector { playlist.deviations.insert(.key) }
         return SegmentKey(
-            address: try self.reference(reference),
-            initializationVector: vector ?? nil
+            source: source,
+            initializationVector: (vector ?? nil).map { .given($0) } ?? .number(0)
         )
     }
 
     /// The key of the current segment.
     private func key() throws(PlaylistError) -> SegmentKey? {
-        guard encryption.key != nil || !encryption.isUnsupported else {
+        guard encryption.key != nil || !encryption.isForeign else {
             throw lines.error(.unsupported(.encryption))
         }
         return encryption.key
     }
 
-    private mutating func takeMap(_ value: Substring) throws(PlaylistError) {
-        let tag = "EXT-X-MAP"
-        let attributes = try parsed(value, of: tag) { AttributeList($0) }
-        guard let reference = attributes["URI"] else { throw lines.error(.badValue(tag: tag)) }
-        let range: ByteRange? =
-            if let text = attributes["BYTERANGE"] {
-                try parsed(text[...], of: tag) { ByteRange($0, from: nil) }
-            } else { nil }
-        // A section has no number that could be the vector: RFC 8216, section 4.3.2.5, requires an explicit one.
-        if let key = encryption.key, key.initializationVector == nil {
-            throw lines.error(.badValue(tag: tag))
+    private mutating func takeMap(_ attributes: AttributeList) throws(PlaylistError) {
+        guard let reference = attributes["URI"] else {
+            playlist.deviations.insert(.key)
+            return
         }
+        let range = attributes["BYTERANGE"].flatMap { ByteRange($0[...], from: 0) }
+        if range == nil, attributes["BYTERANGE"] != nil { playlist.deviations.insert(.byteRange) }
         map = InitializationSection(
-            address: try self.reference(reference),
+            address: self.reference(reference),
             range: range,
             key: try key()
         )
     }
 
-    /// A range without an offset begins at the end of the range of the segment before, in the same resource.
-    private func range(of address: MediaReference) throws(PlaylistError) -> ByteRange? {
-        guard let text = next.range else { return nil }
-        let previous = playlist.segments.last.flatMap { $0.address == address ? $0.range : nil }
-        return try parsed(text, of: "EXT-X-BYTERANGE") { ByteRange($0, from: previous?.end) }
+    private func reference(_ text: String) -> MediaReference {
+        MediaReference(variables.replaced(in: text), in: document)
     }
 
-    private func reference(_ text: String) throws(PlaylistError) -> MediaReference {
-        do throws(URLPolicyError) {
-            return try MediaReference(text, in: document)
-        } catch {
-            throw lines.error(.addressRefused(error))
+    private mutating func attributes(_ value: Substring) -> AttributeList {
+        let list = AttributeList(value)
+        if !list.isComplete { playlist.deviations.insert(.attributes) }
+        return list
+    }
+
+    /// A sequence number; 0 where it cannot be read.
+    private mutating func number(_ value: Substring) -> UInt64 {
+        guard let number = UInt64(value) else {
+            playlist.deviations.insert(.sequence)
+            return 0
         }
-    }
-
-    private func parsed<Value>(
-        _ text: Substring,
-        of tag: String,
-        as parse: (Substring) -> Value?
-    ) throws(PlaylistError) -> Value {
-        guard let value = parse(text) else { throw lines.error(.badValue(tag: tag)) }
-        return value
+        return number
     }
 }
 
 /// The tags of the segment whose address follows.
 private struct NextSegment {
+    /// `nil` when it is not known.
     var duration: Duration?
     var title = ""
     var range: Substring?
@@ -340,20 +445,17 @@ private struct NextSegment {
 private struct EncryptionState {
     var key: SegmentKey?
     /// Whether there is a key that this recorder cannot use.
-    var isUnsupported = false
+    var isForeign = false
 }
 
-private func startOffset(_ value: Substring) -> Duration? {
-    guard let text = AttributeList(value)?["TIME-OFFSET"] else { return nil }
+private func startOffset(_ attributes: AttributeList) -> Duration? {
+    guard let text = attributes["TIME-OFFSET"] else { return nil }
     guard text.first == "-" else { return seconds(text[...]) }
     return seconds(text.dropFirst()).map { .zero - $0 }
 }
 
-/// A decimal number of seconds, up to a million; nothing else that `Double` accepts, such as `nan` or `1e9`.
+/// A number of seconds up to a million; `nil` for anything else, negative numbers included.
 private func seconds(_ text: Substring) -> Duration? {
-    let isDecimal = text.utf8.allSatisfy { byte in
-        byte == UInt8(ascii: ".") || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-    }
-    guard isDecimal, let value = Double(text), value <= 1_000_000 else { return nil }
+    guard let value = Double(text), value >= 0, value <= 1_000_000 else { return nil }
     return .milliseconds(Int((value * 1000).rounded()))
 }

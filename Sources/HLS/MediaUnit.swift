@@ -2,27 +2,39 @@ import CCrypto
 import Fetch
 package import Media
 
-/// A segment as it is written: decrypted, and complete as far as its packets or boxes show.
+/// A segment as it is written: decrypted, and recognized by its content.
 package struct MediaUnit: Equatable, Sendable {
-    /// The start of a file of fragmented MP4; `nil` for a transport stream.
+    package let container: MediaContainer
+    /// What must stand at the start of a file: `ftyp` and `moov`, or the tables of a transport stream; `nil` where `media`
+    /// needs nothing before it.
     package let header: [UInt8]?
-    package let media: [UInt8]
+    /// Complete fragments; of a transport stream also bytes that belong to no packet, or to one that the next segment completes.
+    package internal(set) var media: [UInt8]
+    /// What is wrong with it and does not matter.
+    var deviations: Set<PlaylistDeviation> = []
 
-    package var container: MediaContainer { header == nil ? .mpegTS : .fragmentedMP4 }
-
+    /// Recognizes `media`; `header` is the content of `EXT-X-MAP`.
     init(header: [UInt8]?, media: [UInt8]) throws(SegmentFailure) {
-        if let header {
+        if let header, !TransportStream.isPlausible(header) {
             guard FragmentedMP4.isHeader(header) else { throw .notHeader(bytes: header.count) }
-            guard FragmentedMP4.isFragments(media) else { throw .notFragments(bytes: media.count) }
-        } else if !TransportStream.isAligned(media.span) {
+            (container, self.header) = (.fragmentedMP4, header)
+            self.media =
+                FragmentedMP4.headerLength(of: media).map { [UInt8](media[$0...]) } ?? media
+        } else if TransportStream.isPlausible(media) {
+            (container, self.header, self.media) = (.mpegTS, header, media)
+            return
+        } else if let length = FragmentedMP4.headerLength(of: media) {
+            container = .fragmentedMP4
+            (self.header, self.media) = ([UInt8](media[..<length]), [UInt8](media[length...]))
+        } else {
             throw .notTransportStream(bytes: media.count)
         }
-        (self.header, self.media) = (header, media)
+        guard FragmentedMP4.isFragments(self.media) else { throw .notFragments(bytes: media.count) }
     }
 }
 
 extension MediaUnit {
-    /// The segment, decrypted and verified; `nil` while a part of it is being fetched.
+    /// The segment, decrypted and recognized; `nil` while a part of it is being fetched.
     static func assemble(
         _ segment: MediaSegment,
         _ requests: SegmentRequests,
@@ -30,34 +42,49 @@ extension MediaUnit {
     ) throws(SegmentFailure) -> MediaUnit? {
         var header: [UInt8]?
         if let map = requests.map {
-            let vector = segment.map?.key?.initializationVector(for: 0)
             guard let bytes = try bytes(of: map, downloads, SegmentFailure.map),
-                let clear = try decrypted(bytes, with: requests.mapKey, vector, downloads)
+                let clear = try decrypted(bytes, with: segment.map?.key, requests.mapKey, downloads)
             else { return nil }
-            header = clear
+            header = clear.bytes
         }
-        let vector = segment.key?.initializationVector(for: segment.sequence)
         guard let bytes = try bytes(of: requests.media, downloads, SegmentFailure.fetch),
-            let clear = try decrypted(bytes, with: requests.key, vector, downloads)
+            let clear = try decrypted(bytes, with: segment.key, requests.key, downloads)
         else { return nil }
-        return try MediaUnit(header: header, media: clear)
+        var unit = try MediaUnit(header: header, media: clear.bytes)
+        if !clear.isPadded { unit.deviations.insert(.padding) }
+        return unit
     }
 
+    /// Some encoders omit the padding; whether that is so here, or the key is wrong, the content shows.
     private static func decrypted(
         _ bytes: [UInt8],
-        with key: FetchRequest?,
-        _ vector: [UInt8]?,
+        with key: SegmentKey?,
+        _ request: FetchRequest?,
         _ downloads: [FetchRequest: Download]
-    ) throws(SegmentFailure) -> [UInt8]? {
-        guard let key, let vector else { return bytes }
-        guard let secret = try self.bytes(of: key, downloads, SegmentFailure.key) else {
-            return nil
+    ) throws(SegmentFailure) -> (bytes: [UInt8], isPadded: Bool)? {
+        guard let key else { return (bytes, true) }
+        let secret: [UInt8]
+        switch key.source {
+        case .inline(let bytes): secret = bytes
+        case .address:
+            guard let request,
+                let bytes = try self.bytes(of: request, downloads, SegmentFailure.key)
+            else { return nil }
+            secret = bytes
         }
         guard secret.count == SegmentKey.byteCount else { throw .keySize(bytes: secret.count) }
-        guard let clear = AES128.decrypt(bytes, key: secret, initializationVector: vector) else {
-            throw .decryption
+        let vector = key.vectorBytes
+        if let clear = AES128.decrypt(bytes, key: secret, initializationVector: vector) {
+            return (clear, true)
         }
-        return clear
+        let unpadded = AES128.decrypt(
+            bytes,
+            key: secret,
+            initializationVector: vector,
+            isPadded: false
+        )
+        guard let unpadded else { throw .decryption }
+        return (unpadded, false)
     }
 
     private static func bytes(
@@ -76,6 +103,8 @@ extension MediaUnit {
 /// Why a segment is missed.
 enum SegmentFailure: Error, Equatable, CustomStringConvertible {
     case address(URLPolicyError)
+    /// A tag of the playlist that belongs to it cannot be read.
+    case unreadable
     case fetch(FetchError)
     case key(FetchError)
     case keySize(bytes: Int)
@@ -90,6 +119,7 @@ enum SegmentFailure: Error, Equatable, CustomStringConvertible {
     var description: String {
         switch self {
         case .address(let error): error.description
+        case .unreadable: "invalid EXT-X-BYTERANGE"
         case .fetch(let error): error.description
         case .key(let error): "key: \(error)"
         case .keySize(let bytes): "key of \(bytes) bytes"
@@ -106,13 +136,14 @@ enum SegmentFailure: Error, Equatable, CustomStringConvertible {
 enum AES128 {
     static let blockBytes = 16
 
-    /// The plain bytes; `nil` if the length or the padding is wrong.
+    /// The plain bytes; `nil` when the length, or the padding if there is to be one, shows that this was not encrypted so.
     ///
     /// - Precondition: `key` and `initializationVector` are of 16 bytes.
     static func decrypt(
         _ bytes: [UInt8],
         key: [UInt8],
-        initializationVector: [UInt8]
+        initializationVector: [UInt8],
+        isPadded: Bool = true
     ) -> [UInt8]? {
         precondition(key.count == blockBytes && initializationVector.count == blockBytes)
         guard !bytes.isEmpty, bytes.count % blockBytes == 0 else { return nil }
@@ -120,7 +151,8 @@ enum AES128 {
         defer { unsafe EVP_CIPHER_CTX_free(context) }
         guard
             unsafe EVP_DecryptInit_ex(context, EVP_aes_128_cbc(), nil, key, initializationVector)
-                == 1
+                == 1,
+            unsafe EVP_CIPHER_CTX_set_padding(context, isPadded ? 1 : 0) == 1
         else { return nil }
         // libcrypto may write a block more than it gets, before it removes the padding.
         let plain = unsafe [UInt8](unsafeUninitializedCapacity: bytes.count + blockBytes) {

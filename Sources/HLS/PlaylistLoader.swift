@@ -2,13 +2,26 @@ import Fetch
 import FoundationEssentials
 import Posix
 
-/// The address of a stream's media playlist: the configured one, or that of a variant of the master playlist there.
+/// The way to a stream's media playlist: the configured address, or the variant that the master playlist there names.
+///
+/// A variant whose playlist fails twice in a row is left for an equivalent one, or for the next lower one.
 struct PlaylistAddress: Sendable {
+    /// How long a lower variant is recorded before the preferred one is tried again.
+    private static let returnPause = Duration.seconds(60)
+
     private let start: URL
     private let quality: Quality
     private var variant: Variant?
+    /// The one that was loaded last.
+    private var loaded: Variant?
+    /// Those of the master playlist, for `EXT-X-DEFINE:IMPORT`.
+    private(set) var variables = PlaylistVariables()
     private var isLost = false
-    private var goneInARow = 0
+    private var failuresInARow = 0
+    /// The variants that were left.
+    private var failed: Set<URL> = []
+    /// When to read the master playlist again, since the variant is not the preferred one.
+    private var returnTime: BootTime?
     private var isChanged = false
 
     init(_ start: URL, _ quality: Quality) {
@@ -16,36 +29,51 @@ struct PlaylistAddress: Sendable {
     }
 
     /// The address to load next.
-    var url: URL { isAtStart ? start : variant?.url ?? start }
+    func url(at now: BootTime) -> URL { isAtStart(at: now) ? start : variant?.url ?? start }
 
     /// Whether the address is the configured one.
-    var isAtStart: Bool { variant == nil || isLost }
+    func isAtStart(at now: BootTime) -> Bool {
+        variant == nil || isLost || returnTime.map { $0 <= now } ?? false
+    }
 
     /// Chooses a variant of a master playlist, whose address is loaded next.
-    mutating func choose(from master: MasterPlaylist) throws(PlaylistError) -> Variant {
-        guard isAtStart else { throw PlaylistError(line: 0, reason: .masterInMaster) }
-        let chosen = try master.variant(for: quality)
-        isChanged = isChanged || variant.map { !$0.isAlike(chosen) } ?? false
-        (variant, isLost) = (chosen, false)
+    mutating func choose(from master: MasterPlaylist, at now: BootTime) throws(PlaylistError)
+        -> Variant
+    {
+        guard isAtStart(at: now) else { throw PlaylistError(line: 0, reason: .masterInMaster) }
+        if returnTime.map({ $0 <= now }) ?? false { failed = [] }
+        let preferred = try master.variant(for: quality)
+        var others = master
+        others.variants.removeAll { failed.contains($0.url) }
+        let chosen = (try? others.variant(for: quality)) ?? preferred
+        if others.variants.isEmpty { failed = [] }
+        let isPreferred = chosen.isAlike(preferred)
+        returnTime = isPreferred ? nil : now.advanced(by: Self.returnPause)
+        (variant, isLost, variables) = (chosen, false, master.variables)
         return chosen
     }
 
     /// The media playlist was loaded.
-    mutating func succeeded() { goneInARow = 0 }
+    mutating func succeeded() {
+        failuresInARow = 0
+        if let loaded, let variant, !loaded.isAlike(variant) { isChanged = true }
+        loaded = variant
+    }
 
-    /// Whether the next segment has another encoding than those before; `true` only once.
+    /// Whether the next segment is encoded otherwise than those before; reported once.
     mutating func takeChange() -> Bool {
         defer { isChanged = false }
         return isChanged
     }
 
-    /// Returns to the master playlist if the media playlist is forbidden, or gone for the second time in a row.
+    /// Goes back to the master playlist when the media playlist is forbidden, or has failed for the second time in a row.
     ///
     /// Addresses in a master playlist often contain a token that expires, or name a server that is shut down.
     mutating func failed(with error: LoadError) {
-        guard variant != nil, error.isOfAddress else { return }
-        goneInARow = error.isGone ? goneInARow + 1 : 2
-        if goneInARow >= 2 { (isLost, goneInARow) = (true, 0) }
+        guard let variant else { return }
+        failuresInARow += error == .fetch(.timedOut) ? 2 : 1
+        if failuresInARow >= 2 { failed.insert(variant.url) }
+        isLost = isLost || failuresInARow >= 2 || (error.isOfAddress && !error.isGone)
     }
 }
 

@@ -137,6 +137,7 @@ struct SegmentQueue {
     /// The result for the first segment; `nil` while it is not complete.
     mutating func outcome(at now: BootTime) -> Outcome? {
         guard let segment = segments.first, let requests = begun.first else { return nil }
+        guard !segment.isUnreadable else { return .missed(.unreadable) }
         do throws(URLPolicyError) {
             return outcome(of: segment, try requests.get(), at: now)
         } catch {
@@ -168,6 +169,14 @@ struct SegmentQueue {
         }
     }
 
+    /// What the bytes of the first segment are recognized by, as they were received.
+    var firstContent: ContentHash? {
+        guard case .success(let requests)? = begun.first,
+            let bytes = try? downloads[requests.media]?.bytes()
+        else { return nil }
+        return ContentHash(bytes)
+    }
+
     private var heldBytes: Int {
         downloads.values.reduce(0) { held, download in
             if case .arrived(let bytes) = download.state { held + bytes.count } else { held }
@@ -184,8 +193,9 @@ extension SegmentQueue {
     ) -> Bool {
         let suspects: [FetchRequest]
         switch error {
-        case .address, .fetch, .key, .map: return false
-        case .notTransportStream, .notFragments: suspects = [requests.media]
+        case .address, .unreadable, .fetch, .key, .map: return false
+        case .notTransportStream, .notFragments:
+            suspects = requests.key == nil ? [requests.media] : requests.all
         case .notHeader, .keySize, .decryption: suspects = requests.all
         }
         return suspects.reduce(true) { isTried, request in
@@ -215,15 +225,17 @@ struct SegmentRequests {
             let url = try section.address.resolved()
             map = FetchRequest(url: url, range: section.range, limits: settings.map)
         }
-        if let key = segment.map?.key { mapKey = try Self.request(for: key, settings) }
-        if let key = segment.key { self.key = try Self.request(for: key, settings) }
+        mapKey = try Self.request(for: segment.map?.key, settings)
+        key = try Self.request(for: segment.key, settings)
     }
 
+    /// `nil` where no key is needed, or the playlist itself contains it.
     private static func request(
-        for key: SegmentKey,
+        for key: SegmentKey?,
         _ settings: SegmentQueue.Settings
-    ) throws(URLPolicyError) -> FetchRequest {
-        FetchRequest(url: try key.address.resolved(), range: nil, limits: settings.key)
+    ) throws(URLPolicyError) -> FetchRequest? {
+        guard case .address(let reference)? = key?.source else { return nil }
+        return FetchRequest(url: try reference.resolved(), limits: settings.key)
     }
 
     /// In the order in which they are sent.

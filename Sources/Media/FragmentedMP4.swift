@@ -111,3 +111,17 @@ private struct BoxHeader {
         bytes.reduce(0) { $0 << 8 | UInt64($1) }
     }
 }
+
+extension FragmentedMP4 {
+    /// The length of the header that a segment begins with, if it initializes itself: up to the end of its `moov`.
+    package static func headerLength(of segment: [UInt8]) -> Int? {
+        var rest = segment[...]
+        while let box = BoxHeader(rest), box.size <= rest.count, box.type != "moof" {
+            rest = rest.dropFirst(box.size)
+            guard box.type == "moov" else { continue }
+            let header = [UInt8](segment[..<rest.startIndex])
+            return isHeader(header) ? header.count : nil
+        }
+        return nil
+    }
+}

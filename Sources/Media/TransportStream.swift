@@ -103,3 +103,25 @@ struct TransportPacket {
 
     private var hasAdaptationField: Bool { self[3] & 0x20 != 0 }
 }
+
+extension TransportStream {
+    /// Where the first packet from `position` on begins: the sync bytes of those after it, up to four, are in their places.
+    package static func firstRun(in bytes: [UInt8], from position: Int) -> Int? {
+        var start = position
+        while start + packetBytes <= bytes.count {
+            let places = (0..<run).map { start + $0 * packetBytes }.prefix { $0 < bytes.count }
+            if places.allSatisfy({ bytes[$0] == syncByte }) { return start }
+            start += 1
+            while start < bytes.count, bytes[start] != syncByte { start += 1 }
+        }
+        return nil
+    }
+
+    /// Whether `bytes` contain a run of packets, near their start.
+    package static func isPlausible(_ bytes: [UInt8]) -> Bool {
+        if isAligned(bytes.span) { return true }
+        let head = [UInt8](bytes.prefix(64 << 10))
+        return firstRun(in: head, from: 0).map { head.count - $0 > (run - 1) * packetBytes }
+            ?? false
+    }
+}

@@ -35,6 +35,8 @@ struct RecorderMetrics: Sendable {
     /// By what had happened to the telemetry's file.
     let telemetryRepublished: [PublisherEvent.Cause: Counter]
     let wrongTokens: Counter
+    let playlistDeviations: [PlaylistDeviation: Counter]
+    let droppedBytes: Counter
     let refusedAddresses: Counter
     /// Processes that the commands of an earlier run had started.
     let leftoverPrograms: Counter
@@ -173,6 +175,16 @@ struct RecorderMetrics: Sendable {
             "remux_jobs_total",
             "Attempts to convert a recording to MP4.",
             "result"
+        )
+        playlistDeviations = counters(
+            publisher,
+            "playlist_deviations_total",
+            "Playlists and segments that were read although RFC 8216 does not allow what they contain.",
+            "kind"
+        )
+        droppedBytes = publisher.counter(
+            "streamvault_segment_dropped_bytes_total",
+            "Bytes of transport stream segments that belonged to no packet and were not recorded."
         )
         refusedAddresses = publisher.counter(
             "streamvault_refused_addresses_total",

@@ -142,7 +142,10 @@ struct HLSEncryptionTests {
             (.status(404), "key: HTTP status 404"), (.text("short"), "key of 5 bytes"),
             (.init(body: .init(repeating: 1, count: 300)), "key: larger than 256 bytes"),
             (.redirect("file:///etc/passwd"), "key: redirect: address of scheme file refused"),
-            (.init(body: .init(repeating: 1, count: 16)), "does not decrypt"),
+            (
+                .init(body: .init(repeating: 1, count: 16)),
+                "384 bytes that are not a transport stream"
+            ),
         ] as [(ScriptedServer.Reply, String)]
     )
     func badKey(_ answer: ScriptedServer.Reply, reason: String) async throws {

@@ -122,7 +122,7 @@ struct HLSFormsTests {
             (fragmentedHeader(1), [UInt8](fragment("/a").dropLast())),
             (fragmentedHeader(1), mp4Box("moof")),
             (fragmentedHeader(1), packets("a")),
-            (fragmentedHeader(1), fragmentedHeader(1) + fragment("/a")),
+            (fragmentedHeader(1), fragmentedHeader(1)),
             (mp4Box("moov"), fragment("/a")), (mp4Box("ftyp"), fragment("/a")),
             (Array("<html>".utf8), fragment("/a")),
         ]

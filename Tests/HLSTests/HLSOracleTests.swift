@@ -74,14 +74,15 @@ struct HLSOracleTests {
 
     private func line(of segment: MediaSegment) -> String {
         let milliseconds = segment.duration.wholeNanoseconds / 1_000_000
-        let vector = segment.key?.initializationVector.map { bytes in
-            "0x" + bytes.map { String(format: "%02x", $0) }.joined()
+        var vector: String?
+        if case .given(let bytes)? = segment.key?.initializationVector {
+            vector = "0x" + bytes.map { String(format: "%02x", $0) }.joined()
         }
         return [
             "\(segment.sequence)", segment.url.absoluteString, "\(milliseconds)",
             python(segment.range.map { "\($0.count)@\($0.offset)" }),
             python(segment.isDiscontinuous),
-            python(segment.isGap), python(segment.key?.address.url.absoluteString), python(vector),
+            python(segment.isGap), python(segment.key?.url.absoluteString), python(vector),
             python(segment.map?.address.url.absoluteString),
             python(segment.map?.range.map { "\($0.count)@\($0.offset)" }),
         ].joined(separator: " ")

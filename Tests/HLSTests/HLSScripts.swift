@@ -76,7 +76,8 @@ final class HLSStream: Sendable {
             case .ended: return .ended
             case .stopped: return .stopped
             case .failed(let error): return .failed(error.description)
-            case .missed, .restarted, .variantChosen, .addressRefused, .memoryFull:
+            case .missed, .restarted, .variantChosen, .addressRefused, .memoryFull, .deviation,
+                .bytesDropped:
                 collected.events.append(item)
             }
             onItem(item)
@@ -215,7 +216,12 @@ extension MediaSegment {
 
 extension SegmentKey {
     init(url: URL, initializationVector: [UInt8]?) {
-        self.init(address: MediaReference(url), initializationVector: initializationVector)
+        let vector = initializationVector.map { InitializationVector.given($0) }
+        self.init(source: .address(MediaReference(url)), initializationVector: vector ?? .number(0))
+    }
+
+    var url: URL {
+        if case .address(let reference) = source { reference.url } else { URL(filePath: "/inline") }
     }
 }
 

@@ -148,7 +148,7 @@ struct HLSSourceTests {
     @Test(
         "what cannot be recorded is refused at once",
         arguments: [
-            "#EXT-X-DEFINE:NAME=\"a\",VALUE=\"b\"", "#EXT-X-I-FRAMES-ONLY",
+            "#EXT-X-I-FRAMES-ONLY",
             "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\"\n#EXTINF:1,\na.ts",
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",URI=\"a\"\n#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nv",
         ]

@@ -113,7 +113,7 @@ struct HLSTrackerTests {
     }
 
     @Test(
-        "reload one target after a change, half of it otherwise, never below the minReloadInterval",
+        "reload one target after a change, half of it otherwise, never below the floor",
         arguments: [(6.0, 6.0, 3.0), (1.0, 1.0, 0.5), (0.5, 0.5, 0.5), (0.0, 0.5, 0.5)]
     )
     func pacing(target: Double, changed: Double, unchanged: Double) {
@@ -189,7 +189,7 @@ struct HLSTrackerTests {
         }
     }
 
-    @Test("segments are recognised by path and time, not by host or query")
+    @Test("names that keep their path, or times computed anew, are no new sequence")
     func identity() {
         var tracker = PlaylistTracker()
         var playlist = live(first: 0, names: "ab")
@@ -203,13 +203,105 @@ struct HLSTrackerTests {
         for index in playlist.segments.indices {
             playlist.segments[index].programDateTime = "2026-02-19T14:54:23Z"
         }
-        #expect(tracker.take(playlist, loadedAt: time(2)).isRestarted)
+        let update = tracker.take(playlist, loadedAt: time(2))
+        #expect(!update.isRestarted && update.probe == nil)
+    }
+
+    @Test(
+        "a window that slides without a change of its number is followed by its names",
+        arguments: [
+            ["abc", "abc", "bcd", "def", "def"], ["abc", "abcd", "bcde", "cdef"],
+            ["abcd", "dabc", "xdab"],  // The other way round: nothing to follow.
+        ]
+    )
+    func constantSequence(names: [String]) {
+        var tracker = PlaylistTracker()
+        var recorded: [String] = []
+        for (index, window) in names.enumerated() {
+            let update = tracker.take(live(first: 0, names: window), loadedAt: time(Double(index)))
+            recorded += update.segments.map(\.url.lastPathComponent)
+            #expect(!update.isRestarted || names.last == "xdab")
+        }
+        if names.last != "xdab" { #expect(recorded == "abcdef".map { "\($0).ts" }) }
+    }
+
+    /// What a segment's bytes are, when another load calls it otherwise: those of its letter, which follow its signature.
+    private func probe(
+        _ tracker: inout PlaylistTracker,
+        _ playlist: MediaPlaylist,
+        at seconds: Double
+    ) -> PlaylistTracker.Update {
+        let update = tracker.take(playlist, loadedAt: time(seconds))
+        guard let segment = update.probe else { return update }
+        let content = ContentHash(Array((segment.url.query ?? "").utf8))
+        let probe = PlaylistTracker.Probe(number: segment.sequence, content: content)
+        return tracker.take(playlist, loadedAt: time(seconds), probe: probe)
+    }
+
+    /// A playlist in which no name says anything: a signature for all, and the media in the query.
+    private func signed(first: UInt64, _ media: String, by signature: String) -> MediaPlaylist {
+        var playlist = live(first: first, names: media)
+        for (index, letter) in media.enumerated() {
+            let address = url("https://h.test/\(signature)\(index)?\(letter)")
+            playlist.segments[index].address = MediaReference(address)
+        }
+        return playlist
+    }
+
+    @Test("where names decide nothing, the bytes of one segment do")
+    func contents() {
+        var tracker = PlaylistTracker()
+        func record(_ playlist: MediaPlaylist, at seconds: Double) -> (String, isRestarted: Bool) {
+            let update = probe(&tracker, playlist, at: seconds)
+            for segment in update.segments {
+                tracker.recorded(
+                    segment.sequence,
+                    ContentHash(Array((segment.url.query ?? "").utf8))
+                )
+            }
+            return (update.segments.map { $0.url.query ?? "" }.joined(), update.isRestarted)
+        }
+        #expect(record(signed(first: 5, "abc", by: "p"), at: 0) == ("abc", false))
+        #expect(record(signed(first: 5, "abc", by: "q"), at: 1) == ("", false), "signed anew")
+        #expect(record(signed(first: 6, "bcd", by: "r"), at: 2) == ("d", false))
+        #expect(record(signed(first: 6, "bcd", by: "s"), at: 3) == ("", false))
+        #expect(record(signed(first: 4, "xab", by: "t"), at: 4) == ("", false), "an old copy")
+        #expect(
+            record(signed(first: 1 << 40, "de", by: "u"), at: 5) == ("e", false),
+            "the same, numbered anew"
+        )
+        #expect(record(signed(first: 1, "xyz", by: "v"), at: 6) == ("", false))
+        #expect(
+            record(signed(first: 2, "yzw", by: "w"), at: 7) == ("yzw", true),
+            "another sequence, as it grows"
+        )
+    }
+
+    @Test(
+        "what left a new sequence before it was believed is missed; gaps before the first segment are not"
+    )
+    func missedAround() {
+        var tracker = PlaylistTracker()
+        let first = tracker.take(live(first: 50, names: "ABc"), loadedAt: time(0))
+        #expect(first.missed == 0 && first.segments.map(\.sequence) == [52])
+        #expect(tracker.take(live(first: 0, names: "pq"), loadedAt: time(1)).missed == 0)
+        let reset = tracker.take(live(first: 1, names: "qr"), loadedAt: time(2))
+        #expect(reset.isRestarted && reset.missed == 1 && reset.segments.map(\.sequence) == [1, 2])
+    }
+
+    @Test("a higher discontinuity sequence is evidence enough for a new sequence")
+    func discontinuitySequence() {
+        var tracker = PlaylistTracker()
+        _ = tracker.take(live(first: 50, names: "abc"), loadedAt: time(0))
+        var playlist = live(first: 0, names: "xy")
+        playlist.discontinuitySequence = 1
+        #expect(tracker.take(playlist, loadedAt: time(1)).isRestarted)
     }
 
     @Test(
         "behind another address, numbers that have been seen are no new sequence, whatever the names"
     )
-    func variantChanged() {
+    func moved() {
         var tracker = PlaylistTracker()
         _ = tracker.take(live(first: 5, names: "abc"), loadedAt: time(0))
         tracker.variantChanged()
@@ -299,8 +391,8 @@ struct HLSLoadFailureTests {
         #expect(failures.failed(with: gone, at: time(4)) == .over)
     }
 
-    @Test("timeout has an end, a shorter one before the first playlist")
-    func timeout() {
+    @Test("patience has an end, a shorter one before the first playlist")
+    func patience() {
         var failures = ReloadPolicy()
         #expect(failures.failed(with: gone, at: time(0)) == retry(at: 0 + 0.5))
         #expect(failures.failed(with: gone, at: time(20)) == .giveUp)

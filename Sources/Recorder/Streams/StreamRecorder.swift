@@ -282,6 +282,14 @@ final class StreamWorker: Sendable {
             let condition = LogLimiter.withoutNumbers(message)
             log(.warn, "Playlist not loaded", ["stream": stream.name, "error": message], condition)
         case .addressRefused: metrics.refusedAddresses.add()
+        case .deviation(let kind):
+            metrics.playlistDeviations[kind]?.add()
+            let fields: KeyValuePairs = ["stream": stream.name, "kind": kind.rawValue]
+            log(.warn, "Playlist deviates from RFC 8216", fields, "deviation: \(kind.rawValue)")
+        case .bytesDropped(let count):
+            metrics.droppedBytes.add(UInt64(clamping: count))
+            let fields: KeyValuePairs = ["stream": stream.name, "bytes": "\(count)"]
+            log(.warn, "Bytes that belong to no packet are dropped", fields, "dropped bytes")
         case .memoryFull(let waits):
             metrics.segmentWaits.add(UInt64(clamping: waits))
             log(.warn, "Segments wait for memory (hls.memory)", ["stream": stream.name], "memory")
