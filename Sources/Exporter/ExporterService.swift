@@ -68,9 +68,10 @@ struct ExporterService: ~Copyable {
     ) throws(SystemError) {
         var loop = EventLoop()
         var nextDecision: BootTime?
+        let signalDescriptor = signals.descriptor
         while true {
             loop.begin()
-            loop.watch(signals.descriptor, for: .reading)
+            loop.watch(signalDescriptor, for: .reading)
             let deadline = [nextDecision, signals.nextCheck].compactMap(\.self).min()
             try turn(&loop, until: deadline, &server, &ingest)
             if loop.isReady(0) || signals.nextCheck != nil {
@@ -86,7 +87,7 @@ struct ExporterService: ~Copyable {
         }
     }
 
-    /// Waits for the descriptors in `polled` and those of both servers, and serves those that are ready.
+    /// Waits for the descriptors in `loop` and those of both servers, and serves those that are ready.
     private mutating func turn(
         _ loop: inout EventLoop,
         until deadline: BootTime?,

@@ -364,7 +364,7 @@ extension Snapshot {
     }
 }
 
-/// A directory that is kept open, because `fstat(2)` takes a fraction of the time of looking up a path.
+/// A directory that is kept open, so that its state takes one system call, `fstat(2)`, and no lookup of a path.
 private struct OpenDirectory {
     /// How long it is not noticed that another directory has the path; a removal is noticed at once.
     private static let validity = Duration.seconds(1)

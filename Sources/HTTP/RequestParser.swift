@@ -14,6 +14,8 @@ package struct RequestParser: Sendable {
     private var head: RequestHead?
     private var chunks: ChunkedContent?
     /// The last request, if it was short and had no content: a scraper sends the same request again and again.
+    ///
+    /// Parsing it each time would take 29,000 instructions, beside 75,000 for everything else in a scrape of 267 series.
     private var last: Request?
 
     /// Maximum size of a remembered head.

@@ -36,7 +36,8 @@ struct ScrapeRequest {
 
 /// Parses the heads of scrapes, and remembers the last one.
 ///
-/// A scraper sends the same head each time, and parsing its fields costs as much as the rest of a scrape.
+/// A scraper sends the same head each time. Parsing its fields takes 430,000 instructions, beside 75,000 for everything
+/// else in a scrape of 267 series.
 struct ScrapeRequestReader {
     private var last: (request: Request, scrape: ScrapeRequest)?
 
@@ -181,7 +182,8 @@ struct MetricSource {
     let series: [SegmentContents.Series]
     /// The cells of the series, by their word.
     let words: [UInt64]
-    let hidden: VisibleFamilies.Indexes
+    /// `nil` for the exporter, whose metrics are all shown.
+    let hidden: VisibleFamilies.Indexes?
 
     /// The metrics of a recorder; when its segment cannot be read, the last values that were, and `recorder_up 0`.
     init(_ recorder: KnownRecorder, hidden: VisibleFamilies.Indexes) {
@@ -209,7 +211,7 @@ struct MetricSource {
         series: [SegmentContents.Series],
         words: [UInt64]
     ) {
-        (self.declaration, recorder, hidden) = (declaration, nil, .init())
+        (self.declaration, recorder, hidden) = (declaration, nil, nil)
         (self.families, self.series, self.words) = (families, series, words)
     }
 }
@@ -249,7 +251,7 @@ struct FamilyGroup {
         var groups: [String: FamilyGroup] = [:]
         for (index, source) in sources.enumerated() {
             for series in source.series
-            where !source.hidden.hides(series.family, in: dialect) {
+            where source.hidden?.hides(series.family, in: dialect) != true {
                 let family = source.families[series.family]
                 groups[
                     family.name,

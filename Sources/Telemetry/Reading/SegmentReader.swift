@@ -42,9 +42,12 @@ package struct SegmentReader {
         if minimum?.isReached == true { minimum = nil }
         let now = BootTime.now()
         heartbeats.note(reading.heartbeat, of: reading.contents.identity, at: now)
+        // The snapshot changes the words: a second owner would cost a copy.
+        var words: [UInt64] = []
+        swap(&words, &reading.words)
         return Snapshot(
             reading.contents,
-            words: reading.words,
+            words: consume words,
             isOwned: reading.isOwned,
             now: now,
             wall: .now(),

@@ -17,13 +17,13 @@ struct Exporter {
         )
     }
 
-    /// Scrapes once, as a Prometheus would.
+    /// Scrapes once, like a Prometheus server.
     func scrape() throws {
         let timeout = ["-H", "X-Prometheus-Scrape-Timeout-Seconds: 10"]
         _ = try get("http://127.0.0.1:\(port)/metrics", timeout)
     }
 
-    /// What it says when it leaves: why, and how many have the last word or have not.
+    /// Its log line at the exit: the reason, and the numbers of scrapers with and without the final state.
     func verdict() throws -> String {
         let line = try program.line(containing: "msg=Exiting")
         return line.components(separatedBy: "msg=Exiting ")[1]
@@ -38,7 +38,7 @@ struct Exporter {
 extension Workbench {
     var telemetryDirectory: String { path("telemetry") }
 
-    /// One that leaves when it is told to, unless `flags` say otherwise.
+    /// An exporter that exits at the first signal, unless `flags` say otherwise.
     func startExporter(
         port: Int = 0,
         _ flags: [String] = ["--linger.max", "0s"]

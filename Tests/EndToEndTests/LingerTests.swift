@@ -1,16 +1,16 @@
 import Foundation
 import Testing
 
-@Suite("The exporter's leave", .timeLimit(.minutes(10)))
-struct LeavingTests {
+@Suite("The exit of the exporter", .timeLimit(.minutes(10)))
+struct LingerTests {
     private let bench: Workbench
 
     init() throws {
         bench = try Workbench()
     }
 
-    /// An exporter that was scraped once, of a recorder that has ended since.
-    private func bereaved(_ flags: [String] = []) throws -> Exporter {
+    /// An exporter that was scraped once before its recorder ended.
+    private func exporterOfEndedRecorder(_ flags: [String] = []) throws -> Exporter {
         let exporter = try bench.startExporter(flags)
         let recorder = try bench.startRecorder([])
         try exporter.scrape()
@@ -18,42 +18,42 @@ struct LeavingTests {
         return exporter
     }
 
-    @Test("of three scrapers one stands still and one has died: it waits for neither for long")
+    @Test("of three scrapers one is stopped and one has died: it does not wait long for either")
     func lostScrapers() throws {
         let exporter = try bench.startExporter([])
         let recorder = try bench.startRecorder([])
         let benches = try (0..<3).map { _ in try Workbench() }
-        let prometheis = try benches.map { try $0.startPrometheus(scraping: exporter) }
-        for prometheus in prometheis {
+        let servers = try benches.map { try $0.startPrometheus(scraping: exporter) }
+        for prometheus in servers {
             try eventually("a second scrape") {
                 try prometheus.value("count_over_time(up[1m])") ?? 0 >= 2 ? () : nil
             }
         }
         #expect(try exporter.metrics()["streamvault_exporter_scrapers"] == 3)
-        prometheis[0].program.signal(SIGSTOP)
-        defer { prometheis[0].program.kill() }
-        prometheis[1].program.kill()
-        // Answered after whatever the stopped one had still asked for: its kernel would acknowledge a last word, too.
+        servers[0].program.signal(SIGSTOP)
+        defer { servers[0].program.kill() }
+        servers[1].program.kill()
+        // Answered after a last request of the stopped one, whose kernel would also acknowledge a final state.
         _ = try exporter.metrics()
         #expect(try recorder.program.stop() == 0)
         #expect(try exporter.program.stop() == 0)
         let verdict = try exporter.verdict()
         let reason = "final state not collected by all scrapers"
         #expect(verdict == #"reason="\#(reason)" collected=1 missed=2"#)
-        try eventually("the last word in the one that is left") {
-            try prometheis[2].value("last_over_time(streamvault_recorder_up[1m])") == 0 ? () : nil
+        try eventually("the final state in the remaining server") {
+            try servers[2].value("last_over_time(streamvault_recorder_up[1m])") == 0 ? () : nil
         }
     }
 
     @Test(
-        "a scraper that does not come again is awaited within the bounds",
+        "the wait for a scraper that does not return is limited",
         arguments: [
             (["--linger.max", "1s"], "final state not collected by all scrapers"),
             (["--termination-grace-period", "2s"], "grace period over"),
         ]
     )
     func bounds(_ flags: [String], _ reason: String) throws {
-        let exporter = try bereaved(flags)
+        let exporter = try exporterOfEndedRecorder(flags)
         #expect(try exporter.program.stop() == 0)
         #expect(try exporter.verdict() == "reason=\"\(reason)\" collected=0 missed=1")
         #expect(
@@ -61,9 +61,9 @@ struct LeavingTests {
         )
     }
 
-    @Test("while it lingers it says so, keeps no connection, and leaves with the one it waits for")
+    @Test("while it lingers it logs that, keeps no connection, and exits after the last scraper")
     func lingering() throws {
-        let exporter = try bereaved()
+        let exporter = try exporterOfEndedRecorder()
         #expect(try exporter.metrics()["streamvault_exporter_final_scrape_pending"] == 0)
         exporter.program.signal(SIGTERM)
         let line = try exporter.program.line(
@@ -81,7 +81,7 @@ struct LeavingTests {
 
     @Test("a second signal ends the wait", arguments: [SIGTERM, SIGINT])
     func secondSignal(_ signal: Int32) throws {
-        let exporter = try bereaved()
+        let exporter = try exporterOfEndedRecorder()
         exporter.program.signal(SIGTERM)
         _ = try exporter.program.line(containing: "Waiting for the final state to be collected")
         exporter.program.signal(signal)
@@ -89,7 +89,7 @@ struct LeavingTests {
         #expect(try exporter.verdict() == #"reason="second signal" collected=0 missed=1"#)
     }
 
-    @Test("a recorder that runs on is not waited for, and does not notice")
+    @Test("it does not wait for a recorder that continues to run, and does not affect it")
     func restart() throws {
         let exporter = try bench.startExporter([])
         let recorder = try bench.startRecorder([])
@@ -100,7 +100,7 @@ struct LeavingTests {
         #expect(try recorder.health().status == 200)
     }
 
-    @Test("a preStop hook is answered at once, however often, and ends nothing")
+    @Test("a preStop hook is answered at once, any number of times, and ends nothing")
     func hook() throws {
         let exporter = try bench.startExporter(["--termination-grace-period", "60s"])
         for _ in 0..<3 {
@@ -110,9 +110,9 @@ struct LeavingTests {
         #expect(try get("http://127.0.0.1:\(exporter.port)/-/ready").status == 200)
     }
 
-    @Test("an exporter that nobody asks is never woken, also after the last word was collected")
+    @Test("an exporter without requests never wakes up, even after the final state was collected")
     func idleness() throws {
-        let exporter = try bereaved()
+        let exporter = try exporterOfEndedRecorder()
         try exporter.scrape()
         _ = try exporter.program.line(containing: "Final state collected")
         try eventually("three seconds of sleep") {

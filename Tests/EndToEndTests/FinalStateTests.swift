@@ -1,19 +1,19 @@
 import Foundation
 import Testing
 
-/// In which order recorder and exporter are told to end.
+/// The order in which recorder and exporter are stopped.
 private enum Order: CaseIterable {
-    /// A native sidecar hears of it when the recorder is gone.
+    /// A native sidecar is stopped after the recorder has ended.
     case recorderFirst
     /// Two plain containers of a pod.
     case together
-    /// As Compose does without `depends_on`.
+    /// Compose does this without `depends_on`.
     case exporterFirst
     /// The recorder does not survive its shutdown.
     case recorderKilled
 }
 
-/// A recorder and an exporter as they share a pod.
+/// A recorder and its exporter, as in a pod.
 private final class Pod {
     let order: Order
     let exporter: Exporter
@@ -32,7 +32,7 @@ private final class Pod {
         }
     }
 
-    /// Tells both to end, or ends them.
+    /// Stops or kills both.
     func stop() throws {
         switch order {
         case .recorderFirst:
@@ -54,8 +54,8 @@ private final class Pod {
         }
     }
 
-    /// Every series of the recorder as an exporter shows it that comes later.
-    func lastWord() throws -> [[String: String]: Double] {
+    /// All series of the recorder, as shown by an exporter that starts afterwards.
+    func finalState() throws -> [[String: String]: Double] {
         let shown = try bench.startExporter().metrics().map { (labels(of: $0), $1) }
         return Dictionary(uniqueKeysWithValues: shown).filter { $0.key["recorder"] != nil }
     }
@@ -69,7 +69,7 @@ private func labels(of series: String) -> [String: String] {
 }
 
 extension Prometheus {
-    /// The last value of every series of a recorder, also of one that is gone.
+    /// The last value of every series of a recorder, even after its end.
     fileprivate func lastValues(of exporter: Exporter) throws -> [[String: String]: Double] {
         let selector = "{recorder!=\"\", instance=\"127.0.0.1:\(exporter.port)\"}"
         let found = try query("last_over_time(\(selector)[10m])").map { series, value in
@@ -79,9 +79,9 @@ extension Prometheus {
     }
 }
 
-@Suite("The last word of a recorder", .timeLimit(.minutes(10)))
-struct LastWordTests {
-    @Test("in every order of ends, both Prometheus servers have every series of the final state")
+@Suite("The final state of a recorder", .timeLimit(.minutes(10)))
+struct FinalStateTests {
+    @Test("both Prometheus servers of a pair have all of its series, in every order of exits")
     func collected() throws {
         let pods = try Order.allCases.map { try Pod($0) }
         let pair = try (0..<2).map { _ in
@@ -98,7 +98,7 @@ struct LastWordTests {
             #expect(try pod.exporter.program.exitStatus() == 0, "\(pod.order)")
             let reason = #"reason="final state collected" collected=2 missed=0"#
             #expect(try pod.exporter.verdict() == reason, "\(pod.order)")
-            let wanted = try pod.lastWord()
+            let wanted = try pod.finalState()
             #expect(wanted.count > 100)
             for (_, prometheus) in pair {
                 let found = try prometheus.lastValues(of: pod.exporter)
