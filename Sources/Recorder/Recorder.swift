@@ -14,7 +14,7 @@ struct Recorder: ~Copyable {
     private let configuration: Configuration
     private let plan: ShutdownPlan
     private let context: RecordingContext
-    private let roster: Roster
+    private let registry: StreamRegistry
     private let broadcasting: RunningService
     private let twitch: TwitchService?
     private let watchdog: Watchdog
@@ -123,12 +123,12 @@ struct Recorder: ~Copyable {
             status: status,
             broadcaster: broadcaster
         )
-        let workers = configuration.streams.map { StreamWorker($0, context) }
-        let roster = Roster(status, workers: workers)
-        let twitch = try TwitchService.load(configuration, roster, context, environment)
+        let workers = configuration.streams.map { StreamRecorder($0, context) }
+        let registry = StreamRegistry(status, workers: workers)
+        let twitch = try TwitchService.load(configuration, registry, context, environment)
         let api = RecorderAPI(
             context: context,
-            roster: roster,
+            registry: registry,
             handshake: WebSocketHandshake(allowedOrigins: configuration.allowedOrigins),
             token: try Self.loadToken(configuration.bearerTokenFile, environment, log),
             wrongTokens: WrongTokens(log),
@@ -143,12 +143,12 @@ struct Recorder: ~Copyable {
         let broadcasting = try StartError.wrapping("start the threads of the API") {
             () throws(SystemError) in
             try apiServer.start(api, log)
-            let emergency = EmergencyStop(plan: plan, roster: roster, context: context)
+            let emergency = EmergencyStop(plan: plan, registry: registry, context: context)
             try watchdog.stopInPlace { emergency.run($0, while: $1) }
             return try broadcaster.start(wakeup, status)
         }
         (self.configuration, self.plan) = (configuration, plan)
-        (self.context, self.roster) = (context, roster)
+        (self.context, self.registry) = (context, registry)
         (self.broadcasting, self.twitch) = (broadcasting, twitch)
         self.watchdog = watchdog
         leftovers = Leftovers.markChildren(
@@ -171,18 +171,18 @@ struct Recorder: ~Copyable {
         while true {
             if signal == SIGUSR1 {
                 drainSignal = SIGUSR1
-                roster.drain(context)
+                registry.drain(context)
             }
-            let isDrained = signal == nil && roster.isDrained
+            let isDrained = signal == nil && registry.isDrained
             if isDrained || signal.map({ $0 != SIGUSR1 }) ?? false {
                 watchdog.limitShutdown()
-                var shutdown = Shutdown(plan, roster, context, services(), loop)
+                var shutdown = Shutdown(plan, registry, context, services(), loop)
                 let status = try shutdown.run(signal: signal ?? drainSignal)
                 watchdog.shutdownEnded()
                 return status
             }
             if loop.takeReload() { reload() }
-            if !roster.isStuck(at: .now()) { context.heartbeat() }
+            if !registry.isStuck(at: .now()) { context.heartbeat() }
             context.metrics.count(dropped: context.log.takeDroppedLines())
             Orphans.reap()  // Children of streams' programs, if this is process 1.
             signal = try loop.wait(until: BootTime.now().advanced(by: .seconds(1)))
@@ -201,7 +201,7 @@ struct Recorder: ~Copyable {
         context.status.disk = context.disk.level
         missing += Job.allCases.filter { $0 != .recovery && isWanted($0) }
         startMissing()
-        roster.open()
+        registry.open()
         if case .recording = context.status.state { context.publisher.enter(.recording) }
     }
 
@@ -245,7 +245,7 @@ struct Recorder: ~Copyable {
             "Recorder started",
             [
                 "recorder": context.status.name,
-                "streams": "\(roster.workers.count)",
+                "streams": "\(registry.workers.count)",
                 "listen": addresses.map { "\($0)" }.joined(separator: ","),
                 "grace_period": "\(configuration.gracePeriod.inSeconds)s",
             ]
@@ -253,7 +253,7 @@ struct Recorder: ~Copyable {
         if let shortage = plan.shortGraceWarning {
             log(.warn, "Grace period is short: less time to stop recordings", ["time": shortage])
         }
-        let needed = Self.descriptors(forStreams: roster.workers.count)
+        let needed = Self.descriptors(forStreams: registry.workers.count)
         if SystemError.descriptorLimit < needed {
             log(
                 .warn,
@@ -302,7 +302,7 @@ extension Recorder {
                 )
             }
         }
-        roster.startMissing()
+        registry.startMissing()
     }
 
     private mutating func start(_ job: Job) throws(SystemError) {
@@ -317,10 +317,10 @@ extension Recorder {
                 earlier.recover(until: $0)
             }
         case .disk:
-            let (context, roster) = (context, roster)
+            let (context, registry) = (context, registry)
             try context.disk.start {
                 context.status.disk = context.disk.level
-                for worker in roster.workers { worker.checkPart() }
+                for worker in registry.workers { worker.checkPart() }
             }
         case .retention:
             let sweep = RetentionSweep(context: context, plan: configuration.retention)

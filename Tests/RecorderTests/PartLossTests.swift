@@ -34,7 +34,7 @@ struct PartLossTests {
 
     private func makeRecording(_ container: MediaContainer) throws -> (APIBench, Recording) {
         let bench = try APIBench([.silence("cam")])
-        let stream = bench.roster.workers[0].stream
+        let stream = bench.registry.workers[0].stream
         return (bench, try Recording(stream, container, bench.context, continuing: nil))
     }
 

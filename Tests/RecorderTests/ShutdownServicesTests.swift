@@ -46,13 +46,13 @@ struct ShutdownServicesTests {
     )
     func independence(_ broadcaster: Behaviour, _ eventSub: Behaviour) throws {
         let bench = try APIBench([.packets("gate", record: .always)], phases: plan.declared)
-        bench.roster.open()
-        try waitFor("a recording") { bench.roster.active.count == 1 }
+        bench.registry.open()
+        try waitFor("a recording") { bench.registry.active.count == 1 }
         let wakeup = bench.context.wakeup
         let services = [try Service(broadcaster, wakeup), try Service(eventSub, wakeup)]
         var shutdown = Shutdown(
             plan,
-            bench.roster,
+            bench.registry,
             bench.context,
             Shutdown.Services(
                 broadcaster: services[0].running,

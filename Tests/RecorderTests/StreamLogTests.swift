@@ -18,7 +18,7 @@ struct StreamLogTests {
         )
         let stream = StreamConfiguration(name: "a", title: nil, source: source, record: .always)
         let bench = try APIBench([stream])
-        bench.roster.open()
+        bench.registry.open()
         try waitFor("a third try") { (try? tries.bytes(of: "tries").count) ?? 0 >= 6 }
         try bench.close()
         #expect(try bench.logged().matches(of: /msg="Stream failed"/).count == 1)
@@ -31,7 +31,7 @@ struct StreamLogTests {
     func noRoom() throws {
         let bench = try APIBench([.packets("a", record: .always)])
         bench.context.disk.apply(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
-        bench.roster.open()
+        bench.registry.open()
         try waitFor("a second refusal") {
             try bench.word("streamvault_recordings_refused_total", ["no_space"]) ?? 0 >= 2
         }
@@ -55,7 +55,7 @@ struct StreamLogTests {
         )
         let stream = StreamConfiguration(name: "a", title: nil, source: source, record: .always)
         let bench = try APIBench([stream])
-        bench.roster.open()
+        bench.registry.open()
         try waitFor("the recording") { try bench.logged().contains("Recording started") }
         try bench.close()
         #expect(try bench.logged().contains("Media is not in the container") == isSaid)
@@ -75,7 +75,7 @@ struct StreamLogTests {
         )
         let stream = StreamConfiguration(name: "a", title: nil, source: source, record: .always)
         let bench = try APIBench([stream])
-        bench.roster.open()
+        bench.registry.open()
         try waitFor("a third try") { (try? tries.bytes(of: "tries").count) ?? 0 >= 6 }
         try bench.close()
         #expect(
@@ -97,7 +97,7 @@ struct StreamLogTests {
         let bench = try APIBench([
             StreamConfiguration(name: "a", title: nil, source: source, record: .always)
         ])
-        bench.roster.open()
+        bench.registry.open()
         try waitFor("a second try") { server.requests.count >= 2 }
         try bench.close()
         #expect(try bench.logged().matches(of: /not supported/).count == 1)

@@ -5,7 +5,7 @@ import Testing
 @Suite("The switch of a stream")
 struct StreamSwitchTests {
     typealias Event = StreamSwitch.Event
-    typealias Phase = StreamSwitch.Phase
+    typealias StreamState = StreamSwitch.StreamState
     typealias Action = StreamSwitch.Action
 
     /// The switch after `events`, with the last action.
@@ -21,35 +21,35 @@ struct StreamSwitchTests {
         arguments: [
             ([.start], .on, .launch), ([.start, .start], .on, .none),
             ([.stop], .off, .none), ([.start, .ended], .off, .none),
-            ([.start, .stop], .endingWhole(thenOn: false), .requestStop),
-            ([.start, .stop, .stop], .endingWhole(thenOn: false), .none),
+            ([.start, .stop], .stopping(thenStart: false), .requestStop),
+            ([.start, .stop, .stop], .stopping(thenStart: false), .none),
             ([.start, .stop, .ended], .off, .none),
-            ([.start, .stop, .start], .endingWhole(thenOn: true), .none),
-            ([.start, .stop, .start, .stop], .endingWhole(thenOn: false), .none),
+            ([.start, .stop, .start], .stopping(thenStart: true), .none),
+            ([.start, .stop, .start, .stop], .stopping(thenStart: false), .none),
             ([.start, .stop, .start, .ended], .on, .launch),
             ([.start, .shutDown], .interrupted, .requestStop),
             ([.start, .shutDown, .shutDown], .interrupted, .none),
             ([.start, .shutDown, .stop], .interrupted, .none),
             ([.start, .shutDown, .ended], .off, .none),
-            ([.start, .stop, .shutDown], .endingWhole(thenOn: false), .none),
-            ([.start, .stop, .start, .shutDown], .endingWhole(thenOn: false), .none),
+            ([.start, .stop, .shutDown], .stopping(thenStart: false), .none),
+            ([.start, .stop, .start, .shutDown], .stopping(thenStart: false), .none),
             ([.start, .drain(isRecording: true)], .on, .none),
             (
-                [.start, .drain(isRecording: true), .stop], .endingWhole(thenOn: false),
+                [.start, .drain(isRecording: true), .stop], .stopping(thenStart: false),
                 .requestStop
             ),
             ([.start, .drain(isRecording: true), .shutDown], .interrupted, .requestStop),
             ([.start, .drain(isRecording: true), .ended], .off, .none),
-            ([.start, .drain(isRecording: false)], .endingWhole(thenOn: false), .requestStop),
+            ([.start, .drain(isRecording: false)], .stopping(thenStart: false), .requestStop),
             (
-                [.start, .stop, .start, .drain(isRecording: true)], .endingWhole(thenOn: false),
+                [.start, .stop, .start, .drain(isRecording: true)], .stopping(thenStart: false),
                 .none
             ),
-        ] as [([Event], Phase, Action)]
+        ] as [([Event], StreamState, Action)]
     )
-    func transition(_ events: [Event], _ phase: Phase, _ action: Action) {
+    func transition(_ events: [Event], _ state: StreamState, _ action: Action) {
         let (power, last) = turned(events)
-        #expect(power.phase == phase)
+        #expect(power.state == state)
         #expect(last == action)
     }
 
@@ -60,20 +60,20 @@ struct StreamSwitchTests {
     func closed(_ end: Event) {
         for before in [[], [.start], [.start, .stop]] as [[Event]] {
             var (power, _) = turned(before + [end, .ended])
-            #expect(power.phase == .off)
+            #expect(power.state == .off)
             let action = power.take(.start)
             #expect(action == .none)
-            #expect(power.phase == .off)
-            #expect(!power.mayGoOn)
+            #expect(power.state == .off)
+            #expect(!power.continues)
         }
     }
 
     @Test("a source that ends is asked again only while the stream is on and nothing ends")
     func goesOn() {
-        #expect(turned([.start]).0.mayGoOn)
-        #expect(!turned([.start, .stop]).0.mayGoOn)
-        #expect(!turned([.start, .stop, .start]).0.mayGoOn)
-        #expect(!turned([.start, .drain(isRecording: true)]).0.mayGoOn)
+        #expect(turned([.start]).0.continues)
+        #expect(!turned([.start, .stop]).0.continues)
+        #expect(!turned([.start, .stop, .start]).0.continues)
+        #expect(!turned([.start, .drain(isRecording: true)]).0.continues)
     }
 
     @Test(
@@ -84,10 +84,10 @@ struct StreamSwitchTests {
             ([.start, .shutDown], .itself),
             ([.start, .drain(isRecording: true), .stop], .itself),
             ([.start, .drain(isRecording: true), .shutDown], .itself),
-        ] as [([Event], StreamSwitch.Succession)]
+        ] as [([Event], StreamSwitch.SplitAction)]
     )
-    func succession(_ events: [Event], _ succession: StreamSwitch.Succession) {
-        #expect(turned(events).0.succession == succession)
+    func splitAction(_ events: [Event], _ splitAction: StreamSwitch.SplitAction) {
+        #expect(turned(events).0.splitAction == splitAction)
     }
 
     @Test("only a shutdown interrupts; what was asked to end before that is complete")

@@ -20,7 +20,7 @@ struct TwitchServiceTests {
             .packets("low", broadcaster: TwitchBroadcaster(id: nil, login: "cool_user")),
             .packets("other", broadcaster: TwitchBroadcaster(id: "1", login: nil)),
         ])
-        bench.roster.open()
+        bench.registry.open()
     }
 
     /// A service with the bench's catalogue, or `catalogue`; it runs until `end` is called.
@@ -35,7 +35,7 @@ struct TwitchServiceTests {
         try TwitchService(
             EventSubWebhook(secret: Secret(Array("s3cRe7".utf8))),
             subscriptions,
-            bench.roster,
+            bench.registry,
             catalogue ?? bench.context.catalogue,
             bench.metrics,
             bench.context.log
@@ -68,7 +68,7 @@ struct TwitchServiceTests {
         try bench.word("streamvault_eventsub_messages_total", [type, result])
     }
 
-    private var phases: [StreamSwitch.Phase] { bench.roster.workers.map(\.phase) }
+    private var phases: [StreamSwitch.StreamState] { bench.registry.workers.map(\.switchState) }
 
     @Test("the answer to a challenge is the challenge, byte for byte, as text")
     func challenge() throws {
@@ -88,10 +88,10 @@ struct TwitchServiceTests {
     func onlineAndOffline() throws {
         let running = try service()
         #expect(try running.post(.stream("stream.online", id: "a")).status == .noContent)
-        try waitFor("two recordings") { bench.roster.active.count == 2 }
+        try waitFor("two recordings") { bench.registry.active.count == 2 }
         #expect(phases[2] == .off)
         #expect(try running.post(.stream("stream.offline", id: "b")).status == .noContent)
-        try waitFor("their end") { bench.roster.workers.allSatisfy(\.hasEnded) }
+        try waitFor("their end") { bench.registry.workers.allSatisfy(\.hasEnded) }
         try waitFor("its row") { try bench.statuses(of: "gate") == ["completed"] }
         try waitFor("its row") { try bench.statuses(of: "low") == ["completed"] }
         try running.end()
@@ -107,7 +107,7 @@ struct TwitchServiceTests {
         _ = try first.post(online)
         _ = try first.post(.stream("stream.offline", id: "b"))
         try first.end()
-        try waitFor("the end") { bench.roster.workers.allSatisfy(\.hasEnded) }
+        try waitFor("the end") { bench.registry.workers.allSatisfy(\.hasEnded) }
 
         // A catalogue opened anew at the same file is all that a restart keeps.
         let again = try service(try Catalogue(path: "\(bench.files.path)/catalogue.sqlite"))
@@ -156,14 +156,14 @@ struct TwitchServiceTests {
     func refusals() throws {
         let running = try service()
         _ = try running.post(.stream("stream.online", id: "a"))
-        try waitFor("two recordings") { bench.roster.active.count == 2 }
-        bench.roster.drain(bench.context)
+        try waitFor("two recordings") { bench.registry.active.count == 2 }
+        bench.registry.drain(bench.context)
         let online = try running.post(.stream("stream.online", id: "b"))
         #expect(online.status == .unavailable && online.field("Retry-After") == "60")
         #expect(try running.post(.stream("stream.offline", id: "c")).status == .noContent)
-        try waitFor("the drain") { bench.roster.isDrained }
+        try waitFor("the drain") { bench.registry.isDrained }
         let deadline = BootTime.now().advanced(by: .seconds(10))
-        bench.roster.showShutdown(in: .eventsub, deadline: deadline)
+        bench.registry.showShutdown(in: .eventsub, deadline: deadline)
         for event in ["stream.online", "stream.offline"] {
             let response = try running.post(.stream(event, id: "d"))
             #expect(response.status == .unavailable && response.field("Retry-After") != nil)
@@ -185,7 +185,7 @@ struct TwitchServiceTests {
         try catalogue.close(until: BootTime.now().advanced(by: .seconds(10)))
         let running = try service(catalogue)
         _ = try running.post(.stream("stream.online", id: "a"))
-        try waitFor("two recordings") { bench.roster.active.count == 2 }
+        try waitFor("two recordings") { bench.registry.active.count == 2 }
         try running.end()
         try bench.close()
     }
@@ -232,7 +232,7 @@ struct TwitchServiceTests {
         helix.start()
         defer { helix.stop() }
         let subscriptions = Subscriptions(
-            bench.roster.workers.compactMap(\.stream.broadcaster),
+            bench.registry.workers.compactMap(\.stream.broadcaster),
             TwitchSettings.Application(
                 clientID: "the-client",
                 callback: try #require(URL(string: "https://cam.example/eventsub")),
@@ -249,7 +249,7 @@ struct TwitchServiceTests {
             () throws(SystemError) in
             service.keepSubscriptions()
         }
-        try waitFor("a recording") { bench.roster.active.contains { $0.bytes > 0 } }
+        try waitFor("a recording") { bench.registry.active.contains { $0.bytes > 0 } }
         service.stop()
         try waitFor("the end of the subscriptions") { task.result != nil }
         #expect(phases == [.on, .off, .off])

@@ -117,7 +117,7 @@ struct WatchdogTests {
                 }
             )
             let loop = MainLoop(bench.context.wakeup, watchdog)
-            var shutdown = Shutdown(plan, bench.roster, bench.context, services, loop)
+            var shutdown = Shutdown(plan, bench.registry, bench.context, services, loop)
             _ = try shutdown.run(signal: SIGTERM)
         }
     }
@@ -190,11 +190,11 @@ struct EmergencyStopTests {
     @Test("recordings are finalized, the database is closed, and the telemetry has the final state")
     func finalized() throws {
         let bench = try APIBench([.packets("gate", record: .always)], phases: plan.declared)
-        bench.roster.open()
-        try waitFor("a recording") { bench.roster.active.contains { $0.bytes > 0 } }
-        EmergencyStop(plan: plan, roster: bench.roster, context: bench.context)
+        bench.registry.open()
+        try waitFor("a recording") { bench.registry.active.contains { $0.bytes > 0 } }
+        EmergencyStop(plan: plan, registry: bench.registry, context: bench.context)
             .run(StopRequest(signal: SIGTERM, at: .now())) { true }
-        #expect(bench.roster.workers[0].hasEnded)
+        #expect(bench.registry.workers[0].hasEnded)
         #expect(try bench.files.entries.contains { $0.hasSuffix(".ts") })
         let outcomes = bench.context.publisher.endedPhases
         #expect(outcomes.map(\.name) == ["signal", "recordings", "database"])
@@ -210,9 +210,9 @@ struct EmergencyStopTests {
     @Test("a main loop that runs again does the shutdown itself")
     func recovered() throws {
         let bench = try APIBench([.packets("gate", record: .always)], phases: plan.declared)
-        bench.roster.open()
-        try waitFor("a recording") { bench.roster.active.count == 1 }
-        EmergencyStop(plan: plan, roster: bench.roster, context: bench.context)
+        bench.registry.open()
+        try waitFor("a recording") { bench.registry.active.count == 1 }
+        EmergencyStop(plan: plan, registry: bench.registry, context: bench.context)
             .run(StopRequest(signal: SIGTERM, at: .now())) { false }
         #expect(!bench.context.publisher.endedPhases.map(\.name).contains("database"))
         try bench.close()

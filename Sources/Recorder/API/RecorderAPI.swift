@@ -9,7 +9,7 @@ import WebSocket
 /// The routes of the recorder's HTTP API, which is served from the start to the end of the shutdown.
 struct RecorderAPI: Sendable {
     let context: RecordingContext
-    let roster: Roster
+    let registry: StreamRegistry
     let handshake: WebSocketHandshake
     /// Required by requests that change something; `nil` refuses all of them.
     let token: BearerToken?
@@ -53,10 +53,10 @@ struct RecorderAPI: Sendable {
     }
 
     private func beginDrain() -> Response {
-        if case .stopping = status.state, let refusal = roster.refusal {
+        if case .stopping = status.state, let refusal = registry.refusal {
             return .refusing(refusal)
         }
-        roster.drain(context)
+        registry.drain(context)
         return .json(.accepted, ["state": .string(status.state.name)])
     }
 
@@ -134,16 +134,16 @@ struct RecorderAPI: Sendable {
         let stream = String(parts[4])
         switch parts[3] {
         case "start": return changing(request) { change(stream) { start($0) } }
-        case "stop": return changing(request) { change(stream) { roster.stop($0) } }
+        case "stop": return changing(request) { change(stream) { registry.stop($0) } }
         default: return nil
         }
     }
 
     private func change(
         _ stream: String,
-        _ action: (StreamWorker) -> Switching
+        _ action: (StreamRecorder) -> SwitchResult
     ) -> Response {
-        guard let worker = roster[stream] else { return .problem(.notFound, "no such stream") }
+        guard let worker = registry[stream] else { return .problem(.notFound, "no such stream") }
         return switch action(worker) {
         case .changed: .json(.accepted, switched(worker, hasChanged: true))
         case .unchanged: .json(.ok, switched(worker, hasChanged: false))
@@ -154,16 +154,16 @@ struct RecorderAPI: Sendable {
     /// Refuses a start on a full disk, so that the client sees the reason.
     ///
     /// Starts by Twitch or the configuration wait for space instead.
-    private func start(_ worker: StreamWorker) -> Switching {
-        let needsRoom = roster.refusal == nil && worker.phase == .off
+    private func start(_ worker: StreamRecorder) -> SwitchResult {
+        let needsRoom = registry.refusal == nil && worker.switchState == .off
         return needsRoom && !status.disk.allowsRecordings
-            ? .refused(.noSpace) : roster.start(worker)
+            ? .refused(.noSpace) : registry.start(worker)
     }
 
     /// A stream that is `on` without a recording waits for its source.
-    private func switched(_ worker: StreamWorker, hasChanged: Bool) -> JSONValue {
+    private func switched(_ worker: StreamRecorder, hasChanged: Bool) -> JSONValue {
         [
-            "stream": .string(worker.stream.name), "state": .string(worker.phase.name),
+            "stream": .string(worker.stream.name), "state": .string(worker.switchState.name),
             "changed": .boolean(hasChanged), "recording": .boolean(worker.active != nil),
         ]
     }
@@ -192,12 +192,12 @@ extension RecorderStatus.State {
     }
 }
 
-extension StreamSwitch.Phase {
+extension StreamSwitch.StreamState {
     fileprivate var name: String {
         switch self {
         case .off: "off"
-        case .on, .endingWhole(thenOn: true): "on"
-        case .endingWhole(thenOn: false), .interrupted: "stopping"
+        case .on, .stopping(thenStart: true): "on"
+        case .stopping(thenStart: false), .interrupted: "stopping"
         }
     }
 }

@@ -23,7 +23,7 @@ final class TwitchService: Sendable {
     private let webhook: EventSubWebhook
     /// `nil` if another program makes the subscriptions.
     private let subscriptions: Subscriptions?
-    private let roster: Roster
+    private let registry: StreamRegistry
     private let catalogue: Catalogue
     private let metrics: EventSubMetrics
     private let log: Log
@@ -38,13 +38,13 @@ final class TwitchService: Sendable {
     init(
         _ webhook: EventSubWebhook,
         _ subscriptions: Subscriptions?,
-        _ roster: Roster,
+        _ registry: StreamRegistry,
         _ catalogue: Catalogue,
         _ metrics: EventSubMetrics,
         _ log: Log
     ) throws(SystemError) {
         (self.webhook, self.subscriptions) = (webhook, subscriptions)
-        (self.roster, self.catalogue) = (roster, catalogue)
+        (self.registry, self.catalogue) = (registry, catalogue)
         (self.metrics, self.log) = (metrics, log)
         cancellation = try StopSignal()
     }
@@ -86,7 +86,7 @@ final class TwitchService: Sendable {
             return Response(.noContent)
         }
         // While draining, an end is accepted too.
-        if let refusal = roster.refusal, notification.event != .offline || refusal != .draining {
+        if let refusal = registry.refusal, notification.event != .offline || refusal != .draining {
             metrics.count(type, .unavailable)
             return .refusing(refusal)
         }
@@ -120,11 +120,11 @@ final class TwitchService: Sendable {
         guard var subscriptions else { return }
         while !cancellation.isRequested {
             let pass = subscriptions.pass(until: cancellation)
-            for worker in roster.workers {
+            for worker in registry.workers {
                 guard let broadcaster = worker.stream.broadcaster, pass.live.contains(broadcaster)
                 else { continue }
                 log(.info, "Stream is live already", ["stream": worker.stream.name])
-                _ = roster.start(worker, insists: true)
+                _ = registry.start(worker, insists: true)
             }
             if cancellation.wait(until: BootTime.now().advanced(by: pass.pause)) { return }
         }
@@ -142,7 +142,7 @@ final class TwitchService: Sendable {
     private func apply(_ notification: EventSubNotification) {
         let type = EventSubMetrics.MessageType(notification.event)
         guard isNew(notification) else { return metrics.count(type, .duplicate) }
-        let workers = roster.workers.filter {
+        let workers = registry.workers.filter {
             $0.stream.broadcaster?.matches(notification) ?? false
         }
         guard !workers.isEmpty else { return metrics.count(type, .ignored) }
@@ -150,8 +150,8 @@ final class TwitchService: Sendable {
         for worker in workers where isLatest(notification, of: worker.stream.name) {
             outcome = .accepted
             switch notification.event {
-            case .online: report("online", worker, roster.start(worker, insists: true))
-            case .offline: report("offline", worker, roster.stop(worker))
+            case .online: report("online", worker, registry.start(worker, insists: true))
+            case .offline: report("offline", worker, registry.stop(worker))
             case .other: break
             }
         }
@@ -178,7 +178,7 @@ final class TwitchService: Sendable {
         }
     }
 
-    private func report(_ event: String, _ worker: StreamWorker, _ switching: Switching) {
+    private func report(_ event: String, _ worker: StreamRecorder, _ switching: SwitchResult) {
         let fields: KeyValuePairs = [
             "stream": worker.stream.name, "event": event, "outcome": "\(switching)",
         ]
@@ -192,7 +192,7 @@ extension TwitchService {
     /// The metrics are declared in any case: a dashboard then shows 0, not a gap.
     static func load(
         _ configuration: Configuration,
-        _ roster: Roster,
+        _ registry: StreamRegistry,
         _ context: RecordingContext,
         _ environment: [String: String]
     ) throws(StartError) -> TwitchService? {
@@ -201,7 +201,7 @@ extension TwitchService {
         let secret = try eventSubSecret(settings.eventSubSecretFile, environment, context.log)
         let subscriptions = try settings.application.map { application throws(StartError) in
             try Subscriptions(
-                roster.workers.compactMap(\.stream.broadcaster),
+                registry.workers.compactMap(\.stream.broadcaster),
                 application,
                 clientSecret: clientSecret(
                     application.clientSecretFile,
@@ -217,7 +217,7 @@ extension TwitchService {
             try TwitchService(
                 EventSubWebhook(secret: secret),
                 subscriptions,
-                roster,
+                registry,
                 context.catalogue,
                 metrics,
                 context.log

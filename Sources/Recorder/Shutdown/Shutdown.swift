@@ -9,7 +9,7 @@ import StreamVaultTelemetry
 /// A phase that exceeds its budget is abandoned and the next one begins: whatever hangs, the database is closed.
 struct Shutdown: ~Copyable {
     private let plan: ShutdownPlan
-    private let roster: Roster
+    private let registry: StreamRegistry
     private let context: RecordingContext
     private let services: Services
     private let requestedAt = BootTime.now()
@@ -19,12 +19,12 @@ struct Shutdown: ~Copyable {
 
     init(
         _ plan: ShutdownPlan,
-        _ roster: Roster,
+        _ registry: StreamRegistry,
         _ context: RecordingContext,
         _ services: Services,
         _ loop: consuming MainLoop
     ) {
-        (self.plan, self.roster, self.context) = (plan, roster, context)
+        (self.plan, self.registry, self.context) = (plan, registry, context)
         self.services = services
         self.loop = loop
     }
@@ -70,7 +70,7 @@ struct Shutdown: ~Copyable {
     private func show(_ phase: Phase) {
         loop.noteProgress()
         let deadline = requestedAt.advanced(by: plan.gracePeriod)
-        roster.showShutdown(in: phase, deadline: deadline)
+        registry.showShutdown(in: phase, deadline: deadline)
         let secondsLeft = deadline.since(.now()).inSeconds
         context.broadcaster.send(.stopping(phase, secondsLeft: secondsLeft))
     }
@@ -90,19 +90,19 @@ extension Shutdown {
     private mutating func stopRecordings() throws(SystemError) -> (PhaseOutcome, isFinalized: Bool)
     {
         context.log.plain("🔄 Gracefully shutting down recording service...")
-        let failuresBefore = roster.failureCount
-        for recording in roster.active {
+        let failuresBefore = registry.failureCount
+        for recording in registry.active {
             context.log.plain("📹 Stopping active recording for stream \(recording.stream)...")
         }
-        for worker in roster.workers { worker.shutDown() }
-        if !roster.active.isEmpty { context.log.plain("📁 Finalizing recording files...") }
-        let roster = roster
-        let isDone = try wait(in: .recordings) { roster.workers.allSatisfy(\.hasEnded) }
+        for worker in registry.workers { worker.shutDown() }
+        if !registry.active.isEmpty { context.log.plain("📁 Finalizing recording files...") }
+        let registry = registry
+        let isDone = try wait(in: .recordings) { registry.workers.allSatisfy(\.hasEnded) }
         guard isDone else {
             reportUnfinished()
             return (.timeout, false)
         }
-        guard roster.failureCount == failuresBefore else {
+        guard registry.failureCount == failuresBefore else {
             context.log.plain("❌ Error during recording service shutdown: finalizing failed")
             return (.error, false)
         }
@@ -111,7 +111,7 @@ extension Shutdown {
     }
 
     private func reportUnfinished() {
-        for recording in roster.active {
+        for recording in registry.active {
             let end = RecordingEnd(
                 recordingID: recording.id,
                 status: .abandoned,
@@ -240,13 +240,13 @@ struct RunningService: Sendable {
 /// The recording threads do not need the main loop for that. The steps are ordered by the locks that they need, fewest first.
 struct EmergencyStop: Sendable {
     let plan: ShutdownPlan
-    let roster: Roster
+    let registry: StreamRegistry
     let context: RecordingContext
 
     /// Continues while `loopHangs`: a main loop that runs again does the shutdown itself.
     func run(_ request: StopRequest, while loopHangs: () -> Bool) {
-        for worker in roster.workers { worker.shutDown() }
-        roster.showShutdown(in: .recordings, deadline: request.at.advanced(by: plan.gracePeriod))
+        for worker in registry.workers { worker.shutDown() }
+        registry.showShutdown(in: .recordings, deadline: request.at.advanced(by: plan.gracePeriod))
         let publisher = context.publisher
         publisher.beginShutdown(
             signal: request.signal,
@@ -256,11 +256,11 @@ struct EmergencyStop: Sendable {
         publisher.beginPhase(Phase.recordings.rawValue, after: .timeout)
         let deadline = plan.deadline(of: .recordings, from: .now(), requestedAt: request.at)
         guard let pause = try? StopSignal() else { return }
-        while !roster.workers.allSatisfy(\.hasEnded), BootTime.now() < deadline {
+        while !registry.workers.allSatisfy(\.hasEnded), BootTime.now() < deadline {
             _ = pause.wait(until: BootTime.now().advanced(by: .milliseconds(50)))
             guard loopHangs() else { return }
         }
-        let isComplete = roster.workers.allSatisfy(\.hasEnded)
+        let isComplete = registry.workers.allSatisfy(\.hasEnded)
         publisher.beginPhase(Phase.database.rawValue, after: isComplete ? .ok : .timeout)
         guard loopHangs() else { return }
         let closed = closeDatabase(request)
@@ -299,6 +299,6 @@ extension Duration {
     }
 }
 
-extension Roster {
+extension StreamRegistry {
     fileprivate var failureCount: Int { workers.reduce(0) { $0 + $1.failures } }
 }

@@ -9,7 +9,7 @@ import StreamVaultTelemetry
 import Synchronization
 
 /// Records one stream for as long as it is wanted, on a thread of its own: its calls block.
-final class StreamWorker: Sendable {
+final class StreamRecorder: Sendable {
     let stream: StreamConfiguration
     private let context: RecordingContext
     private let limiter = LogLimiter()
@@ -38,10 +38,10 @@ final class StreamWorker: Sendable {
     var active: ActiveRecording? { context.status[stream.name] }
 
     /// Whether the stream is on, off, or changing.
-    var phase: StreamSwitch.Phase { state.withLock { $0.power.phase } }
+    var switchState: StreamSwitch.StreamState { state.withLock { $0.power.state } }
 
     /// Whether there is no thread, and so no open file.
-    var hasEnded: Bool { phase == .off }
+    var hasEnded: Bool { switchState == .off }
 
     /// How many recordings have files that could not be finalized.
     var failures: Int { state.withLock { $0.failures } }
@@ -147,11 +147,11 @@ final class StreamWorker: Sendable {
         context.wakeup.wake()
     }
 
-    private var continues: Bool { state.withLock { $0.power.mayGoOn } }
+    private var continues: Bool { state.withLock { $0.power.continues } }
 
     private func end(because shortage: SystemError) {
         let isWanted = state.withLock { state in
-            state.isMissing = state.power.phase == .on
+            state.isMissing = state.power.state == .on
             _ = state.power.take(.ended)
             return state.isMissing
         }
@@ -406,7 +406,7 @@ final class StreamWorker: Sendable {
         before container: MediaContainer
     ) -> SplitResult {
         guard let current = recording, current.isSplitDue else { return .none }
-        switch state.withLock({ $0.power.succession }) {
+        switch state.withLock({ $0.power.splitAction }) {
         case .itself:
             current.postponeSplit(forGood: true)
             return .none

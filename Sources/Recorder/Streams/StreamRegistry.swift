@@ -2,24 +2,24 @@ import Posix
 import StreamVaultTelemetry
 import Synchronization
 
-/// The streams of this recorder and its state, for the threads that answer questions about them or switch them.
-final class Roster: Sendable {
+/// The streams of this recorder, by name; used by all threads.
+final class StreamRegistry: Sendable {
     private let status: RecorderStatus
-    let workers: [StreamWorker]
-    private let workersByName: [String: StreamWorker]
-    /// Which of several streams that could not be started is tried first.
+    let workers: [StreamRecorder]
+    private let recordersByName: [String: StreamRecorder]
+    /// Rotates which of several streams that could not be started is tried first.
     private let turn = Atomic(0)
 
-    init(_ status: RecorderStatus, workers: [StreamWorker]) {
+    init(_ status: RecorderStatus, workers: [StreamRecorder]) {
         (self.status, self.workers) = (status, workers)
-        workersByName = Dictionary(uniqueKeysWithValues: workers.map { ($0.stream.name, $0) })
+        recordersByName = Dictionary(uniqueKeysWithValues: workers.map { ($0.stream.name, $0) })
     }
 
     var active: [ActiveRecording] { status.recordings }
 
-    subscript(stream: String) -> StreamWorker? { workersByName[stream] }
+    subscript(stream: String) -> StreamRecorder? { recordersByName[stream] }
 
-    /// Whether no recording gets anything to its disk any more: the recorder then has no sign of life to give.
+    /// Whether no recording can write to its disk any more; the recorder then stops its heartbeat.
     func isStuck(at now: BootTime) -> Bool {
         let busy = workers.filter { $0.active != nil }
         return !busy.isEmpty && busy.allSatisfy { $0.isStuck(at: now, timeout: .seconds(5)) }
@@ -27,7 +27,7 @@ final class Roster: Sendable {
 
     /// Starts the streams that are always on; the others can be started from now on.
     ///
-    /// One that cannot be started costs no other, and is tried again by `startMissing`.
+    /// One that cannot be started does not affect the others, and is tried again by `startMissing`.
     func open() {
         for worker in workers where worker.stream.record == .always { worker.startInsisting() }
         status.changeState { state in
@@ -35,7 +35,7 @@ final class Roster: Sendable {
         }
     }
 
-    /// Starts streams that are wanted and could not be started before: one, and more as long as there is plenty of room.
+    /// Starts streams that could not be started before: one, and more as long as there are plenty of descriptors.
     func startMissing() {
         let missing = workers.filter(\.isMissing)
         guard !missing.isEmpty else { return }
@@ -67,7 +67,7 @@ final class Roster: Sendable {
         context.wakeup.wake()  // There may be nothing to wait for.
     }
 
-    /// Whether the drain is over: nothing is recorded, and nothing will be.
+    /// Whether the drain is complete: no recording is open, and none will begin.
     var isDrained: Bool {
         guard case .draining = status.state else { return false }
         return workers.allSatisfy(\.hasEnded)
@@ -78,7 +78,7 @@ final class Roster: Sendable {
     }
 }
 
-/// Why a stream is not switched on now.
+/// Why a stream cannot be switched on now.
 enum Refusal: Equatable, Sendable {
     case starting, draining
     case stopping(secondsLeft: Double)
@@ -87,22 +87,22 @@ enum Refusal: Equatable, Sendable {
     case failed(SystemError)
 }
 
-/// What became of a wish to switch a stream on or off.
-enum Switching: Equatable, Sendable {
-    /// It was otherwise, and is on its way now.
+/// The result of switching a stream on or off.
+enum SwitchResult: Equatable, Sendable {
+    /// The stream is changing now.
     case changed
-    /// It was so already.
+    /// The stream was in that state already.
     case unchanged
     case refused(Refusal)
 }
 
-extension Roster {
-    /// Switches a stream on; where that fails now and `insists`, it is tried again until it is switched off.
-    func start(_ worker: StreamWorker, insists: Bool = false) -> Switching {
+extension StreamRegistry {
+    /// Switches a stream on; with `insists`, a start that fails is tried again until the stream is switched off.
+    func start(_ worker: StreamRecorder, insists: Bool = false) -> SwitchResult {
         if let refusal { return .refused(refusal) }
-        switch worker.phase {
-        case .on, .endingWhole(thenOn: true): return .unchanged
-        case .off, .endingWhole(thenOn: false), .interrupted: break
+        switch worker.switchState {
+        case .on, .stopping(thenStart: true): return .unchanged
+        case .off, .stopping(thenStart: false), .interrupted: break
         }
         do throws(SystemError) {
             try worker.start()
@@ -114,17 +114,17 @@ extension Roster {
     }
 
     /// Switches a stream off; also while draining, which it shortens.
-    func stop(_ worker: StreamWorker) -> Switching {
+    func stop(_ worker: StreamRecorder) -> SwitchResult {
         if let refusal, refusal != .draining { return .refused(refusal) }
-        switch worker.phase {
-        case .off, .endingWhole(thenOn: false), .interrupted: return .unchanged
-        case .on, .endingWhole(thenOn: true): break
+        switch worker.switchState {
+        case .off, .stopping(thenStart: false), .interrupted: return .unchanged
+        case .on, .stopping(thenStart: true): break
         }
         worker.stop()
         return .changed
     }
 
-    /// Why nothing new is begun now; `nil` when it is.
+    /// Why no recording may begin now; `nil` if one may.
     var refusal: Refusal? {
         switch status.state {
         case .starting: .starting

@@ -1,72 +1,72 @@
-/// Whether a stream is to be recorded, and what its thread has to know of that; pure.
+/// Whether a stream is to be recorded, and what its thread is to do; pure.
 ///
 /// A stream that is on is recorded whenever its source delivers, until it is switched off.
 struct StreamSwitch: Equatable {
-    enum Phase: Equatable {
+    enum StreamState: Equatable {
         /// No thread.
         case off
         /// A thread that records, or waits for the source.
         case on
-        /// The thread was asked to end; what it records is whole and wanted so.
-        case endingWhole(thenOn: Bool)
+        /// The thread was asked to end; its recording is then complete.
+        case stopping(thenStart: Bool)
         /// The thread was asked to end by the shutdown.
         case interrupted
     }
 
     enum Event: Equatable {
         case start, stop
-        /// No new recordings from now on; `isRecording` tells whether one is under way.
+        /// No new recordings from now on; `isRecording`: whether one is open.
         case drain(isRecording: Bool)
         case shutDown
-        /// The thread is done.
+        /// The thread has ended.
         case ended
     }
 
-    /// What follows from an event.
+    /// What to do after an event.
     enum Action: Equatable {
         case none, launch
         /// To ask the thread to end.
         case requestStop
     }
 
-    private(set) var phase = Phase.off
-    /// Whether the switch can be turned on.
+    private(set) var state = StreamState.off
+    /// Whether the stream can be switched on.
     private(set) var isOpen = true
 
-    /// Whether a source that ends may be asked again.
-    var mayGoOn: Bool { phase == .on && isOpen }
+    /// Whether the source is tried again after it has ended.
+    var continues: Bool { state == .on && isOpen }
 
-    /// What follows on a recording that has lasted long enough.
-    enum Succession: Equatable {
+    /// What follows a recording that has lasted long enough.
+    enum SplitAction: Equatable {
         case next
-        /// Nothing: no recording begins any more.
+        /// No recording begins any more.
         case none
-        /// It goes on to its end, which was asked for.
+        /// The recording continues to its end, which was requested.
         case itself
     }
 
-    var succession: Succession {
-        switch phase {
+    var splitAction: SplitAction {
+        switch state {
         case .on: isOpen ? .next : .none
-        case .off, .endingWhole, .interrupted: .itself
+        case .off, .stopping, .interrupted: .itself
         }
     }
 
-    /// How a recording counts whose source was asked to end.
-    var isInterrupted: Bool { phase == .interrupted }
+    /// Whether a recording whose source was stopped counts as interrupted.
+    var isInterrupted: Bool { state == .interrupted }
 
     mutating func take(_ event: Event) -> Action {
         if closes(with: event) { isOpen = false }
-        switch (event, phase) {
+        switch (event, state) {
         case (.start, .off) where isOpen: return enter(.on, .launch)
-        case (.start, .endingWhole) where isOpen: return enter(.endingWhole(thenOn: true))
-        case (.stop, .on): return enter(.endingWhole(thenOn: false), .requestStop)
-        case (.stop, .endingWhole), (.drain, .endingWhole), (.shutDown, .endingWhole):
-            return enter(.endingWhole(thenOn: false))
+        case (.start, .stopping) where isOpen: return enter(.stopping(thenStart: true))
+        case (.stop, .on): return enter(.stopping(thenStart: false), .requestStop)
+        case (.stop, .stopping), (.drain, .stopping), (.shutDown, .stopping):
+            return enter(.stopping(thenStart: false))
         case (.drain(isRecording: false), .on):
-            return enter(.endingWhole(thenOn: false), .requestStop)
+            return enter(.stopping(thenStart: false), .requestStop)
         case (.shutDown, .on): return enter(.interrupted, .requestStop)
-        case (.ended, .endingWhole(thenOn: true)): return enter(.on, .launch)
+        case (.ended, .stopping(thenStart: true)): return enter(.on, .launch)
         case (.ended, _): return enter(.off)
         case (.start, _), (.stop, _), (.drain, _), (.shutDown, _): return .none
         }
@@ -79,8 +79,8 @@ struct StreamSwitch: Equatable {
         }
     }
 
-    private mutating func enter(_ next: Phase, _ action: Action = .none) -> Action {
-        phase = next
+    private mutating func enter(_ next: StreamState, _ action: Action = .none) -> Action {
+        state = next
         return action
     }
 }

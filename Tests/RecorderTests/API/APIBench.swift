@@ -18,7 +18,7 @@ final class APIBench: Sendable {
 
     let files = FilesDirectory()
     let context: RecordingContext
-    let roster: Roster
+    let registry: StreamRegistry
     let broadcaster: Broadcaster
     let metrics: EventSubMetrics
 
@@ -56,21 +56,24 @@ final class APIBench: Sendable {
             broadcaster: broadcaster
         )
         let context = context
-        roster = Roster(context.status, workers: streams.map { StreamWorker($0, context) })
+        registry = StreamRegistry(
+            context.status,
+            workers: streams.map { StreamRecorder($0, context) }
+        )
         self.broadcaster = broadcaster
         self.metrics = EventSubMetrics(publisher)
     }
 
     /// Ends what runs.
     func close() throws {
-        for worker in roster.workers { worker.shutDown() }
-        try waitFor("the end of all streams") { roster.workers.allSatisfy(\.hasEnded) }
+        for worker in registry.workers { worker.shutDown() }
+        try waitFor("the end of all streams") { registry.workers.allSatisfy(\.hasEnded) }
     }
 
     func api(token: String? = APIBench.token) -> RecorderAPI {
         RecorderAPI(
             context: context,
-            roster: roster,
+            registry: registry,
             handshake: WebSocketHandshake(allowedOrigins: []),
             token: token.flatMap { BearerToken(Array($0.utf8)) },
             wrongTokens: WrongTokens(context.log),

@@ -70,7 +70,7 @@ struct BroadcasterTests {
         meanwhile: (APIBench, RunningService) throws -> Void = { _, _ in }
     ) throws -> [String] {
         let bench = try APIBench(streams, settings)
-        bench.roster.open()
+        bench.registry.open()
         let (address, service) = try bench.serve()
         let process = Process()
         let output = Foundation.Pipe()
@@ -110,9 +110,9 @@ struct BroadcasterTests {
             asyncio.run(main())
             """
         let lines = try run(script, streams: [.packets("gate")], after: "\n") { bench, service in
-            let worker = bench.roster.workers[0]
+            let worker = bench.registry.workers[0]
             try worker.start()
-            try waitFor("a recording") { bench.roster.active.count == 1 }
+            try waitFor("a recording") { bench.registry.active.count == 1 }
             worker.stop()
             try waitFor("its end") { worker.hasEnded }
             bench.broadcaster.send(.stopping(.broadcaster, secondsLeft: 1))
@@ -149,7 +149,7 @@ struct BroadcasterTests {
         let lines = try run(script, settings, streams: [.packets("gate")], after: "ready") {
             bench,
             _ in
-            try bench.roster.workers[0].start()
+            try bench.registry.workers[0].start()
         }
         #expect(lines == ["ready", "grew"])
     }

@@ -28,7 +28,7 @@ struct RecorderAPITests {
     func startAndStop() throws {
         let bench = try APIBench([.packets("gate")])
         let api = bench.api()
-        bench.roster.open()
+        bench.registry.open()
         #expect(try post(api, "/api/recording/stop/gate").status == .ok)
 
         let started = try post(api, "/api/recording/start/gate")
@@ -37,7 +37,7 @@ struct RecorderAPITests {
         let again = try post(api, "/api/recording/start/gate")
         #expect(again.status == .ok)
         #expect(try fields(again)["changed"] as? Bool == false)
-        try waitFor("a recording") { bench.roster.active.contains { $0.bytes > 0 } }
+        try waitFor("a recording") { bench.registry.active.contains { $0.bytes > 0 } }
         let gate = try fields(try get(api, "/api/status/recordings-active"))
         #expect(gate["has_active_recordings"] as? Bool == true)
         #expect(gate["active_count"] as? Int == 1)
@@ -45,14 +45,14 @@ struct RecorderAPITests {
         #expect(gate["active_streams"] as? [String] == ["gate"])
 
         #expect(try post(api, "/api/recording/stop/g%61te").status == .accepted)
-        try waitFor("the end") { bench.roster.workers[0].hasEnded }
+        try waitFor("the end") { bench.registry.workers[0].hasEnded }
         try waitFor("its row") { try bench.statuses(of: "gate") == ["completed"] }
         #expect(try get(api, "/api/recording/active").text == "[]\n")
         let idle = try fields(try get(api, "/api/status/recordings-active"))
         #expect(idle["safe_to_update"] as? Bool == true)
 
         #expect(try post(api, "/api/recording/start/gate").status == .accepted)
-        try waitFor("another recording") { bench.roster.active.count == 1 }
+        try waitFor("another recording") { bench.registry.active.count == 1 }
         try bench.close()
         try waitFor("its row") { try bench.statuses(of: "gate") == ["completed", "interrupted"] }
     }
@@ -61,7 +61,7 @@ struct RecorderAPITests {
     func restart() throws {
         let bench = try APIBench([.packets("gate")])
         let api = bench.api()
-        bench.roster.open()
+        bench.registry.open()
         _ = try post(api, "/api/recording/start/gate")
         for count in 1...3 {
             try waitFor("recording \(count)") { try bench.statuses(of: "gate").count == count }
@@ -94,7 +94,7 @@ struct RecorderAPITests {
     func hung() throws {
         let bench = try APIBench([.packets("gate")])
         var api = bench.api()
-        bench.roster.open()
+        bench.registry.open()
         #expect(try get(api, "/health").status == .ok)
         api.heartbeatTimeout = .nanoseconds(1)
         try waitFor("some silence") { bench.context.status.silence > .nanoseconds(1) }
@@ -102,10 +102,10 @@ struct RecorderAPITests {
         #expect(hung.status == .unavailable)
         #expect(try fields(hung)["status"] as? String == "hung")
         #expect(try #require(fields(hung)["seconds_since_heartbeat"] as? Double) > 0)
-        bench.roster.drain(bench.context)
+        bench.registry.drain(bench.context)
         #expect(try get(api, "/health").status == .unavailable)
         let deadline = BootTime.now().advanced(by: .seconds(3000))
-        bench.roster.showShutdown(in: .recordings, deadline: deadline)
+        bench.registry.showShutdown(in: .recordings, deadline: deadline)
         #expect(try get(api, "/health").status == .ok)
     }
 
@@ -113,11 +113,11 @@ struct RecorderAPITests {
     func stopping() throws {
         let bench = try APIBench([.packets("gate")])
         let api = bench.api()
-        bench.roster.open()
+        bench.registry.open()
         _ = try post(api, "/api/recording/start/gate")
-        try waitFor("a recording") { bench.roster.active.count == 1 }
+        try waitFor("a recording") { bench.registry.active.count == 1 }
         let deadline = BootTime.now().advanced(by: .seconds(3000))
-        bench.roster.showShutdown(in: .recordings, deadline: deadline)
+        bench.registry.showShutdown(in: .recordings, deadline: deadline)
         for path in ["/api/recording/start/gate", "/api/recording/stop/gate", "/api/drain"] {
             let response = try post(api, path)
             #expect(response.status == .unavailable, "\(path)")
@@ -135,21 +135,21 @@ struct RecorderAPITests {
     func draining() throws {
         let bench = try APIBench([.packets("gate"), .silence("yard"), .packets("roof")])
         let api = bench.api()
-        bench.roster.open()
+        bench.registry.open()
         _ = try post(api, "/api/recording/start/gate")
         _ = try post(api, "/api/recording/start/yard")
-        try waitFor("a recording") { bench.roster.active.contains { $0.bytes > 0 } }
+        try waitFor("a recording") { bench.registry.active.contains { $0.bytes > 0 } }
         #expect(try post(api, "/api/drain").status == .accepted)
         #expect(try post(api, "/api/drain").status == .accepted)
         #expect(try fields(try get(api, "/health"))["status"] as? String == "draining")
         let refused = try post(api, "/api/recording/start/roof")
         #expect(refused.status == .unavailable)
         #expect(refused.field("Retry-After") == "60")
-        try waitFor("the end of the waiting") { bench.roster["yard"]?.hasEnded == true }
-        #expect(bench.roster.active.count == 1)
-        #expect(!bench.roster.isDrained)
+        try waitFor("the end of the waiting") { bench.registry["yard"]?.hasEnded == true }
+        #expect(bench.registry.active.count == 1)
+        #expect(!bench.registry.isDrained)
         #expect(try post(api, "/api/recording/stop/gate").status == .accepted)
-        try waitFor("the end of the drain") { bench.roster.isDrained }
+        try waitFor("the end of the drain") { bench.registry.isDrained }
         try waitFor("its row") { try bench.statuses(of: "gate") == ["completed"] }
     }
 
@@ -163,17 +163,17 @@ struct RecorderAPITests {
     )
     func token(_ fields: KeyValuePairs<String, String>, _ status: Int) throws {
         let bench = try APIBench([.silence("gate")])
-        bench.roster.open()
+        bench.registry.open()
         let post = try #require(request("POST", "/api/recording/start/gate", fields))
         #expect(bench.api().respond(to: post).status.code == status)
-        #expect(bench.roster.workers[0].hasEnded == (status != 202))
+        #expect(bench.registry.workers[0].hasEnded == (status != 202))
         try bench.close()
     }
 
     @Test("wrong tokens are counted, and logged once in ten minutes")
     func wrongTokens() throws {
         let bench = try APIBench([.silence("gate")])
-        bench.roster.open()
+        bench.registry.open()
         let api = bench.api()
         let name = "streamvault_wrong_tokens_total"
         #expect(try bench.word(name) == 0)
@@ -195,20 +195,20 @@ struct RecorderAPITests {
     )
     func noToken() throws {
         let bench = try APIBench([.silence("gate")])
-        bench.roster.open()
+        bench.registry.open()
         let api = bench.api(token: nil)
         for path in ["/api/recording/start/gate", "/api/recording/stop/gate", "/api/drain"] {
             let response = try post(api, path)
             #expect(response.status == .forbidden)
             #expect(response.text.contains("bearer_token_file"))
         }
-        #expect(bench.roster.workers[0].hasEnded)
+        #expect(bench.registry.workers[0].hasEnded)
     }
 
     @Test("on a full disk a start is refused, unless the stream is on")
     func noRoom() throws {
         let bench = try APIBench([.silence("gate"), .silence("yard")])
-        bench.roster.open()
+        bench.registry.open()
         _ = try post(bench.api(), "/api/recording/start/yard")
         bench.context.status.disk = .full
         let full = bench.api()
@@ -239,7 +239,7 @@ struct RecorderAPITests {
     )
     func routes(_ method: String, _ path: String, _ status: Int) throws {
         let bench = try APIBench([.silence("gate")])
-        bench.roster.open()
+        bench.registry.open()
         let response = bench.api().respond(to: try #require(request(method, path, authorized)))
         #expect(response.status.code == status)
         #expect(response.body.count < 1000)

@@ -54,14 +54,14 @@ struct SuccessionTests {
     @Test("each is completed, the next begins with the tables, and a stop ends the last")
     func follow() throws {
         let bench = try bench()
-        bench.roster.open()
+        bench.registry.open()
         try waitFor("three recordings") {
-            #expect(bench.roster.active.count <= 1)
+            #expect(bench.registry.active.count <= 1)
             return try bench.statuses(of: "cam").count { $0 == "completed" } >= 3
         }
-        #expect(!bench.roster.active.isEmpty)
-        bench.roster.workers[0].stop()
-        try waitFor("the end") { bench.roster.workers[0].hasEnded }
+        #expect(!bench.registry.active.isEmpty)
+        bench.registry.workers[0].stop()
+        try waitFor("the end") { bench.registry.workers[0].hasEnded }
         let statuses = try statuses(bench)
         #expect(statuses.allSatisfy { $0 == "completed" })
         let files = try files(bench)
@@ -76,22 +76,22 @@ struct SuccessionTests {
     @Test("a drain is over with the recording that is under way")
     func drain() throws {
         let bench = try bench()
-        bench.roster.open()
-        try waitFor("a recording") { !bench.roster.active.isEmpty }
-        bench.roster.drain(bench.context)
+        bench.registry.open()
+        try waitFor("a recording") { !bench.registry.active.isEmpty }
+        bench.registry.drain(bench.context)
         let begun = try bench.word("streamvault_recordings_started_total") ?? 0
-        try waitFor("the end of the drain") { bench.roster.isDrained }
+        try waitFor("the end of the drain") { bench.registry.isDrained }
         let statuses = try statuses(bench)
         // One may have been about to begin.
         #expect(statuses.allSatisfy { $0 == "completed" } && statuses.count <= begun + 1)
-        #expect(bench.roster.workers[0].failures == 0)
+        #expect(bench.registry.workers[0].failures == 0)
         try bench.close()
     }
 
     @Test("a shutdown interrupts the one that is under way, and the next run goes on with it")
     func shutdown() throws {
         let bench = try bench()
-        bench.roster.open()
+        bench.registry.open()
         try waitFor("a split") { try bench.statuses(of: "cam").count >= 2 }
         try bench.close()
         let statuses = try statuses(bench)
@@ -103,14 +103,14 @@ struct SuccessionTests {
     @Test("on a disk that takes no new recording, the one that is under way goes on")
     func noRoom() throws {
         let bench = try bench()
-        bench.roster.open()
-        try waitFor("a recording") { !bench.roster.active.isEmpty }
+        bench.registry.open()
+        try waitFor("a recording") { !bench.registry.active.isEmpty }
         bench.context.disk.apply(DiskSpace(freeBytes: 0, sizeBytes: 1 << 40))
         try waitFor("a refusal") {
             try bench.logged().contains("msg=\"Recording not split, and continues\"")
         }
-        let bytes = try #require(bench.roster.active.first).bytes
-        try waitFor("more media") { bench.roster.active.contains { $0.bytes > bytes + 10_000 } }
+        let bytes = try #require(bench.registry.active.first).bytes
+        try waitFor("more media") { bench.registry.active.contains { $0.bytes > bytes + 10_000 } }
         #expect(try bench.word("streamvault_recordings_refused_total", ["no_space"]) ?? 0 >= 1)
         try bench.close()
         #expect(try statuses(bench).last == "interrupted")

@@ -39,16 +39,19 @@ enum Stage {
                 record: .onDemand
             )
         }
-        let roster = Roster(context.status, workers: streams.map { StreamWorker($0, context) })
-        roster.open()
-        roster.drain(context)
+        let registry = StreamRegistry(
+            context.status,
+            workers: streams.map { StreamRecorder($0, context) }
+        )
+        registry.open()
+        registry.drain(context)
         return RecorderAPI(
             context: context,
-            roster: roster,
+            registry: registry,
             handshake: WebSocketHandshake(allowedOrigins: []),
             token: BearerToken(Array(token.utf8)),
             wrongTokens: WrongTokens(context.log),
-            twitch: try twitch(roster, context)
+            twitch: try twitch(registry, context)
         )
     }
 
@@ -74,13 +77,13 @@ enum Stage {
     }
 
     private static func twitch(
-        _ roster: Roster,
+        _ registry: StreamRegistry,
         _ context: RecordingContext
     ) throws(SystemError) -> TwitchService {
         try TwitchService(
             EventSubWebhook(secret: Secret(Array("nobody knows it".utf8))),
             nil,
-            roster,
+            registry,
             context.catalogue,
             EventSubMetrics(context.publisher),
             context.log
