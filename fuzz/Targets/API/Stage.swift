@@ -8,6 +8,7 @@ import WebSocket
 
 @testable import Catalogue
 @testable import Fetch
+@testable import Media
 @testable import Recorder
 
 /// A recorder without files, threads or sockets, which drains: so no request starts anything.

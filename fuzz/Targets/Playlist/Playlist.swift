@@ -1,6 +1,7 @@
 import Foundation
 import Posix
 
+@testable import Fetch
 @testable import HLS
 @testable import Recorder
 

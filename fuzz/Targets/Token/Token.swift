@@ -1,6 +1,8 @@
 import FuzzSupport
 import HTTP
+import Posix
 
+@testable import Fetch
 @testable import Recorder
 
 /// The file of a secret, and behind a zero what a request shows: who has the token comes in, and nobody else.
@@ -16,7 +18,7 @@ public func fuzzToken(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let source = SecretSource(field: "f", path: nil, variable: "V")
     // A variable holds text alone.
     if let text = String(validating: content, as: UTF8.self) {
-        let loaded = try? source.load(["V": text])
+        let loaded = try? source.load(["V": text], Log())
         require(loaded?.bytes == expected, "the secret, and no other")
     }
     let token = BearerToken(content)
