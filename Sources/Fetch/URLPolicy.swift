@@ -31,11 +31,40 @@ package enum URLPolicy {
     /// - Throws: `URLPolicyError` if it may not be followed from there.
     package static func resolve(_ reference: String, at base: URL) throws(URLPolicyError) -> URL {
         guard reference.utf8.count <= maxBytes else { throw .tooLong }
-        guard let url = URL(string: reference, relativeTo: base)?.absoluteURL else {
+        guard let url = URL(string: escaped(reference), relativeTo: base)?.absoluteURL else {
             throw .malformed
         }
         try check(url, from: base)
         return url
+    }
+
+    /// `reference` with escapes for the characters that no address may contain; those that are there stay as they are.
+    private static func escaped(_ reference: String) -> String {
+        let authority = reference.firstRange(of: "//")?.upperBound
+        let path = authority.map { reference[$0...].firstIndex(of: "/") ?? reference.endIndex }
+        let bytes = Array(reference.utf8)
+        let start = path.map { reference.utf8.distance(from: reference.startIndex, to: $0) } ?? 0
+        let isHex = { (index: Int) in
+            index < bytes.count && Character(Unicode.Scalar(bytes[index])).isHexDigit
+        }
+        var result: [UInt8] = []
+        for (index, byte) in bytes.enumerated() {
+            let isForbidden =
+                switch byte {
+                case UInt8(ascii: "%"): !isHex(index + 1) || !isHex(index + 2)
+                case UInt8(ascii: "["), UInt8(ascii: "]"): index >= start
+                case ...0x20, 0x7f..., UInt8(ascii: "\""), UInt8(ascii: "<"), UInt8(ascii: ">"),
+                    UInt8(ascii: "\\"), UInt8(ascii: "^"), UInt8(ascii: "`"), UInt8(ascii: "{"),
+                    UInt8(ascii: "|"), UInt8(ascii: "}"):
+                    index >= start
+                default: false
+                }
+            let digits = Array("0123456789ABCDEF".utf8)
+            result +=
+                isForbidden
+                ? [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]] : [byte]
+        }
+        return String(decoding: result, as: UTF8.self)
     }
 
     /// Checks an address that a document or server at `origin` names.

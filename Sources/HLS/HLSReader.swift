@@ -79,6 +79,9 @@ package struct HLSReader {
     private var aligner: PacketAligner
     private var latestNumber: UInt64?
     private var load = Load.due(at: .now())
+    private var loadStart = BootTime(nanoseconds: 0)
+    /// The segment for which the playlist was loaded once more after its end.
+    private var reloadedFor: UInt64?
     /// What happened and was not returned yet.
     private var events: [Item] = []
     private var reportedWaits = 0
@@ -145,8 +148,15 @@ package struct HLSReader {
         hasReturnedFirst = false
         while true {
             if !events.isEmpty { return events.removeFirst() }
-            if let segment = queue.first, let outcome = queue.outcome(at: .now()) {
-                return item(for: segment, outcome)
+            if let segment = queue.first {
+                let mayRefresh = mayReload(for: segment)
+                if let outcome = queue.outcome(at: .now(), mayRefresh: mayRefresh) {
+                    return item(for: segment, outcome)
+                }
+                if case .ended = load, queue.needsRefresh {
+                    reloadedFor = segment.sequence
+                    load = .due(at: .now())
+                }
             }
             if stop.isRequested { return .stopped }
             if queue.first == nil {
@@ -222,9 +232,26 @@ package struct HLSReader {
         for ended in transfers.wait(until: next, or: stop) { take(ended, until: stop) }
     }
 
+    /// Whether a load of the playlist may still bring another address for the segment; after its end there is one load more.
+    private func mayReload(for segment: MediaSegment) -> Bool {
+        switch load {
+        case .due, .active, .probing: true
+        case .ended: reloadedFor != segment.sequence
+        case .failed: false
+        }
+    }
+
+    /// When the playlist is to be loaded; earlier, where the next segment waits for its current address.
+    private var loadTime: BootTime? {
+        guard case .due(let time) = load, queue.count < Self.maxWaiting else { return nil }
+        return queue.needsRefresh
+            ? min(time, loadStart.advanced(by: settings.minReloadInterval)) : time
+    }
+
     /// Starts a load of the playlist, and as many segments as may be fetched at a time.
     private mutating func startDue(at now: BootTime) {
-        if case .due(let time) = load, time <= now, queue.count < Self.maxWaiting {
+        if let time = loadTime, time <= now {
+            loadStart = now
             let request = FetchRequest(url: address.url(at: now), limits: settings.playlist)
             let role = address.isAtStart(at: now) ? AddressPolicy.Role.start : .variant
             load = .active(id: transfers.start(request, as: role), since: now)
@@ -238,7 +265,7 @@ package struct HLSReader {
     /// When to start something, if no transfer ends before.
     private var nextTime: BootTime? {
         var times = [queue.nextTime].compactMap(\.self)
-        if case .due(let time) = load, queue.count < Self.maxWaiting { times.append(time) }
+        if let loadTime { times.append(loadTime) }
         return times.min()
     }
 
@@ -318,6 +345,11 @@ package struct HLSReader {
             }
             let unknown = PlaylistTracker.Probe(number: number, content: nil)
             update = tracker.take(playlist, loadedAt: start, probe: unknown)
+        }
+        if update.isRestarted {
+            queue.refresh(from: [])
+        } else {
+            queue.refresh(from: update.current)
         }
         if update.isRenumbered { note([.numbering]) }
         if update.isRestarted { events.append(.restarted) }

@@ -116,6 +116,15 @@ enum SegmentFailure: Error, Equatable, CustomStringConvertible {
     /// An initialization section without `ftyp` and `moov`.
     case notHeader(bytes: Int)
 
+    /// Whether the playlist may have another address by now.
+    var isOfAddress: Bool {
+        switch self {
+        case .fetch(.http(let status)), .key(.http(let status)), .map(.http(let status)):
+            [401, 403, 404, 410].contains(status)
+        default: false
+        }
+    }
+
     var description: String {
         switch self {
         case .address(let error): error.description

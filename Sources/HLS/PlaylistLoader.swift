@@ -18,6 +18,8 @@ struct PlaylistAddress: Sendable {
     private(set) var variables = PlaylistVariables()
     private var isLost = false
     private var failuresInARow = 0
+    /// Whether the master playlist has another variant of the same encoding.
+    private var hasEquivalent = false
     /// The variants that were left.
     private var failed: Set<URL> = []
     /// When to read the master playlist again, since the variant is not the preferred one.
@@ -47,6 +49,7 @@ struct PlaylistAddress: Sendable {
         others.variants.removeAll { failed.contains($0.url) }
         let chosen = (try? others.variant(for: quality)) ?? preferred
         if others.variants.isEmpty { failed = [] }
+        hasEquivalent = others.variants.contains { $0.url != chosen.url && $0.isAlike(chosen) }
         let isPreferred = chosen.isAlike(preferred)
         returnTime = isPreferred ? nil : now.advanced(by: Self.returnPause)
         (variant, isLost, variables) = (chosen, false, master.variables)
@@ -71,7 +74,7 @@ struct PlaylistAddress: Sendable {
     /// Addresses in a master playlist often contain a token that expires, or name a server that is shut down.
     mutating func failed(with error: LoadError) {
         guard let variant else { return }
-        failuresInARow += error == .fetch(.timedOut) ? 2 : 1
+        failuresInARow += hasEquivalent || error == .fetch(.timedOut) ? 2 : 1
         if failuresInARow >= 2 { failed.insert(variant.url) }
         isLost = isLost || failuresInARow >= 2 || (error.isOfAddress && !error.isGone)
     }

@@ -16,6 +16,8 @@ struct PlaylistTracker: Sendable {
         var missed = 0
         /// Whether the numbers began again, lower or much higher; the segments are then those of the new sequence.
         var isRestarted = false
+        /// All segments of the playlist, with the numbers by which they are known here.
+        var current: [MediaSegment] = []
         /// Whether the window moved, and the number of its first segment did not say so.
         var isRenumbered = false
         /// Whether no more segments are expected: `EXT-X-ENDLIST`, or none for too long.
@@ -102,7 +104,10 @@ struct PlaylistTracker: Sendable {
         if changed || lastNewSegment == nil { lastNewSegment = start }
         // RFC 8216, section 6.3.4: one target duration after a change, half of it otherwise.
         nextLoad = start.advanced(by: max(minReloadInterval, changed ? target : target / 2))
-        update.isLast = playlist.hasEnded || isSilent(at: start, target: target)
+        // Some servers announce a target far below what their segments last.
+        let longest = playlist.segments.map(\.duration).max() ?? .zero
+        let pause = max(target, min(longest, .seconds(60)))
+        update.isLast = playlist.hasEnded || isSilent(at: start, target: pause)
         return update
     }
 
@@ -122,7 +127,9 @@ struct PlaylistTracker: Sendable {
         guard let raw = playlist.segments.first?.sequence else { return Update() }
         var update = Update()
         switch relation(of: segments, in: playlist, loadedAt: now, probe) {
-        case .known: return update
+        case .known:
+            update.current = segments
+            return update
         case .doubtful(let segment):
             update.probe = segment
             return update
@@ -145,6 +152,7 @@ struct PlaylistTracker: Sendable {
             (known, hasVolatileNames) = (KnownSegments(), false)
         }
         suspect = nil
+        update.current = segments
         guard let first = segments.first, let last = segments.last else { return update }
         let start =
             update.isRestarted ? first.sequence : startPoint.first(of: playlist, segments).sequence

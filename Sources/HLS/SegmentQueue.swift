@@ -36,6 +36,9 @@ struct SegmentQueue {
     /// How often a segment waited for room in the memory of all streams.
     private(set) var waits = 0
     private var isWaiting = false
+    private var refreshes = 0
+    /// The number of refreshes when the address of the first segment was refused.
+    private var refusedAt: Int?
 
     init(_ settings: Settings) {
         self.settings = settings
@@ -46,6 +49,42 @@ struct SegmentQueue {
 
     mutating func append(_ new: [MediaSegment]) {
         segments += new
+    }
+
+    /// Whether the first segment waits for its current address: the one that was requested is refused.
+    var needsRefresh: Bool { refusedAt == refreshes }
+
+    /// Takes over the current addresses of waiting segments, by their numbers: tokens expire, and servers change.
+    mutating func refresh(from playlist: [MediaSegment]) {
+        refreshes += 1
+        guard let first = playlist.first?.sequence else { return }
+        var replaced: Set<FetchRequest> = []
+        for index in segments.indices {
+            let place = segments[index].sequence &- first
+            guard place < UInt64(playlist.count) else { continue }
+            var current = playlist[Int(place)]
+            current.isDiscontinuous = segments[index].isDiscontinuous
+            guard current != segments[index] else { continue }
+            let begunIndex = begun.startIndex + (index - segments.startIndex)
+            if begunIndex < begun.endIndex {
+                guard mayReplace(begun[begunIndex]) else { continue }
+                replaced.formUnion((try? begun[begunIndex].get().all) ?? [])
+                begun[begunIndex] = Result { () throws(URLPolicyError) in
+                    try SegmentRequests(for: current, settings)
+                }
+                if index == segments.startIndex { refusedAt = nil }
+            }
+            segments[index] = current
+        }
+        replaced.subtract(begun.flatMap { (try? $0.get().all) ?? [] })
+        for request in replaced { downloads[request] = nil }
+    }
+
+    /// Whether nothing of the segment's media has been received or is being received.
+    private func mayReplace(_ requests: Result<SegmentRequests, URLPolicyError>) -> Bool {
+        guard case .success(let requests) = requests else { return true }
+        return requests.all.contains { downloads[$0]?.hasFailed ?? false }
+            || downloads[requests.media]?.isStarted != true
     }
 
     /// The next request to start at `now`; `nil` if none is due, or as many as allowed are active.
@@ -135,11 +174,13 @@ struct SegmentQueue {
     }
 
     /// The result for the first segment; `nil` while it is not complete.
-    mutating func outcome(at now: BootTime) -> Outcome? {
+    ///
+    /// With `mayRefresh`, a segment whose address is refused waits for the next load of the playlist before it is missed.
+    mutating func outcome(at now: BootTime, mayRefresh: Bool = false) -> Outcome? {
         guard let segment = segments.first, let requests = begun.first else { return nil }
         guard !segment.isUnreadable else { return .missed(.unreadable) }
         do throws(URLPolicyError) {
-            return outcome(of: segment, try requests.get(), at: now)
+            return outcome(of: segment, try requests.get(), at: now, mayRefresh)
         } catch {
             return .missed(.address(error))
         }
@@ -148,17 +189,23 @@ struct SegmentQueue {
     private mutating func outcome(
         of segment: MediaSegment,
         _ requests: SegmentRequests,
-        at now: BootTime
+        at now: BootTime,
+        _ mayRefresh: Bool
     ) -> Outcome? {
         do throws(SegmentFailure) {
             return try MediaUnit.assemble(segment, requests, downloads).map { .media($0) }
         } catch {
+            if mayRefresh, error.isOfAddress, refusedAt ?? refreshes == refreshes {
+                refusedAt = refreshes
+                return nil
+            }
             return isRetried(requests, after: error, at: now) ? nil : .missed(error)
         }
     }
 
     /// Removes the first segment; keeps its key and header, because the next may need them too.
     mutating func removeFirst() {
+        refusedAt = nil
         guard segments.popFirst() != nil, let gone = try? begun.popFirst()?.get() else { return }
         let used = Set(gone.all)
         let needed = Set(begun.flatMap { (try? $0.get().all) ?? [] })
@@ -306,6 +353,14 @@ struct Download {
 
     var hasFailed: Bool {
         if case .failed = state { true } else { false }
+    }
+
+    /// Whether it is being fetched, or has been.
+    var isStarted: Bool {
+        switch state {
+        case .active, .arrived: true
+        case .due, .postponed, .failed: false
+        }
     }
 
     /// When to start; `nil` if it need not be started.

@@ -28,7 +28,7 @@ struct HostileOriginTests {
                 return live(0, segments(10), "#EXT-X-ENDLIST\\n" if load > 3 else "")
             if stream == "leap":
                 gap = "#EXT-X-GAP\\n#EXTINF:1,\\ng.ts\\n"
-                return live(0, segments(3)) if load < 2 else live(2**64 - 11, [gap] + segments(1))
+                return live(0, segments(3)) if load < 2 else live(2**64 - 11, [gap, "#EXTINF:1,\\nafter.ts\\n"])
             if stream == "breaks":
                 return live(0, segments(300, "#EXT-X-DISCONTINUITY\\n"), "#EXT-X-ENDLIST\\n")
             if stream == "endless":
@@ -46,6 +46,9 @@ struct HostileOriginTests {
                     body = playlist(stream, self.path, loads[stream])
                 elif stream == "endless":
                     return self.pour()
+                elif stream == "leap":
+                    # Each segment its own: the same bytes under another number would be the same segment.
+                    body = (packet[:4] + self.path.encode().ljust(184, b"x")) * 8
                 else:
                     body = packet * 8
                 self.send_response(200)

@@ -369,6 +369,22 @@ struct HLSPlaylistTests {
     }
 
     @Test(
+        "escapes in an address stay as they are, and what may not be in one is escaped",
+        arguments: [
+            ("%41 b.ts", "/a/%41%20b.ts"), ("a%2Fb c", "/a/a%2Fb%20c"), ("100%.ts", "/a/100%25.ts"),
+            ("x[1]|{2}.ts", "/a/x%5B1%5D%7C%7B2%7D.ts"),
+            ("n\u{e9}.ts?q=\u{e9}", "/a/n%C3%A9.ts?q=%C3%A9"),
+            ("http://[::1]:80/b c[", "http://[::1]:80/b%20c%5B"),
+            ("//[::1]/\"", "http://[::1]/%22"),
+        ]
+    )
+    func escapes(reference: String, expected: String) throws {
+        let base = try #require(URL(string: "http://h.test/a/live.m3u8"))
+        let url = try URLPolicy.resolve(reference, at: base)
+        #expect(url.absoluteString == (expected.hasPrefix("/") ? "http://h.test" : "") + expected)
+    }
+
+    @Test(
         "the path of a reference is that of its address, in whatever form it is written",
         arguments: [
             "s.ts?x=1", "/a/b/s.ts#y", "./s.ts", "../b/s.ts", "//o.test/a/b/s.ts",

@@ -101,6 +101,24 @@ struct HLSSourceTests {
         #expect(lines.all.count == (names == "abc" ? 0 : 1))
     }
 
+    @Test(
+        "a segment whose address is refused is fetched from the one that the next load names, also after the end"
+    )
+    func refreshed() async throws {
+        let server = try ScriptedServer { path, before in
+            guard path.hasPrefix("/live") else {
+                return path.contains("new") ? media(path) : .status(403)
+            }
+            let name = before == 0 ? "old" : "new"
+            let segments = "ab".map { "#EXTINF:1,\n\(name)/\($0).ts\n" }.joined()
+            return .text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n\(segments)#EXT-X-ENDLIST\n")
+        }
+        let outcome = await source(server).read(until: stop)
+        #expect(outcome.ending == .ended)
+        #expect(outcome.collected.names == "ab")
+        #expect(outcome.collected.missed == [])
+    }
+
     @Test("a playlist that fails for a while is noted by kind and tried again")
     func playlistFails() async throws {
         let server = try ScriptedServer { path, before in

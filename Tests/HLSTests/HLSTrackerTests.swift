@@ -248,6 +248,17 @@ struct HLSTrackerTests {
         return playlist
     }
 
+    @Test("a target far below what segments last ends no stream between two of them")
+    func smallTarget() {
+        var tracker = PlaylistTracker()
+        var playlist = live(first: 0, names: "abc", target: 1)
+        for index in playlist.segments.indices { playlist.segments[index].duration = .seconds(7) }
+        for second in 0...20 {
+            #expect(!tracker.take(playlist, loadedAt: time(Double(second))).isLast)
+        }
+        #expect(tracker.take(playlist, loadedAt: time(21)).isLast)
+    }
+
     @Test("where names decide nothing, the bytes of one segment do")
     func contents() {
         var tracker = PlaylistTracker()

@@ -93,7 +93,7 @@ struct StorageConfigurationTests {
     @Test(
         "an error of a stream is reported with its path",
         arguments: [
-            ("\"5s\"", "ts", "must be between 10s and 604800s, not 5s"),
+            ("\"5s\"", "ts", "must be between 10s and 168h, not 5s"),
             ("\"1h\"", "mp4", "must not stand beside a command's container \"mp4\""),
         ]
     )

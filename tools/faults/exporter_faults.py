@@ -23,7 +23,7 @@ FOUND = {
     "`getdents64` of telemetry, serving: EIO on": "nothing",
     "`openat` of telemetry, serving: EMFILE on": "nothing",
     "`ioctl TIOCOUTQ` of web connection, serving: EIO on": "nothing",
-    "`poll` of web socket, serving: ENOMEM once": "nothing",
+    "`poll` of pipe, serving: ENOMEM once": "nothing",
 }
 
 

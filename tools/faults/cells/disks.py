@@ -114,7 +114,7 @@ def fault_in_recovery(bench, error, reason):
     recorder.end()
     wrapper = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=openat", "-e", f"inject=openat:error={error}"]
     recorder = bench.start([], wrapper)
-    recorder.line("left for the next start")
+    recorder.line("left unchanged")
     wait_for("the other file", lambda: len(bench.files(".ts")) == 1)
     expect(bench.metrics(), **{f"finalize_errors_total__{reason}": 1}, recovered_recordings_total=1)
     ended_in_time(recorder.stop(), 0)

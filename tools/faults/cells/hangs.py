@@ -1,9 +1,11 @@
 """A disk that hangs, and a program that hears no signal."""
 
+import os
 import signal
 
 from bench import check_files_and_rows, decodes
 from cell import cell, ended_in_time, expect, heal
+from harness import wait_for
 from storm.gate import Gate
 
 
@@ -24,6 +26,12 @@ def hanging_finalize(bench):
     return "phase left behind, `abandoned` for timeout, database closed, exit 1; next start publishes"
 
 
+def is_locked(path):
+    """Whether a process holds a lock on the file, by the kernel's list: trying would take it away from the recorder."""
+    inode = os.stat(path).st_ino
+    return any(line.split()[5].endswith(f":{inode}") for line in open("/proc/locks"))
+
+
 @cell("fsync hangs 60 s", "recovery", in_sample=True)
 def hanging_recovery(bench):
     recorder = bench.start([bench.stream("one")])
@@ -32,6 +40,7 @@ def hanging_recovery(bench):
     recorder.end()
     wrapper = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=60000000"]
     recorder = bench.start([], wrapper)
+    wait_for("the recovery of the file", lambda: is_locked(path))
     ended = recorder.stop()
     ended_in_time(ended, 0)
     expect(bench.metrics(), shutdown_phases_total__cleanup__timeout=1, shutdowns_total__degraded=1)
