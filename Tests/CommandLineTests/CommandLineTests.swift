@@ -63,7 +63,10 @@ func flagsAndEnvironment() throws {
         (["--config=a", "--config=b"], "--config: given twice"),
         (["--config=a", "b"], "b: unexpected argument, see --help"),
         (["--config=a", "--", "b"], "b: unexpected argument, see --help"),
-        (["--grace", "60"], "--grace: \"60\" is not a duration, such as 500ms, 1.5s, 60s, 2m or 1h30m"),
+        (
+            ["--grace", "60"],
+            "--grace: \"60\" is not a duration, such as 500ms, 1.5s, 60s, 2m or 1h30m"
+        ),
         (["--grace=1s"], "--grace: must be between 3s and 60s, not 1s"),
         (["--dry-run=maybe"], "--dry-run: \"maybe\" is neither true nor false"),
     ] as [([String], String)]
