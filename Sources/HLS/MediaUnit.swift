@@ -10,7 +10,7 @@ package struct MediaUnit: Equatable, Sendable {
     package let header: [UInt8]?
     /// Complete fragments; of a transport stream also bytes that belong to no packet, or to one that the next segment completes.
     package internal(set) var media: [UInt8]
-    /// What is wrong with it and does not matter.
+    /// Deviations from RFC 8216 in spite of which it can be recorded.
     var deviations: Set<PlaylistDeviation> = []
 
     /// Recognizes `media`; `header` is the content of `EXT-X-MAP`.

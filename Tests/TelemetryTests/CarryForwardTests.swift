@@ -164,7 +164,7 @@ struct CarryForwardTests {
     }
 
     @Test(
-        "a run whose segment cannot be read is lost, and a warning says so",
+        "a run whose segment cannot be read is lost, and a warning reports it",
         arguments: [0, 9, 11, 600, 30_000]
     )
     func damagedPredecessor(length: Int) throws {

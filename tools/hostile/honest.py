@@ -104,7 +104,7 @@ class Page:
 
 
 def switched(status, body):
-    # While no file can be created where recordings are, a start says so.
+    # While no file can be created in the recordings directory, a start is refused with 507.
     return None if status in (200, 202) or status == 507 and "cannot be written" in body else f"status {status}: {body[:200]}"
 
 

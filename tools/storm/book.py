@@ -46,7 +46,7 @@ class Page:
         self.is_new = False
 
     def increase(self, series, samples):
-        # Of a series that is born later, what it is born with is not seen to be an increase.
+        # The first value of a series that is created later does not count as an increase.
         moment, value = self.latest.get(series, (0, 0 if self.is_new else samples[0][1]))
         total = 0
         for later, next_value in samples:
@@ -61,15 +61,15 @@ class Page:
 
 
 class Book:
-    def __init__(self, servers, instance, born):
+    def __init__(self, servers, instance, created_at):
         self.instance = instance
         self.pages = [Page(one) for one in servers]
-        self.born = self.read_until = born
+        self.created_at = self.read_until = created_at
         self.settled = Counter()
         self.timed = [defaultdict(float) for _ in servers]
 
     def read(self, until):
-        start = max(self.born, self.read_until - OVERLAP)
+        start = max(self.created_at, self.read_until - OVERLAP)
         for page in self.pages:
             page.read(self.instance, start, until)
         self.read_until = until

@@ -77,7 +77,7 @@ class Lane:
         name = f"{self.number}-{self.pods}"
         with self.storm.going_on():
             pod = Pod(self.storm.folder / f"pod-{name}", name, self.address, self.storm)
-        self.book = Book(self.storm.servers, self.address, pod.born)
+        self.book = Book(self.storm.servers, self.address, pod.created_at)
         self.history, self.rounds = [], []
         return pod
 
@@ -102,7 +102,7 @@ class Lane:
         current.cut_starts.append(start)
         current.left.add(start.left)
         current.add_trouble(*start.left.troubles)
-        if start.is_born:
+        if start.has_own_segment:
             current.truth.follow(start.truth, start.alternatives)
             self.history.append(start.truth.verdicts)
         self.note_last_word(current)

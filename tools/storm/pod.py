@@ -74,7 +74,7 @@ class Pod(Bench):
         self.name, self.address, self.storm = name, address, storm
         self.mount(self.recordings, DISK)
         self.segment = self.telemetry / "cam.telemetry"
-        self.born = time.time()
+        self.created_at = time.time()
         self.runs = []
         self.exporter = None
         self.exporters = 0

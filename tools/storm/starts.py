@@ -25,17 +25,17 @@ class CutStart:
         if number == signal.SIGKILL:
             run.signalled_at = None
         story = Story(run.log)
-        # Whoever is born has a segment, and it is another one.
-        self.is_born = identity(pod.segment) != segment
+        # Every recorder that is started has a segment of its own.
+        self.has_own_segment = identity(pod.segment) != segment
         said = {name: file for name, file in left.items() if story.says(f"{name} outcome=")}
         unsaid = {name: file for name, file in left.items() if name not in said}
-        self.truth = Truth(run, story, recovered(said, pod), is_pinned=True) if self.is_born else None
+        self.truth = Truth(run, story, recovered(said, pod), is_pinned=True) if self.has_own_segment else None
         self.left = FilesLeft(pod, run, story.recordings())
         self.doubts = unsaid_recordings(pod, story, left) + [[Counter(), recovered({name: file}, pod)] for name, file in unsaid.items()]
 
     @property
     def alternatives(self):
-        if not self.is_born:
+        if not self.has_own_segment:
             return [Counter()]
         ways = itertools.product(self.truth.alternatives, *self.doubts)
         return [sum(way, Counter()) for way in ways]

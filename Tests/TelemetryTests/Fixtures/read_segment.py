@@ -86,7 +86,7 @@ def header(data):
 
 
 def record(data, part, slot):
-    """The fields of the newest whole copy; None if it was never born."""
+    """The fields of the newest complete copy; None if it was never written."""
     offset, stride, _count, copies = part
     found, damaged = [], 0
     for copy in range(copies):
