@@ -62,13 +62,17 @@ show_failure() {
     fi
 }
 
-# A test that waits for ever is ended, so that the later stages run.
-swift_tests() {
-    timeout --kill-after=10 900 swift test --skip-build --disable-xctest "$@"
+# What waits for ever is ended, so that the later stages run; Python then says where each of its threads stands.
+bounded() {
+    PYTHONFAULTHANDLER=1 timeout --signal=ABRT --kill-after=10 "$@"
 }
 
-storm() {
-    PYTHONPATH=tools python3 -m storm "$@"
+swift_tests() {
+    bounded 900 swift test --skip-build --disable-xctest "$@"
+}
+
+python() {
+    PYTHONPATH=tools bounded 600 .venv/bin/python "$@"
 }
 
 # With the exporter as it is shipped: without optimization, a page for each of hundreds of hostile clients takes longer than a
@@ -77,11 +81,7 @@ hostile() {
     tools/build.sh exporter || return
     mkdir -p "$logs/bin"
     ln -sf "$PWD/.build/bin/streamvault-exporter" "$PWD/.build/debug/streamvault-recorder" "$logs/bin/"
-    STREAMVAULT_BIN=$logs/bin PYTHONPATH=tools python3 -m hostile "$@"
-}
-
-gauntlet() {
-    PYTHONPATH=tools python3 -m gauntlet "$@"
+    STREAMVAULT_BIN=$logs/bin python -m hostile "$@"
 }
 
 require "needs root, for full disks, control groups and strace" test "$EUID" == 0
@@ -89,23 +89,23 @@ require "no kubectl on PATH: https://kubernetes.io/docs/tasks/tools/" command -v
 mkdir -p "$logs"
 
 stage lint tools/lint.sh
-stage build tools/swift-build.sh --build-tests --explicit-target-dependency-import-check error || exit 1
+stage build bounded 900 tools/swift-build.sh --build-tests --explicit-target-dependency-import-check error || exit 1
 # Tests run in parallel; those with programs and deadlines of their own, after the others.
 stage unit swift_tests --skip EndToEndTests
 stage end-to-end swift_tests --filter EndToEndTests
-stage load tools/check_load.py
+stage load python tools/check_load.py
 # Under a kubelet of its own, with the probes of k8s/; takes a minute, which is how long the slowest restart may take.
-stage liveness .venv/bin/python tools/liveness/liveness.py
-stage crowds tools/check_crowds.py
+stage liveness python tools/liveness/liveness.py
+stage crowds python tools/check_crowds.py
 # With this seed each kind of end, and each course of the exporter, occurs at least once.
-stage storm storm --rounds 30 --lanes 8 --seed 2
+stage storm python -m storm --rounds 30 --lanes 8 --seed 2
 stage hostile hostile --minutes 1 --seed 1
 # Every segment that an odd origin serves, in a third of the situations; `make beside` takes all, and ffmpeg and streamlink beside.
-stage gauntlet gauntlet --recorder-only --short --batch 40
+stage gauntlet python -m gauntlet --recorder-only --short --batch 40
 stage compose .venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose*.yaml
-stage kubernetes .venv/bin/python tools/check_kubernetes.py
-stage generated .venv/bin/python tools/generate.py --check
-stage monitoring .venv/bin/python tools/check_monitoring.py
+stage kubernetes python tools/check_kubernetes.py
+stage generated python tools/generate.py --check
+stage monitoring python tools/check_monitoring.py
 
 echo "$tests passed, $((${#failed_tests[@]} > ${#failed_stages[@]} ? ${#failed_tests[@]} : ${#failed_stages[@]})) failed"
 if [[ ${#failed_stages[@]} -gt 0 ]]; then

@@ -24,6 +24,7 @@ class Container:
         self.events = []  # (seconds since the start, what happened)
         self.began = time.monotonic()
         self.ended = threading.Event()
+        self.starting = threading.Lock()  # Held to start a program, and to see that none is started any more.
         self.statuses = []  # Exit statuses, in their order.
         self.thread = threading.Thread(target=self.run, daemon=True)
 
@@ -39,22 +40,26 @@ class Container:
 
     def close(self):
         """The end of the pod: SIGTERM, and SIGKILL when the grace period is over. Returns the exit status."""
-        self.ended.set()
+        with self.starting:
+            self.ended.set()
         self.end_process(self.pod_grace)
         self.thread.join()
         return self.process.returncode
 
     def kill(self):
         """What a crash is."""
-        if self.process and self.process.poll() is None:
-            self.process.kill()
+        with self.starting:
+            if self.process and self.process.poll() is None:
+                self.process.kill()
 
     # The life of a container.
 
     def run(self):
         crashes = 0
-        while not self.ended.is_set():
-            with open(self.log, "a") as log:
+        while True:
+            with self.starting, open(self.log, "a") as log:
+                if self.ended.is_set():
+                    return
                 self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
             started = time.monotonic()
             self.note("started")
