@@ -76,14 +76,17 @@ import Posix
         }
     }
 
-    /// Sets the next request, whose response goes into `collector`.
+    /// Sets the next request, whose response goes into `collector`; without `isExpanded` its bytes stay as they are, whatever
+    /// `Content-Encoding` says.
     func prepare(
         _ url: URL,
         _ request: FetchRequest,
         timeout: Duration,
+        isExpanded: Bool = true,
         into collector: ResponseCollector
     ) throws(FetchError) {
         try set(CURLOPT_URL, url.absoluteString)
+        try set(CURLOPT_HTTP_CONTENT_DECODING, isExpanded ? 1 : 0)
         let range = request.range.map { "\($0.offset)-\($0.end - 1)" }
         try check(unsafe ccurl_set_string(handle, CURLOPT_RANGE, range))
         // So that libcurl leaves time for the next address of a host whose first one does not answer.

@@ -223,6 +223,8 @@ private struct Transfer {
     let role: AddressPolicy.Role
     private let proxies: ProxyRules
     private let exceptions: AddressExceptions
+    /// Whether a compressed body is expanded; not once `Content-Encoding` has turned out to be wrong.
+    private var isExpanded = true
     /// The server that must be allowed to name the next address.
     private var namer: ServerPlace?
     /// The servers of the responses so far.
@@ -254,7 +256,14 @@ private struct Transfer {
             range: request.range,
             in: room
         )
-        try easy.prepare(redirection.url, request, timeout: deadline.since(.now()), into: collector)
+        let timeout = deadline.since(.now())
+        try easy.prepare(
+            redirection.url,
+            request,
+            timeout: timeout,
+            isExpanded: isExpanded,
+            into: collector
+        )
         let proxy = proxies.proxy(for: redirection.url)
         let host = redirection.url.host() ?? ""
         let check = ConnectionCheck(
@@ -272,7 +281,8 @@ private struct Transfer {
         end = min(deadline, now.advanced(by: Self.discardTimeout))
     }
 
-    /// The body of the response; `nil` if it is a redirect, which `begin` then follows.
+    /// The body of the response; `nil` if it is a redirect, or a body that is not compressed as its head says: `begin` then
+    /// asks for the next address, or for the bytes as they are.
     ///
     /// The status counts before libcurl's result: of an error page it does not matter whether it is complete.
     mutating func finish(_ result: CURLcode) throws(FetchError) -> FetchedBody? {
@@ -293,9 +303,25 @@ private struct Transfer {
             try follow(location)
             return nil
         }
+        if isExpanded, hasWrongEncoding(collector, result) {
+            isExpanded = false
+            end = deadline
+            return nil
+        }
         guard result == CURLE_OK || collector.isComplete else { throw failure(collector, result) }
         try checkRange(collector)
         return FetchedBody(bytes: collector.body, url: redirection.url)
+    }
+
+    /// Whether libcurl could not expand the body; the collector has refused nothing.
+    ///
+    /// Its Brotli decoder reports no error for a body that ends too early: then less arrives than was sent.
+    private func hasWrongEncoding(_ collector: ResponseCollector, _ result: CURLcode) -> Bool {
+        switch result {
+        case CURLE_BAD_CONTENT_ENCODING, CURLE_WRITE_ERROR: true
+        case CURLE_OK: request.range == nil && collector.body.count < (easy.announcedBytes ?? 0) / 2
+        default: false
+        }
     }
 
     private mutating func follow(_ location: String) throws(FetchError) {

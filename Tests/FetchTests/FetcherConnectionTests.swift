@@ -116,6 +116,20 @@ struct FetcherConnectionTests {
         #expect(server.requestHeads.first?.contains("Accept-Encoding: identity\r\n") == true)
     }
 
+    @Test(
+        "a body that is not compressed as its head says is fetched as it is",
+        arguments: ["gzip", "deflate", "br", "utf-8", "x-unknown"]
+    )
+    func wrongEncoding(encoding: String) async throws {
+        let packet = [0x47, 0x40, 0, 0x10] + (4..<188).map { UInt8($0) }
+        let media = (0..<4).flatMap { _ in packet }
+        let server = try ScriptedServer { _, _ in
+            .init(headers: ["Content-Encoding": encoding], body: media)
+        }
+        let result = await get(server.url("/a"), until: stop)
+        #expect(try result.get().bytes == media)
+    }
+
     @Test("cookies are sent back, until there are too many")
     func cookies() async throws {
         let server = try ScriptedServer { path, before in

@@ -1,6 +1,7 @@
 """An origin for one program and one situation; its clock starts with the first request."""
 
 import http.server
+import sys
 import threading
 import time
 import urllib.parse
@@ -43,6 +44,11 @@ class Origin:
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
+
+    def handle_error(self, request, client_address):
+        """A client that ends closes its connections as it likes."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -276,6 +276,8 @@ def all_situations():
     yield Situation("gzip playlist", send_playlist=lambda t, h, o: compressed(t.encode()))
     yield Situation("deflate playlist", send_playlist=lambda t, h, o: compressed(t.encode(), "deflate"))
     yield Situation("gzip segments", send_segment=lambda b, n, h, o: compressed(b))
+    for name in ("gzip", "utf-8", "br"):
+        yield Situation(f"plain segments called {name}", send_segment=lambda b, n, h, o, name=name: (200, {"Content-Encoding": name}, b))
     yield Situation("gzip fmp4", "fmp4", send_segment=lambda b, n, h, o: compressed(b), send_playlist=lambda t, h, o: compressed(t.encode()))
     yield Situation("503 first", send_segment=first_time(lambda b, n: (503, {}, b"")))
     yield Situation("429 with Retry-After", send_segment=first_time(lambda b, n: (429, {"Retry-After": "1"}, b"") if n % 3 == 0 else b))
