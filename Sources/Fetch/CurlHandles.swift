@@ -147,6 +147,13 @@ import Posix
     /// The `Location` of the latest response.
     var location: String? { header("Location") }
 
+    /// How long the latest response asks to wait, from its `Retry-After`, as seconds or as a date (RFC 9110, section 10.2.3).
+    var retryAfter: Duration? {
+        var seconds: curl_off_t = 0
+        unsafe ccurl_get_offset(handle, CURLINFO_RETRY_AFTER, &seconds)
+        return seconds > 0 ? .seconds(Int(seconds)) : nil
+    }
+
     /// The first value of a field of the latest response.
     func header(_ name: String) -> String? {
         var header: UnsafeMutablePointer<curl_header>?

@@ -298,7 +298,7 @@ private struct Transfer {
         if let refusal = collector.refusal { throw refusal }
         if collector.isSettled, let status = collector.status {
             guard Redirection.applies(to: status), let location = easy.location else {
-                throw .http(status: status)
+                throw .http(status: status, retryAfter: easy.retryAfter)
             }
             try follow(location)
             return nil
@@ -390,8 +390,8 @@ package struct FetchLimits: Hashable, Sendable {
 package enum FetchError: Error, Equatable, CustomStringConvertible {
     case network(String)
     case timedOut
-    /// A status other than 200, or 206 to a range.
-    case http(status: Int)
+    /// A status other than 200, or 206 to a range, and how long the server asks to wait.
+    case http(status: Int, retryAfter: Duration? = nil)
     /// Fewer or more bytes arrived than were announced.
     case truncated(received: Int, announced: Int)
     case tooLarge(limit: Int)
@@ -406,7 +406,7 @@ package enum FetchError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .network(let text): text
         case .timedOut: "timed out"
-        case .http(let status): "HTTP status \(status)"
+        case .http(let status, _): "HTTP status \(status)"
         case .truncated(let received, let announced): "\(received) of \(announced) bytes received"
         case .tooLarge(let limit): "larger than \(limit) bytes"
         case .refusedRedirect(.tooMany): "too many redirects"
@@ -418,7 +418,21 @@ package enum FetchError: Error, Equatable, CustomStringConvertible {
     }
 
     /// Whether the resource is gone, not only unreachable.
-    package var isGone: Bool { self == .http(status: 404) || self == .http(status: 410) }
+    package var isGone: Bool { status == 404 || status == 410 }
+
+    /// The status of the response, if that is the reason.
+    package var status: Int? {
+        if case .http(let status, _) = self { status } else { nil }
+    }
+
+    /// When to ask again after a `pause`: later if the server wishes, within limits.
+    package func retryTime(after pause: Duration, from now: BootTime) -> BootTime {
+        guard case .http(_, let wish?) = self else { return now.advanced(by: pause) }
+        return now.advanced(by: max(pause, min(wish, Self.maxRetryAfter)))
+    }
+
+    /// Nobody waits longer than this because a server asks for it: what it serves may be gone by then.
+    private static let maxRetryAfter = Duration.seconds(30)
 }
 
 package enum RedirectError: Error, Equatable {

@@ -119,8 +119,8 @@ enum SegmentFailure: Error, Equatable, CustomStringConvertible {
     /// Whether the playlist may have another address by now.
     var isOfAddress: Bool {
         switch self {
-        case .fetch(.http(let status)), .key(.http(let status)), .map(.http(let status)):
-            [401, 403, 404, 410].contains(status)
+        case .fetch(let error), .key(let error), .map(let error):
+            error.status.map { [401, 403, 404, 410].contains($0) } ?? false
         default: false
         }
     }

@@ -103,7 +103,9 @@ enum LoadError: Error, Equatable, CustomStringConvertible {
     }
 
     /// Whether another address may lead to the stream: this one is gone or forbidden.
-    var isOfAddress: Bool { isGone || self == .fetch(.http(status: 403)) }
+    var isOfAddress: Bool {
+        if case .fetch(let error) = self { error.isGone || error.status == 403 } else { false }
+    }
 
     var isGone: Bool {
         switch self {
@@ -170,6 +172,7 @@ struct ReloadPolicy: Sendable {
         let timeout = hasLoaded ? settings.timeout : settings.startTimeout
         guard now.since(since) < timeout else { return .giveUp }
         defer { pause = min(pause * 2, settings.maxPause) }
-        return .retry(at: now.advanced(by: pause))
+        guard case .fetch(let error) = error else { return .retry(at: now.advanced(by: pause)) }
+        return .retry(at: error.retryTime(after: pause, from: now))
     }
 }

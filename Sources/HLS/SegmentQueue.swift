@@ -330,7 +330,7 @@ struct Download {
             attempts -= 1
             state = .postponed
         case .failure(let error) where error.isWorthRetrying && attempts < settings.maxAttempts:
-            again(at: now)
+            state = .due(at: error.retryTime(after: pause, from: now))
         case .failure(let error): state = .failed(error)
         }
     }
@@ -339,13 +339,11 @@ struct Download {
     mutating func rejected(at now: BootTime) -> Bool {
         guard case .arrived = state else { return true }
         guard attempts < settings.maxAttempts else { return false }
-        again(at: now)
+        state = .due(at: now.advanced(by: pause))
         return true
     }
 
-    private mutating func again(at now: BootTime) {
-        state = .due(at: now.advanced(by: settings.firstPause * (1 << max(0, attempts - 1))))
-    }
+    private var pause: Duration { settings.firstPause * (1 << max(0, attempts - 1)) }
 
     var isUnderWay: Bool {
         if case .active = state { true } else { false }

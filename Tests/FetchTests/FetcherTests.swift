@@ -35,6 +35,24 @@ struct FetcherTests {
         #expect(result == .success(FetchedBody(bytes: Array("/b/d".utf8), url: server.url("/b/d"))))
     }
 
+    @Test("the wish of a server to be asked later is part of the error, as seconds or as a date")
+    func retryAfter() async throws {
+        let server = try ScriptedServer { path, _ in
+            let wish = path == "/a" ? "7" : "Fri, 01 Jan 2100 00:00:00 GMT"
+            let head = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: \(wish)\r\nContent-Length: 0\r\n\r\n"
+            return .init(raw: Array(head.utf8))
+        }
+        #expect(
+            await get(server.url("/a"))
+                == .failure(.http(status: 429, retryAfter: .seconds(7)))
+        )
+        guard case .failure(.http(429, let wish?)) = await get(server.url("/b")) else {
+            Issue.record("no wish")
+            return
+        }
+        #expect(wish > .seconds(365 * 86400))
+    }
+
     @Test(
         "what is not a whole body of status 200 is an error",
         arguments: [

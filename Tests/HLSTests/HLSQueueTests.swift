@@ -47,6 +47,17 @@ struct HLSQueueTests {
         #expect(queue.first == nil && queue.nextTime == nil)
     }
 
+    @Test(
+        "a server that asks for a longer pause gets it, within limits",
+        arguments: [(0, 0.5), (3, 3), (3600, 30)] as [(Int, Double)]
+    )
+    func retryAfter(seconds: Int, pause: Double) throws {
+        var queue = queue("a")
+        #expect(start(&queue) == ["a"])
+        end(&queue, "a", .http(status: 429, retryAfter: .seconds(seconds)))
+        #expect(queue.nextTime == now.advanced(by: .milliseconds(Int(pause * 1000))))
+    }
+
     @Test("a key that failed for one segment is asked for again by the next")
     func failedKey() throws {
         var queue = queue("ab", key: "k")

@@ -391,6 +391,14 @@ struct HLSLoadFailureTests {
         #expect(failures.failed(with: down, at: time(0)) == retry(at: 0 + 0.5))
     }
 
+    @Test("a server that asks for a longer pause gets it")
+    func retryAfter() {
+        var failures = ReloadPolicy()
+        let busy = LoadError.fetch(.http(status: 429, retryAfter: .seconds(7)))
+        #expect(failures.failed(with: busy, at: time(0)) == retry(at: 7))
+        #expect(failures.failed(with: down, at: time(7)) == retry(at: 7 + 1))
+    }
+
     @Test("three answers of 404 or 410 in a row end a stream that was there")
     func goneForGood() {
         var failures = ReloadPolicy()

@@ -70,7 +70,7 @@ struct IdleCheck {
             (message, end) = (answer.message, nil)
             isEnding = answer.state == "draining" || answer.state == "stopping"
             return answer.isSafeToUpdate ? .idle : .busy
-        case .failure(.http(status: 503)):
+        case .failure(.http(status: 503, _)):
             (message, end) = ("the recorder is starting", nil)
             return .busy
         case .failure(.network) where isEnding && wasUnreachable:
