@@ -20,8 +20,9 @@ class FilesLeft:
         for one in recordings:
             is_finished = not (pod.recordings / name_of(one.path)).exists()
             self.finished += is_finished
-            # The file of a recorder that was killed may have been finished before that was said.
-            self.untold += is_finished and was_killed and not one.early_result
+            # The file of a recorder that was killed may have been finished before that was said; others after the final values.
+            is_untold = was_killed or one.counted_end != one.end
+            self.untold += is_finished and is_untold and not one.early_result
             self.failed += is_finished and one.early_result == "failed"
             word = Recording.ENDS.get(one.end)
             if word and (word == "whole") != is_finished:

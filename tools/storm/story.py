@@ -61,7 +61,9 @@ class Story:
     def recordings(self):
         """All recordings of the run, in their order."""
         open_ones, failed, all_of_them = {}, set(), []
+        final_values_published = False
         for number, line in enumerate(self.lines):
+            final_values_published = final_values_published or "msg=Exiting" in line
             found = re.search(r'msg="([^"]+)".* stream=(\S+)', line)
             if not found:
                 continue
@@ -75,6 +77,8 @@ class Story:
             elif stream in open_ones and message in Recording.ENDS:
                 one = open_ones[stream]
                 one.end, one.last_line = message, number
+                if not final_values_published:
+                    one.counted_end = message
                 one.is_of_shutdown = self.request is not None and number > self.request
                 one.has_failed = stream in failed
         return all_of_them
@@ -101,6 +105,9 @@ class Recording:
     def __init__(self, stream, path):
         self.stream, self.path = stream, path
         self.end = None  # What the log says last of it, and in which line.
+        # The same, until the final values were published: a command that ignores signals is killed after that, and its
+        # recording, which counts as abandoned, is finalized.
+        self.counted_end = None
         self.last_line = None
         self.is_of_shutdown = True
         self.has_failed = False

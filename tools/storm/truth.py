@@ -81,7 +81,7 @@ class Truth:
         for one in self.story.recordings():
             if one.early_result:
                 continue
-            word = Recording.ENDS.get(one.end, "abandoned")
+            word = Recording.ENDS.get(one.counted_end, "abandoned")
             result = "interrupted" if word == "whole" else word
             # Its end is published behind its line.
             is_last_line = one.last_line == len(self.story.lines) - 1
