@@ -35,7 +35,7 @@ faults: setup build ## makes each system call on files and connections fail, and
 hostile: setup build ## both programs under hostile origins, clients and neighbours, a changing file system and signals, all at once; HOSTILE_MINUTES=5 HOSTILE_SEED=1
 	@STREAMVAULT_BIN=.build/bin PYTHONPATH=tools python3 -m hostile
 
-beside: setup build ## records 111 odd streams with the recorder, ffmpeg and streamlink at once, and compares what they kept, packet by packet
+beside: setup build ## records 114 odd streams with the recorder, ffmpeg and streamlink at once, and compares what they kept, packet by packet
 	@.venv/bin/pip install --quiet streamlink==8.6.0
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" STREAMVAULT_BIN=.build/bin PYTHONPATH=tools python3 -m gauntlet
 
