@@ -39,7 +39,7 @@ struct FetcherTests {
     func retryAfter() async throws {
         let server = try ScriptedServer { path, _ in
             let wish = path == "/a" ? "7" : "Fri, 01 Jan 2100 00:00:00 GMT"
-            let head = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: \(wish)\r\nContent-Length: 0\r\n\r\n"
+            let head = "HTTP/1.1 429 Busy\r\nRetry-After: \(wish)\r\nContent-Length: 0\r\n\r\n"
             return .init(raw: Array(head.utf8))
         }
         #expect(
