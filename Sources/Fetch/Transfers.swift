@@ -298,28 +298,34 @@ private struct Transfer {
         if let refusal = collector.refusal { throw refusal }
         if collector.isSettled, let status = collector.status {
             guard Redirection.applies(to: status), let location = easy.location else {
-                throw .http(status: status, retryAfter: easy.retryAfter)
+                // Of another status, `Retry-After` would only delay the search for another address.
+                let mayWait = status == 429 || status == 503
+                throw .http(status: status, retryAfter: mayWait ? easy.retryAfter : nil)
             }
             try follow(location)
             return nil
         }
-        if isExpanded, hasWrongEncoding(collector, result) {
-            isExpanded = false
-            end = deadline
-            return nil
+        if !collector.isComplete {
+            if isExpanded, hasWrongEncoding(collector, result) {
+                isExpanded = false
+                end = deadline
+                return nil
+            }
+            guard result == CURLE_OK else { throw failure(collector, result) }
         }
-        guard result == CURLE_OK || collector.isComplete else { throw failure(collector, result) }
         try checkRange(collector)
         return FetchedBody(bytes: collector.body, url: redirection.url)
     }
 
     /// Whether libcurl could not expand the body; the collector has refused nothing.
     ///
-    /// Its Brotli decoder reports no error for a body that ends too early: then less arrives than was sent.
+    /// Its Brotli decoder reports no error for a body that ends too early: then less arrives than was sent. What is really
+    /// compressed is longer than its content by a header at most, such as a key of 16 bytes.
     private func hasWrongEncoding(_ collector: ResponseCollector, _ result: CURLcode) -> Bool {
         switch result {
         case CURLE_BAD_CONTENT_ENCODING, CURLE_WRITE_ERROR: true
-        case CURLE_OK: request.range == nil && collector.body.count < (easy.announcedBytes ?? 0) / 2
+        case CURLE_OK:
+            request.range == nil && collector.body.count * 2 + 64 < easy.announcedBytes ?? 0
         default: false
         }
     }
@@ -390,7 +396,7 @@ package struct FetchLimits: Hashable, Sendable {
 package enum FetchError: Error, Equatable, CustomStringConvertible {
     case network(String)
     case timedOut
-    /// A status other than 200, or 206 to a range, and how long the server asks to wait.
+    /// A status other than 200, or 206 to a range; of 429 and 503, how long the server asks to wait.
     case http(status: Int, retryAfter: Duration? = nil)
     /// Fewer or more bytes arrived than were announced.
     case truncated(received: Int, announced: Int)

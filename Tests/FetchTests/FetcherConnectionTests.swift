@@ -130,6 +130,34 @@ struct FetcherConnectionTests {
         #expect(try result.get().bytes == media)
     }
 
+    /// The output of gzip for the bytes 0 to 15: longer than they are.
+    private static let gzippedKey: [UInt8] = [
+        31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 99, 96, 100, 98, 102, 97, 101, 99, 231, 224, 228, 226, 230,
+        225, 229, 227, 7, 0, 136, 226, 206, 206, 16, 0, 0, 0,
+    ]
+
+    @Test("a body that compression has made longer is expanded")
+    func compressedKey() async throws {
+        let server = try ScriptedServer { _, _ in
+            .init(headers: ["Content-Encoding": "gzip"], body: Self.gzippedKey)
+        }
+        #expect(try await get(server.url("/a"), until: stop).get().bytes == Array(0..<16))
+    }
+
+    @Test("a range of a complete resource is requested once")
+    func rangeOfAll() async throws {
+        let server = try ScriptedServer { _, _ in
+            .init(body: (0..<100_000).map { UInt8(truncatingIfNeeded: $0) })
+        }
+        let (stop, range) = (stop, try #require(ByteRange(offset: 3, count: 4)))
+        let body = await onThread {
+            try? Fetcher(userAgent: "test")
+                .get(server.url("/a"), range: range, limits: standard, until: stop).bytes
+        }
+        #expect(body == [3, 4, 5, 6])
+        #expect(server.requestHeads.count == 1)
+    }
+
     @Test("cookies are sent back, until there are too many")
     func cookies() async throws {
         let server = try ScriptedServer { path, before in

@@ -38,14 +38,16 @@ struct FetcherTests {
     @Test("the wish of a server to be asked later is part of the error, as seconds or as a date")
     func retryAfter() async throws {
         let server = try ScriptedServer { path, _ in
-            let wish = path == "/a" ? "7" : "Fri, 01 Jan 2100 00:00:00 GMT"
-            let head = "HTTP/1.1 429 Busy\r\nRetry-After: \(wish)\r\nContent-Length: 0\r\n\r\n"
-            return .init(raw: Array(head.utf8))
+            let wish = path == "/b" ? "Fri, 01 Jan 2100 00:00:00 GMT" : "7"
+            let status = path == "/c" ? 403 : 429
+            let head = "HTTP/1.1 \(status) Busy\r\nContent-Length: 0\r\n"
+            return .init(raw: Array("\(head)Retry-After: \(wish)\r\n\r\n".utf8))
         }
         #expect(
             await get(server.url("/a"))
                 == .failure(.http(status: 429, retryAfter: .seconds(7)))
         )
+        #expect(await get(server.url("/c")) == .failure(.http(status: 403)))
         guard case .failure(.http(429, let wish?)) = await get(server.url("/b")) else {
             Issue.record("no wish")
             return
