@@ -85,6 +85,25 @@ struct ReplacedFileTests {
         #expect(try reader.snapshot().verdict == .ended(.clean))
     }
 
+    @Test("counts that decrease are those of a file that was truncated during the read")
+    mutating func truncatedDuringRead() throws {
+        let publisher = try directory.startUnwatched()
+        let counter = publisher.counter("test_total", "Test.")
+        counter.add(3)
+        let before = try reader.snapshot()
+        let contents = before.contents
+        let series = contents.series.first { contents.families[$0.family].name == "test_total" }
+        let word = try #require(series).word
+        // What a read returns that comes upon the truncation in the middle.
+        try directory.setWord(word, to: 0)
+        #expect(throws: SegmentError.truncated) {
+            try reader.snapshot(isSameFile: true, after: before)
+        }
+        try directory.setWord(word, to: 3)
+        counter.add(2)
+        #expect(try reader.snapshot(isSameFile: true, after: before).value("test_total") == 5)
+    }
+
     @Test(
         "a file that was truncated and has grown again is refused",
         arguments: [0, 511, 1000, 100_000]

@@ -40,6 +40,8 @@ package final class SegmentContents: Sendable {
     let shown: [DisplayedRecording]
     /// Number of words of the file that are referred to; in a snapshot, those of `shown` follow.
     let fileWords: Int
+    /// Indexes of the words that never decrease while the file is read.
+    let counts: [Range<Int>]
     var addedWords: Int { shown.count * DisplayedRecording.addedWords }
 
     init(_ parts: SegmentRecords) {
@@ -53,13 +55,28 @@ package final class SegmentContents: Sendable {
             parts.slots.reduce(0) { $0 &+ $1.ended[index] }
         }
         fileWords = parts.usedWords
-        shown = DisplayedRecording.newest(of: parts.slots, firstAddedWord: parts.usedWords)
         let declared = parts.liveSeries()
+        counts = Self.counts(of: declared, families)
+        shown = DisplayedRecording.newest(of: parts.slots, firstAddedWord: parts.usedWords)
         runCells = RunCells(families, declared, phases: lifecycle.phases)
         series = (declared + shown.flatMap { [families] in $0.series(families) })
             .enumerated()
             .sorted { ($0.element.family, $0.offset) < ($1.element.family, $1.offset) }
             .map(\.element)
+    }
+
+    /// The words of all counters and histograms; series that follow each other are one range.
+    private static func counts(of series: [Series], _ families: [MetricFamily]) -> [Range<Int>] {
+        var ranges: [Range<Int>] = []
+        for one in series where families[one.family].isCounted {
+            let end = one.word + families[one.family].wordsPerSeries
+            if let last = ranges.last, last.upperBound == one.word {
+                ranges[ranges.count - 1] = last.lowerBound..<end
+            } else {
+                ranges.append(one.word..<end)
+            }
+        }
+        return ranges
     }
 }
 

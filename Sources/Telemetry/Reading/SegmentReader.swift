@@ -40,6 +40,12 @@ package struct SegmentReader {
         if segment !== former { minimum = previous.map(CounterMinimum.init) }
         minimum?.raise(&reading.words, of: reading.contents)
         if minimum?.isReached == true { minimum = nil }
+        // The file was truncated during the read: its end, which may have grown again, is zero.
+        if let previous, previous.contents === reading.contents,
+            previous.hasHigherCount(than: reading.words)
+        {
+            throw .truncated
+        }
         let now = BootTime.now()
         heartbeats.note(reading.heartbeat, of: reading.contents.identity, at: now)
         // The snapshot changes the words: a second owner would cost a copy.
@@ -172,6 +178,7 @@ private final class OpenSegment {
             let records = try records(header)
             atomicMemoryFence(ordering: .sequentiallyConsistent)
             let words = try words(header, for: records)
+            try confirmEnd(header)
             let isSettled = words[SegmentWord.change] == changes
             known = isSettled ? (changes, records) : nil
             switch records {
@@ -191,16 +198,22 @@ private final class OpenSegment {
     ) throws(SegmentError) -> Result<SegmentContents, SegmentError> {
         let bytes = try bytes(header.layout.fileSize)
         guard bytes.count == header.layout.fileSize else { throw .truncated }
-        // In a file that was truncated and has grown again, the end is zero.
         guard try SegmentHeader(bytes) == header else { throw .damaged(.header) }
-        if let word = header.layout.endMarkWord {
-            let hasMark = bytes.word(at: word * 8) == SegmentLayout.endMark
-            guard hasMark || !hadEndMark else { throw .truncated }
-            hadEndMark = hasMark
-        }
         return Result { () throws(SegmentError) in
             SegmentContents(try SegmentRecords(bytes, header))
         }
+    }
+
+    /// Checks, after everything else was read, that the file was not truncated meanwhile: even if it has grown again, its end is
+    /// zero.
+    private func confirmEnd(_ header: SegmentHeader) throws(SegmentError) {
+        guard let word = header.layout.endMarkWord else { return }
+        let end = try SegmentError.wrapping { () throws(SystemError) in
+            try file.words(at: word * 8, count: 1, room: 0)
+        }
+        let hasMark = end == [SegmentLayout.endMark]
+        guard hasMark || end != nil && !hadEndMark else { throw .truncated }
+        hadEndMark = hasMark
     }
 
     /// The header; the file is as long as the header says.
@@ -329,9 +342,7 @@ private struct CounterMinimum {
     ) {
         for one in contents.series {
             let family = contents.families[one.family]
-            guard family.isCarried, family.encoding == .integer,
-                !MetricFamily.isReserved(family.name)
-            else { continue }
+            guard family.isCounted else { continue }
             let name = SeriesName(family: family.name, values: one.values.map(ExactText.init))
             body(name, one.word..<one.word + family.wordsPerSeries)
         }

@@ -63,6 +63,11 @@ package struct Snapshot: Sendable {
         return unseen.words
     }
 
+    /// Whether a count is higher than in words that were read later from the same file.
+    func hasHigherCount(than later: [UInt64]) -> Bool {
+        contents.counts.contains { range in range.contains { words[$0] > later[$0] } }
+    }
+
     /// Runs that have ended, the latest last: those in the file, and the run of the file if it has ended.
     package var history: [PastRun] {
         (contents.history + (past.map { [$0] } ?? [])).suffix(PastRun.kept)

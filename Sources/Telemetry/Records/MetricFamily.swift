@@ -50,6 +50,8 @@ package struct MetricFamily: Hashable, Sendable {
 
     /// Whether the next run continues with this run's values.
     var isCarried: Bool { kind == .counter || kind == .histogram }
+    /// Whether its words in a file are counts, which never decrease during a run.
+    var isCounted: Bool { isCarried && encoding == .integer && !Self.isReserved(name) }
 
     /// Whether the cells of `other` have the same meaning as those of this family.
     package func hasShape(of other: MetricFamily) -> Bool {

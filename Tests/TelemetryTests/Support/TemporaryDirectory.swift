@@ -44,7 +44,12 @@ final class TemporaryDirectory: Sendable {
 
     /// Writes a heartbeat into a segment.
     func setHeartbeat(_ heartbeat: BootTime, of name: String = "test") throws {
-        try write(heartbeat.nanoseconds, at: SegmentLayout.headerSize + 8, of: name)
+        try setWord(SegmentWord.heartbeat, to: heartbeat.nanoseconds, of: name)
+    }
+
+    /// Writes the word of this index into a segment.
+    func setWord(_ word: Int, to value: UInt64, of name: String = "test") throws {
+        try write(value, at: SegmentLayout.headerSize + word * 8, of: name)
     }
 
     private func write(_ word: UInt64, at offset: Int, of name: String) throws {
